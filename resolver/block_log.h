@@ -1,0 +1,95 @@
+/*
+ * The block log: what was blocked, for whom, when. Workers write events into their rings; one writer thread commits them every 200 ms
+ * at most to LMDB, one environment a day and retention class; readers scan them. Blocked lookups only: an allowed one leaves no trace.
+ *
+ * The key table stands at the head of block_log.c. Deleting is unlinking: see DESIGN.md 3.
+ */
+#ifndef USHER_BLOCK_LOG_H
+#define USHER_BLOCK_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blocklists/name.h"
+#include "config.h"
+#include "ring.h"
+
+enum block_action { BLOCK_ACTION_BLOCK, BLOCK_ACTION_WATCH };
+
+/* An event as a worker has it: pointers are the worker's, copied by block_log_write(). */
+struct block_event {
+	int64_t time_us;                /* since 1970, UTC */
+	const uint8_t *client;          /* 16 octets, IPv4 mapped; NULL where the profile says no-client */
+	const char *profile, *category; /* names; category NULL: an own rule or a walled garden */
+	const char *source;             /* list or "configuration"; NULL none */
+	const struct name *name;        /* asked */
+	const struct name *matched;     /* the asked name or the hop that was listed */
+	uint8_t rule_labels;            /* the rule is the last so many labels of matched; 255: no rule (default: block) */
+	uint16_t type;
+	enum config_severity severity;
+	enum block_action action;
+	uint32_t keep_s;                /* retention class */
+	uint64_t generation;            /* of the lists, 0 none */
+};
+
+/* Worker: one ring write. Returns false if the ring was full (the caller counts it lost). */
+bool block_log_write(struct ring *ring, const struct block_event *event);
+
+struct block_log;                       /* the writer */
+
+struct block_log_options {
+	const char *dir;                /* state-dir/log */
+	uint64_t max_size;              /* octets, all days together: the oldest days go first */
+	struct ring **rings;
+	unsigned ring_count;
+	/* called on the writer's thread after every commit with events, and with a sentence when something is wrong ("" when it is right again) */
+	void (*trouble)(void *arg, const char *sentence);
+	void *arg;
+};
+
+/*
+ * Starts the writer thread; what the rings still hold from before is committed first (each event once: a sequence number a ring is
+ * committed with the events). Prunes days that are past their keep.
+ */
+int block_log_start(struct block_log **out, const struct block_log_options *options);
+void block_log_stop(struct block_log *log); /* commits what is left */
+uint64_t block_log_lost(const struct block_log *log); /* events the writer had to drop */
+const char *block_log_trouble(const struct block_log *log); /* "" or a sentence */
+
+/* ---- reading: any process that may open the files ---- */
+
+struct block_record {                   /* as read back; pointers valid until the next record */
+	uint64_t id;                    /* unique, increasing in the order of commit */
+	int64_t time_us;
+	const uint8_t *client;          /* NULL: not logged */
+	const char *profile, *category, *source; /* NULL: none */
+	struct name name, matched;
+	uint8_t rule_labels;
+	uint16_t type;
+	enum config_severity severity;
+	enum block_action action;
+	uint64_t generation;
+};
+
+struct block_filter {
+	bool has_client;
+	struct config_network client;
+	const char *profile, *category; /* NULL: any */
+	int severity;                   /* at least this, -1 any */
+	struct name name;               /* len 0: any; else this name and below, asked or matched */
+	int64_t since_us, until_us;     /* [since, until); 0: open */
+	uint64_t limit;                 /* 0: none */
+	uint64_t after_id;              /* only newer ones than this id, oldest first (follow); 0: newest first */
+	const char *const *profiles;    /* scope of the reader: only these profiles; NULL all */
+	size_t profile_count;
+};
+
+/* Calls found for each record that passes, newest first; a found() that returns false ends it. Returns the number found or negative errno. */
+int64_t block_log_scan(const char *dir, const struct block_filter *filter,
+	bool (*found)(void *arg, const struct block_record *record), void *arg);
+
+/* A record as one JSON object, keys as in DESIGN.md 5 (device is null until leases are read). malloc()ed. */
+char *block_record_json(const struct block_record *record);
+
+#endif
