@@ -31,6 +31,7 @@ struct cache_entry {
 	uint32_t stored_s;              /* cache clock: seconds, monotonic */
 	uint32_t expires_s;
 	uint32_t stale_until_s;
+	uint32_t retry_s;               /* after a failed refresh: serve stale without asking until then (RFC 8767 5) */
 	uint32_t stamp;                 /* of the snapshot that facts belong to */
 	uint8_t status;                 /* 0, or the EDE + 1 of a cached failure (RFC 9520) */
 	bool refreshing;                /* somebody asked for it again already (prefetch) */
@@ -44,7 +45,7 @@ struct cache_pin {                      /* what cache_get() holds */
 	unsigned shard;
 };
 
-/* size in octets, index and entries together. NULL without memory. */
+/* size in octets, index and entries together; 64 KiB to 12 GiB, what lies outside is brought inside. NULL without memory. */
 struct cache *cache_new(uint64_t size);
 void cache_free(struct cache *cache);
 
@@ -52,12 +53,15 @@ struct cache_key cache_key(const struct cache *cache, const struct name *name, u
 
 /*
  * The entry for a key, fresh or not (compare expires_s with the clock), or NULL. Its shard stays locked until cache_release(pin), which is due
- * only if an entry came back. The caller may write stamp, facts, refreshing and answer.flags.
+ * only if an entry came back. The caller may write retry_s, stamp, facts, refreshing and answer.flags.
  */
 struct cache_entry *cache_get(struct cache *cache, const struct cache_key *key, struct cache_pin *pin);
 void cache_release(struct cache_pin *pin);
 
-/* Keeps a copy, replacing an entry of the same key. An answer larger than 16 KiB is not kept. */
+/*
+ * Keeps a copy, replacing an entry of the same key. An answer larger than 16 KiB is not kept (in a cache below 256 KiB: than about
+ * a twelfth of it). entry must not be one that the caller holds pinned. A failure (status) may come without wire: len 0.
+ */
 void cache_put(struct cache *cache, const struct cache_key *key, const struct cache_entry *entry);
 
 /* Forgets a name for all types and variants (below: and all names under it). Returns how many entries went. */
