@@ -26,10 +26,11 @@ enum facts_flag {
 	FACTS_LOCAL_BELOW = 1 << 5,     /* an empty non-terminal: only names below it have local records */
 };
 
-/* One of the school's own rules that matches the name. */
+/* The school's own rules of one name that matches: those of all profiles and clients, one behind the other. */
 struct facts_rule {
-	uint16_t rule;                  /* index for facts_rule_get() */
-	uint8_t labels;                 /* of the rule's name: longer wins */
+	uint16_t rule;                  /* index of the first for facts_rule_get() */
+	uint16_t count;
+	uint8_t labels;                 /* of the rules' name: longer wins */
 };
 
 struct facts {
@@ -39,7 +40,7 @@ struct facts {
 	uint16_t internal_zone;         /* index of the longest zone, or FACTS_NONE */
 	uint16_t canary;
 	uint16_t engine;                /* safe-search engine whose exact name this is */
-	struct facts_rule rules[FACTS_RULES_MAX]; /* longest first; further ones are dropped */
+	struct facts_rule rules[FACTS_RULES_MAX]; /* longest name first; further names are dropped */
 };
 
 /* A rule of tier 4 (DESIGN.md 2): from allow-names and block-names now, from rules/ when that is built. */

@@ -16,7 +16,7 @@ enum verdict_action {
 	VERDICT_RESOLVE,
 	VERDICT_BLOCK,
 	VERDICT_REWRITE,        /* to a safe-search target */
-	VERDICT_LOCAL,          /* a local record, a canary, or an internal name this profile may not see */
+	VERDICT_LOCAL,          /* TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with EDE 18 */
 	VERDICT_REFUSE,         /* an unlisted network; decided by clients, never here */
 	VERDICT_FAIL,           /* lists unreadable and the profile fails closed: SERVFAIL + EDE 14 */
 };
@@ -86,7 +86,8 @@ struct verdict policy_decide(const struct config *config, const struct facts_tab
 /*
  * The verdict on a hop of an answer (CNAME, DNAME, HTTPS/SVCB target), given that on the asked name: sealed always blocks; an
  * asked name that is protected, internal, local or allowed by a rule, and a safe-search target, covers the rest of its chain; an internal hop under a public name is blocked
- * for a profile without `internal`. Returns VERDICT_RESOLVE or VERDICT_BLOCK.
+ * for a profile without `internal`. Returns VERDICT_RESOLVE or VERDICT_BLOCK (TIER_LIST_FAILURE where the lists can't be read and the
+ * profile fails closed).
  */
 struct verdict policy_decide_hop(const struct config *config, const struct facts_table *table,
 	const struct policy_asker *asker, const struct verdict *asked, const struct facts *hop, const struct moment *now);

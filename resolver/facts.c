@@ -1,0 +1,240 @@
+/*
+ * Two looks at one pass of suffix hashes: what the configuration says of a name (a namemap, below) and what
+ * the lists say. This runs for every lookup that the packet cache has no facts for: no allocation, no locks.
+ *
+ * Rules are sorted by name, so that all rules of one name are neighbours and the map needs one value for
+ * them: a name that a hundred profiles speak of takes one place in struct facts, and none of them can push
+ * another out.
+ */
+#include "facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a name in the map is; the value is an index into the array named here. */
+enum role {
+	ROLE_PROTECTED,
+	ROLE_INTERNAL, /* config->internal_zones */
+	ROLE_LOCAL,
+	ROLE_LOCAL_BELOW,
+	ROLE_CANARY, /* config->canaries */
+	ROLE_ENGINE, /* config->engines */
+	ROLE_REBINDING_EXEMPT,
+	ROLE_RULE, /* facts_table.group */
+};
+
+/* A name may be in every role and have both kinds of rules at each of its parents; ten such levels are beyond
+ * any network. */
+#define HITS_MAX 80
+
+struct facts_table {
+	const struct config *config;
+	uint64_t seed;
+	struct namemap *map;
+	struct facts_own_rule *rules; /* sorted: those of one name and kind side by side */
+	size_t rule_count;
+	struct facts_rule *groups; /* one a name and kind */
+	size_t group_count;
+};
+
+static int rule_compare(const void *left, const void *right)
+{
+	const struct facts_own_rule *a = left, *b = right;
+
+	if (a->name.len != b->name.len)
+		return a->name.len < b->name.len ? -1 : 1;
+	int order = memcmp(a->name.wire, b->name.wire, a->name.len);
+	if (order != 0)
+		return order;
+	return (int)a->exact - (int)b->exact;
+}
+
+static void rules_of_profile(struct facts_table *table, const struct config_profile *profile, uint16_t index)
+{
+	for (size_t i = 0; i < profile->allow_count + profile->block_count; i++) {
+		bool allow = i < profile->allow_count;
+		table->rules[table->rule_count++] = (struct facts_own_rule){
+			.name = allow ? profile->allow_names[i]
+			              : profile->block_names[i - profile->allow_count],
+			.allow = allow,
+			.profile = index,
+			.reason = "",
+			.author = "",
+		};
+	}
+}
+
+static bool table_gather_rules(struct facts_table *table)
+{
+	const struct config *config = table->config;
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->profile_count; i++)
+		count += config->profiles[i].allow_count + config->profiles[i].block_count;
+	if (count >= FACTS_NONE) /* config allows fewer */
+		return false;
+	table->rules = calloc(count + 1, sizeof *table->rules);
+	table->groups = calloc(count + 1, sizeof *table->groups);
+	if (table->rules == NULL || table->groups == NULL)
+		return false;
+	for (size_t i = 0; i < config->profile_count; i++)
+		rules_of_profile(table, &config->profiles[i], (uint16_t)i);
+	qsort(table->rules, table->rule_count, sizeof *table->rules, rule_compare);
+	return true;
+}
+
+static int table_add_rules(struct facts_table *table)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < table->rule_count && ret == 0; i++) {
+		const struct facts_own_rule *rule = &table->rules[i];
+		if (i > 0 && rule_compare(rule, rule - 1) == 0) {
+			table->groups[table->group_count - 1].count++;
+			continue;
+		}
+		table->groups[table->group_count] =
+		        (struct facts_rule){ .rule = (uint16_t)i, .count = 1, .labels = rule->name.labels };
+		ret = namemap_add(
+		        table->map, &rule->name, rule->exact, ROLE_RULE, (uint16_t)table->group_count++);
+	}
+	return ret;
+}
+
+/* The owner, and the names between it and the root: those exist, though nothing is there (RFC 8020). */
+static int table_add_record(struct facts_table *table, const struct name *owner)
+{
+	struct name parent;
+	int ret = namemap_add(table->map, owner, true, ROLE_LOCAL, 0);
+
+	for (unsigned i = 1; i < owner->labels && ret == 0; i++) {
+		name_suffix(owner, i, &parent);
+		ret = namemap_add(table->map, &parent, true, ROLE_LOCAL_BELOW, 0);
+	}
+	return ret;
+}
+
+static int table_add_engine(struct facts_table *table, const struct config_engine *engine, uint16_t index)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < engine->name_count && ret == 0; i++)
+		ret = namemap_add(table->map, &engine->names[i], true, ROLE_ENGINE, index);
+	return ret;
+}
+
+static int table_fill(struct facts_table *table)
+{
+	const struct config *config = table->config;
+	struct namemap *map = table->map;
+	int ret = 0;
+
+	for (size_t i = 0; i < config->protected_count && ret == 0; i++)
+		ret = namemap_add(map, &config->protected_names[i], false, ROLE_PROTECTED, 0);
+	for (size_t i = 0; i < config->internal_zone_count && ret == 0; i++)
+		ret = namemap_add(map, &config->internal_zones[i].zone, false, ROLE_INTERNAL, (uint16_t)i);
+	for (size_t i = 0; i < config->record_count && ret == 0; i++)
+		ret = table_add_record(table, &config->records[i].owner);
+	for (size_t i = 0; i < config->canary_count && ret == 0; i++)
+		ret = namemap_add(
+		        map, &config->canaries[i].name, !config->canaries[i].below, ROLE_CANARY, (uint16_t)i);
+	for (size_t i = 0; i < config->engine_count && ret == 0; i++)
+		ret = table_add_engine(table, &config->engines[i], (uint16_t)i);
+	for (size_t i = 0; i < config->dns.rebinding_exempt_count && ret == 0; i++)
+		ret = namemap_add(map, &config->dns.rebinding_exempt[i], false, ROLE_REBINDING_EXEMPT, 0);
+	return ret == 0 ? table_add_rules(table) : ret;
+}
+
+struct facts_table *facts_table_new(const struct config *config, uint64_t seed)
+{
+	struct facts_table *table = calloc(1, sizeof *table);
+
+	if (table == NULL)
+		return NULL;
+	table->config = config;
+	table->seed = seed;
+	table->map = namemap_new(seed);
+	if (table->map == NULL || !table_gather_rules(table) || table_fill(table) < 0) {
+		facts_table_free(table);
+		return NULL;
+	}
+	return table;
+}
+
+void facts_table_free(struct facts_table *table)
+{
+	if (table == NULL)
+		return;
+	namemap_free(table->map);
+	free(table->rules);
+	free(table->groups);
+	free(table);
+}
+
+uint64_t facts_table_seed(const struct facts_table *table)
+{
+	return table->seed;
+}
+
+const struct facts_own_rule *facts_rule_get(const struct facts_table *table, unsigned rule)
+{
+	return &table->rules[rule];
+}
+
+/* Hits come longest first, so the first zone, canary and engine is the one that counts. */
+static void facts_note(struct facts *facts, const struct facts_table *table, const struct namemap_hit *hit)
+{
+	switch ((enum role)hit->role) {
+	case ROLE_PROTECTED:
+		facts->flags |= FACTS_PROTECTED;
+		break;
+	case ROLE_INTERNAL:
+		facts->flags |= FACTS_INTERNAL;
+		if (facts->internal_zone == FACTS_NONE)
+			facts->internal_zone = hit->value;
+		break;
+	case ROLE_LOCAL:
+		facts->flags |= FACTS_LOCAL;
+		break;
+	case ROLE_LOCAL_BELOW:
+		facts->flags |= FACTS_LOCAL_BELOW;
+		break;
+	case ROLE_CANARY:
+		if (facts->canary == FACTS_NONE)
+			facts->canary = hit->value;
+		break;
+	case ROLE_ENGINE:
+		if (facts->engine == FACTS_NONE)
+			facts->engine = hit->value;
+		break;
+	case ROLE_REBINDING_EXEMPT:
+		facts->flags |= FACTS_REBINDING_EXEMPT;
+		break;
+	case ROLE_RULE:
+		if (facts->rule_count < FACTS_RULES_MAX)
+			facts->rules[facts->rule_count++] = table->groups[hit->value];
+		break;
+	}
+}
+
+void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,
+        const struct name *name)
+{
+	uint64_t hash[NAME_LABELS_MAX + 1];
+	struct namemap_hit hits[HITS_MAX];
+
+	memset(facts, 0, sizeof *facts);
+	facts->internal_zone = facts->canary = facts->engine = FACTS_NONE;
+	name_hash_suffixes(name, table->seed, hash);
+
+	size_t count = namemap_find(table->map, name, hash, hits, HITS_MAX);
+	for (size_t i = 0; i < count; i++)
+		facts_note(facts, table, &hits[i]);
+	if (facts->flags & FACTS_LOCAL)
+		facts->flags &= (uint8_t)~FACTS_LOCAL_BELOW;
+
+	if (view == NULL || lists_lookup(view, name, hash, &facts->listed) < 0) {
+		memset(&facts->listed, 0, sizeof facts->listed);
+		facts->flags |= FACTS_LISTS_FAILED;
+	}
+}

@@ -1,0 +1,435 @@
+/*
+ * Each tier is one function: it looks at its own part of the facts, says what it saw, and returns true if it
+ * ended the search. policy_decide() is their order, and the only place where it is written in code.
+ *
+ * What the order of DESIGN.md 2 leaves open is settled so:
+ *  - inside tier 2 a local record goes before the internal zone it lies in, and both before a protected name,
+ * so that a protected name that is internal is still kept from a profile that may not see internal names;
+ *  - where two periods disagree about a category, it is blocked;
+ *  - without lists a timed grant can't be told from one that lifts a danger category, so it does not apply;
+ * permanent rules do.
+ */
+#include "policy.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const tier_texts[TIER_COUNT] = {
+	[TIER_SEALED] = "sealed category",
+	[TIER_PROTECTED] = "protected name",
+	[TIER_INTERNAL] = "internal zone",
+	[TIER_LOCAL_RECORD] = "local record",
+	[TIER_CANARY] = "bypass signal",
+	[TIER_RULE] = "own rule",
+	[TIER_CATEGORY] = "category",
+	[TIER_KEYWORD] = "keyword",
+	[TIER_LIST_FAILURE] = "list failure",
+	[TIER_DEFAULT] = "default",
+	[TIER_SAFE_SEARCH] = "safe search",
+};
+
+/* One question to the policy on its way through the tiers. */
+struct decision {
+	const struct config *config;
+	const struct config_profile *profile;
+	const struct facts_table *table;
+	const struct policy_asker *asker;
+	const struct facts *facts;
+	const struct moment *now;
+	struct policy_steps *steps; /* NULL: nobody reads them */
+	uint64_t blocked;           /* categories, for this profile at this moment */
+	struct verdict verdict;
+};
+
+struct moment moment_at(int64_t utc_s)
+{
+	time_t t = (time_t)utc_s;
+	struct tm tm = { 0 };
+
+	localtime_r(&t, &tm);
+	return (struct moment){ .utc_s = utc_s,
+		.minute = (uint16_t)(tm.tm_hour * 60 + tm.tm_min),
+		.weekday = (uint8_t)((tm.tm_wday + 6) % 7) };
+}
+
+const char *policy_tier_text(enum verdict_tier tier)
+{
+	return tier_texts[tier];
+}
+
+/* Whether now lies in a period. One that runs over midnight belongs to the day on which it began. */
+static bool period_is_active(const struct config_period *period, const struct moment *now)
+{
+	bool today = period->days >> now->weekday & 1;
+	bool yesterday = period->days >> (now->weekday + 6) % 7 & 1;
+
+	if (period->from_min < period->to_min)
+		return today && now->minute >= period->from_min && now->minute < period->to_min;
+	return (today && now->minute >= period->from_min) || (yesterday && now->minute < period->to_min);
+}
+
+uint64_t policy_blocked_categories(const struct config *config, unsigned profile, const struct moment *now)
+{
+	const struct config_profile *p = &config->profiles[profile];
+	uint64_t block = 0, unblock = 0;
+
+	for (size_t i = 0; i < p->period_count; i++) {
+		if (!period_is_active(&config->periods[p->periods[i].period], now))
+			continue;
+		block |= p->periods[i].block;
+		unblock |= p->periods[i].unblock;
+	}
+	return (p->block & ~unblock) | block | config->sealed;
+}
+
+static struct decision decision_start(const struct config *config, const struct facts_table *table,
+        const struct policy_asker *asker, const struct facts *facts, const struct moment *now,
+        struct policy_steps *steps)
+{
+	if (steps != NULL)
+		steps->count = 0;
+	return (struct decision){ .config = config,
+		.profile = &config->profiles[asker->profile],
+		.table = table,
+		.asker = asker,
+		.facts = facts,
+		.now = now,
+		.steps = steps,
+		.blocked = policy_blocked_categories(config, asker->profile, now),
+		.verdict = { .category = -1, .rule = FACTS_NONE, .engine = FACTS_NONE } };
+}
+
+/* ---- words, only where somebody reads them
+ * --------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 4, 5))) static void say(
+        const struct decision *d, enum verdict_tier tier, bool decided, const char *format, ...)
+{
+	va_list args;
+
+	if (d->steps == NULL || d->steps->count == TIER_COUNT)
+		return;
+	struct policy_step *step = &d->steps->step[d->steps->count++];
+	step->tier = tier;
+	step->decided = decided;
+	va_start(args, format);
+	vsnprintf(step->text, sizeof step->text, format, args);
+	va_end(args);
+}
+
+/* "gambling, adult" */
+static const char *category_list(const struct config *config, uint64_t bits, char text[static 120])
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < config->category_count && len < 120; i++)
+		if (bits >> i & 1)
+			len += (size_t)snprintf(text + len, 120 - len, "%s%s", len > 0 ? ", " : "",
+			        config->categories[i].name);
+	return text;
+}
+
+/* " in period lunch" if a period that is active now says something about these categories, else "". */
+static const char *period_text(const struct decision *d, uint64_t bits, char text[static 64])
+{
+	text[0] = '\0';
+	for (size_t i = 0; i < d->profile->period_count; i++) {
+		const struct config_profile_period *change = &d->profile->periods[i];
+		const struct config_period *period = &d->config->periods[change->period];
+		if (((change->block | change->unblock) & bits) != 0 && period_is_active(period, d->now))
+			snprintf(text, 64, " in period %s", period->name);
+	}
+	return text;
+}
+
+static const char *rule_scope(const struct decision *d, const struct facts_own_rule *rule)
+{
+	if (rule->client.length > 0)
+		return "this client";
+	return rule->profile != FACTS_NONE ? d->config->profiles[rule->profile].name : "all profiles";
+}
+
+/* ---- the tiers
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* The most severe category of a set, the first written among equals; -1 for none. */
+static int16_t worst_category(const struct config *config, uint64_t bits)
+{
+	int16_t worst = -1;
+
+	for (; bits != 0; bits &= bits - 1) {
+		int16_t i = (int16_t)__builtin_ctzll(bits);
+		if (worst < 0 || config->categories[i].severity > config->categories[worst].severity)
+			worst = i;
+	}
+	return worst;
+}
+
+static bool decide(struct decision *d, enum verdict_action action, enum verdict_tier tier)
+{
+	d->verdict.action = action;
+	d->verdict.tier = tier;
+	return true;
+}
+
+static bool decide_sealed(struct decision *d)
+{
+	uint64_t sealed = d->facts->listed.categories & d->config->sealed;
+
+	if (sealed == 0) {
+		say(d, TIER_SEALED, false,
+		        d->facts->flags & FACTS_LISTS_FAILED ? "unknown: the lists can't be read"
+		                                             : "in none");
+		return false;
+	}
+	d->verdict.category = worst_category(d->config, sealed);
+	say(d, TIER_SEALED, true, "%s: blocked for everybody, always",
+	        d->config->categories[d->verdict.category].name);
+	return decide(d, VERDICT_BLOCK, TIER_SEALED);
+}
+
+/* Local records and internal zones: answered, or hidden from a profile that may not see them (TIER_INTERNAL
+ * both). */
+static bool decide_internal(struct decision *d)
+{
+	bool local = d->facts->flags & FACTS_LOCAL;
+
+	if ((d->facts->flags & (FACTS_LOCAL | FACTS_INTERNAL)) == 0) {
+		say(d, TIER_INTERNAL, false, "no local record, in no internal zone");
+		return false;
+	}
+	if (!d->profile->internal) {
+		say(d, TIER_INTERNAL, true, "%s, hidden from %s",
+		        local ? "a local record" : "in an internal zone", d->profile->name);
+		return decide(d, VERDICT_LOCAL, TIER_INTERNAL);
+	}
+	if (local) {
+		say(d, TIER_LOCAL_RECORD, true, "answered from local-records");
+		return decide(d, VERDICT_LOCAL, TIER_LOCAL_RECORD);
+	}
+	say(d, TIER_INTERNAL, true, "asked of the school's own servers");
+	return decide(d, VERDICT_RESOLVE, TIER_INTERNAL);
+}
+
+static bool decide_protected(struct decision *d)
+{
+	if ((d->facts->flags & FACTS_PROTECTED) == 0) {
+		say(d, TIER_PROTECTED, false, "not one");
+		return false;
+	}
+	say(d, TIER_PROTECTED, true, "in protected-names: always resolves");
+	return decide(d, VERDICT_RESOLVE, TIER_PROTECTED);
+}
+
+static bool decide_canary(struct decision *d)
+{
+	if (d->facts->canary == FACTS_NONE) {
+		say(d, TIER_CANARY, false, "not one");
+		return false;
+	}
+	say(d, TIER_CANARY, true, "fixed answer: %s",
+	        d->config->canaries[d->facts->canary].answer == CANARY_NXDOMAIN ? "no such name" : "no data");
+	return decide(d, VERDICT_LOCAL, TIER_CANARY);
+}
+
+static bool network_has(const struct config_network *network, const uint8_t address[16])
+{
+	unsigned whole = network->length / 8, rest = network->length % 8;
+
+	if (memcmp(network->address, address, whole) != 0)
+		return false;
+	return rest == 0 || (network->address[whole] ^ address[whole]) >> (8 - rest) == 0;
+}
+
+static bool rule_applies(const struct decision *d, const struct facts_own_rule *rule)
+{
+	if (rule->profile != FACTS_NONE && rule->profile != d->asker->profile)
+		return false;
+	if (rule->client.length > 0 &&
+	        (d->asker->address == NULL || !network_has(&rule->client, d->asker->address)))
+		return false;
+	if (rule->until == 0)
+		return true;
+	if (rule->until <= d->now->utc_s)
+		return false;
+	if (!rule->allow)
+		return true;
+	return (d->facts->flags & FACTS_LISTS_FAILED) == 0 &&
+	       (d->facts->listed.categories & d->blocked & d->config->danger) == 0;
+}
+
+/* What wins, in one number: longest name; client, profile, all; timed over permanent; block over allow. 0 is
+ * never a rank. */
+static unsigned rule_rank(const struct facts_own_rule *rule)
+{
+	unsigned scope = rule->client.length > 0 ? 2 : rule->profile != FACTS_NONE ? 1 : 0;
+
+	return (rule->name.labels + 1u) << 4 | scope << 2 | (unsigned)(rule->until != 0) << 1 |
+	       (unsigned)!rule->allow;
+}
+
+static bool decide_rule(struct decision *d)
+{
+	char text[NAME_TEXT_MAX];
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < d->facts->rule_count; i++) {
+		const struct facts_rule *group = &d->facts->rules[i];
+		for (unsigned k = group->rule; k < group->rule + group->count; k++) {
+			const struct facts_own_rule *rule = facts_rule_get(d->table, k);
+			if (!rule_applies(d, rule) || rule_rank(rule) <= best)
+				continue;
+			best = rule_rank(rule);
+			d->verdict.rule = (uint16_t)k;
+		}
+	}
+	if (best == 0) {
+		say(d, TIER_RULE, false, "none applies");
+		return false;
+	}
+	const struct facts_own_rule *rule = facts_rule_get(d->table, d->verdict.rule);
+	if (d->steps != NULL) {
+		name_to_text(&rule->name, text);
+		say(d, TIER_RULE, true, "%s %s for %s%s", rule->allow ? "allow" : "block", text,
+		        rule_scope(d, rule), rule->until != 0 ? ", for a time" : "");
+	}
+	return decide(d, rule->allow ? VERDICT_RESOLVE : VERDICT_BLOCK, TIER_RULE);
+}
+
+static bool decide_list_failure(struct decision *d)
+{
+	if ((d->facts->flags & FACTS_LISTS_FAILED) == 0)
+		return false;
+	if (d->profile->open_on_list_failure) {
+		say(d, TIER_LIST_FAILURE, false,
+		        "categories unknown, %s goes on without (on-list-failure: open)", d->profile->name);
+		return false;
+	}
+	say(d, TIER_LIST_FAILURE, true, "categories unknown, %s gets no answer (on-list-failure: closed)",
+	        d->profile->name);
+	return decide(d, VERDICT_FAIL, TIER_LIST_FAILURE);
+}
+
+static bool decide_category(struct decision *d)
+{
+	uint64_t listed = d->facts->listed.categories;
+	char names[120], period[64];
+
+	if (listed == 0) {
+		say(d, TIER_CATEGORY, false, d->facts->flags & FACTS_LISTS_FAILED ? "unknown" : "on no list");
+		return false;
+	}
+	if ((listed & d->blocked) == 0) {
+		if (d->steps != NULL)
+			say(d, TIER_CATEGORY, false, "%s: not blocked for %s%s",
+			        category_list(d->config, listed, names), d->profile->name,
+			        period_text(d, listed, period));
+		return false;
+	}
+	d->verdict.category = worst_category(d->config, listed & d->blocked);
+	if (d->steps != NULL)
+		say(d, TIER_CATEGORY, true, "%s: blocked for %s%s",
+		        category_list(d->config, listed & d->blocked, names), d->profile->name,
+		        period_text(d, listed & d->blocked, period));
+	return decide(d, VERDICT_BLOCK, TIER_CATEGORY);
+}
+
+static bool decide_default(struct decision *d)
+{
+	if (d->profile->default_block) {
+		say(d, TIER_DEFAULT, true, "%s blocks what no rule allows (default: block)",
+		        d->profile->name);
+		return decide(d, VERDICT_BLOCK, TIER_DEFAULT);
+	}
+	say(d, TIER_DEFAULT, true, "nothing speaks against it");
+	return decide(d, VERDICT_RESOLVE, TIER_DEFAULT);
+}
+
+/*
+ * What passed is sent to the engine's safe target. Only the profile can turn that off: safe-search for every
+ * engine but those with levels (YouTube), which follow the profile's youtube alone, so that either may be off
+ * without the other.
+ */
+static void apply_safe_search(struct decision *d)
+{
+	char text[NAME_TEXT_MAX];
+
+	if (d->facts->engine == FACTS_NONE)
+		return;
+	const struct config_engine *engine = &d->config->engines[d->facts->engine];
+	if (engine->has_levels ? d->profile->youtube == YOUTUBE_OFF : !d->profile->safe_search) {
+		say(d, TIER_SAFE_SEARCH, false, "%s, but off for %s", engine->name, d->profile->name);
+		return;
+	}
+	d->verdict.engine = d->facts->engine;
+	d->verdict.moderate = engine->has_levels && d->profile->youtube == YOUTUBE_MODERATE;
+	const struct name *target = d->verdict.moderate ? &engine->target_moderate : &engine->target;
+	if (d->steps != NULL) {
+		if (target->len > 0)
+			name_to_text(target, text);
+		say(d, TIER_SAFE_SEARCH, true, "%s: answered as %s", engine->name,
+		        target->len > 0 ? text : "its safe addresses");
+	}
+	decide(d, VERDICT_REWRITE, TIER_SAFE_SEARCH);
+}
+
+struct verdict policy_decide(const struct config *config, const struct facts_table *table,
+        const struct policy_asker *asker, const struct facts *facts, const struct moment *now,
+        struct policy_steps *steps)
+{
+	struct decision d = decision_start(config, table, asker, facts, now, steps);
+
+	if (decide_sealed(&d) || decide_internal(&d) || decide_protected(&d) || decide_canary(&d))
+		return d.verdict;
+	(void)(decide_rule(&d) || decide_list_failure(&d) || decide_category(&d) || decide_default(&d));
+	if (d.verdict.action == VERDICT_RESOLVE)
+		apply_safe_search(&d);
+	return d.verdict;
+}
+
+/* Whether the verdict on the asked name speaks for the rest of its chain. */
+static bool covers_chain(const struct verdict *asked)
+{
+	switch (asked->tier) {
+	case TIER_PROTECTED:
+	case TIER_INTERNAL:
+	case TIER_LOCAL_RECORD:
+	case TIER_RULE:
+	case TIER_SAFE_SEARCH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+struct verdict policy_decide_hop(const struct config *config, const struct facts_table *table,
+        const struct policy_asker *asker, const struct verdict *asked, const struct facts *hop,
+        const struct moment *now)
+{
+	struct decision d = decision_start(config, table, asker, hop, now, NULL);
+
+	if (decide_sealed(&d))
+		return d.verdict;
+	if ((hop->flags & FACTS_INTERNAL) && !d.profile->internal) {
+		decide(&d, VERDICT_BLOCK, TIER_INTERNAL);
+		return d.verdict;
+	}
+	if (covers_chain(asked)) {
+		decide(&d, VERDICT_RESOLVE, asked->tier);
+		return d.verdict;
+	}
+	if (hop->flags & (FACTS_PROTECTED | FACTS_INTERNAL | FACTS_LOCAL)) {
+		decide(&d, VERDICT_RESOLVE, hop->flags & FACTS_PROTECTED ? TIER_PROTECTED : TIER_INTERNAL);
+		return d.verdict;
+	}
+	if (decide_rule(&d) || decide_category(&d))
+		return d.verdict;
+	/* An unknown hop is blocked where an unknown name would fail: the answer must not carry it. */
+	if (decide_list_failure(&d))
+		d.verdict.action = VERDICT_BLOCK;
+	else
+		decide(&d, VERDICT_RESOLVE, TIER_DEFAULT);
+	return d.verdict;
+}

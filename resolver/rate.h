@@ -1,0 +1,29 @@
+/*
+ * How fast one client may ask: a table of fixed size, one a worker, without allocation or locks after it is
+ * made.
+ *
+ * A client is an IPv4 address or an IPv6 /64 (a device has many addresses in its network, RFC 8981). It may
+ * ask `limit` queries a second, and two seconds' worth at once. Workers count apart: a client whose source
+ * ports the kernel spreads over w workers can reach w times the limit, which still bounds it; dividing the
+ * limit instead would punish a client with one port, such as a forwarder.
+ */
+#ifndef USHER_RATE_H
+#define USHER_RATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct rate;
+
+/* Room for so many clients that all ask at their limit at the same time (136 octets each). NULL without memory. */
+struct rate *rate_new(size_t clients);
+void rate_free(struct rate *rate);
+
+/*
+ * True if this client may ask now; then the query is counted. limit 0 allows everything. now_ms: a monotonic
+ * clock. address: 16 octets, IPv4 as ::ffff:a.b.c.d.
+ */
+bool rate_allow(struct rate *rate, const uint8_t address[16], uint32_t limit, uint64_t now_ms);
+
+#endif
