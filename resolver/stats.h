@@ -3,7 +3,8 @@
  * sum over workers. Names that come and go with the configuration (categories, engines, profiles) hold slots, given once per
  * name for the life of the process, so that a reload never mixes two counters.
  *
- * Adding a counter is one line in the X-macro below: JSON, OpenMetrics and the dashboard's test walk it.
+ * Adding a counter is one line in the X-macro below: JSON, OpenMetrics and the dashboard's test walk it. A key that ends
+ * in _us is a sum of microseconds: a mean in JSON, seconds in OpenMetrics.
  */
 #ifndef USHER_STATS_H
 #define USHER_STATS_H
@@ -46,7 +47,7 @@ enum stats_counter {
 };
 
 #define STATS_LATENCY_BUCKETS 20 /* upper bounds 1 us * 2^i for i = 3 .. 21, then no bound */
-#define STATS_SLOTS 512
+#define STATS_SLOTS 1024 /* 64 categories, the engines, 256 profiles twice, and what reloads bring */
 
 enum stats_label {
 	STATS_BLOCKED_CATEGORY, /* blocked{category} */
@@ -60,6 +61,7 @@ struct stats {
 	_Atomic uint64_t counter[STATS_COUNTER_COUNT];
 	_Atomic uint64_t labelled[STATS_SLOTS];
 	_Atomic uint64_t latency[STATS_LATENCY_BUCKETS];
+	_Atomic uint64_t latency_sum_us;
 };
 
 /* One writer: plain load and store, no locked instruction. */
@@ -79,17 +81,12 @@ void stats_latency(struct stats *stats, uint64_t us);
  */
 unsigned stats_slot(enum stats_label label, const char *name);
 
-struct stats_labelled {
-	enum stats_label label;
-	const char *name;
-	uint64_t value;
-};
-
 /* Sum of many: plain numbers. */
 struct stats_sum {
 	uint64_t counter[STATS_COUNTER_COUNT];
 	uint64_t labelled[STATS_SLOTS];
 	uint64_t latency[STATS_LATENCY_BUCKETS];
+	uint64_t latency_sum_us;
 };
 void stats_sum_add(struct stats_sum *sum, const struct stats *stats);
 
