@@ -63,6 +63,14 @@ struct lists_info {
 int lists_open(struct lists **out, const char *dir, const char *file, const char *const *categories,
 	size_t category_count, char why[LISTS_WHY_MAX]);
 
+/*
+ * For a start that must not fail for one bad file: the generation that `current` names or, if that is damaged or the link is gone, the
+ * newest other one that is whole. Returns as lists_open(); a 0 with why not empty is a fallback, and why names what was
+ * refused and what serves instead.
+ */
+int lists_open_newest_good(struct lists **out, const char *dir, const char *const *categories, size_t category_count,
+	char why[LISTS_WHY_MAX]);
+
 struct lists *lists_ref(struct lists *lists); /* thread safe */
 void lists_free(struct lists *lists);         /* drops a reference; NULL is fine */
 
@@ -101,5 +109,18 @@ struct lists_entry {
 };
 int lists_find(struct lists_view *view, const struct name *name,
 	void (*found)(void *arg, const struct lists_entry *entry), void *arg);
+
+/* Every name of the generation in key order, for diff and export: a cursor of the view's, one at a time. */
+struct lists_walk;
+struct lists_walk *lists_walk_open(struct lists_view *view); /* NULL without memory */
+void lists_walk_close(struct lists_walk *walk);
+
+/* What the lists say of one stored name itself, exceptions left aside. */
+struct lists_listed {
+	struct name name;
+	uint64_t at, below;             /* categories of the name, and of what lies below it */
+};
+/* Returns 1 with the next name, 0 at the end, -EIO. */
+int lists_walk_next(struct lists_walk *walk, struct lists_listed *listed);
 
 #endif
