@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 #include "message.h"
+#include "pack.h"
 
-/* What goes into the OPT of an answer. */
+/* What goes into the OPT of an answer. NSID and keepalive are sent to those who asked for them, a cookie to those who sent one. */
 struct answer_edns {
 	int ede;                        /* enum dns_ede, EDE_NONE */
 	const char *ede_text;           /* UTF-8, NULL none; cut to what fits */
@@ -28,39 +29,50 @@ struct answer_edns {
 
 /*
  * Writes one reply into out. limit is the most octets the client takes (its UDP size, at most 1232; 65535 over TCP), never
- * more than the size of out. Room for the OPT is kept back from the start, so finish cannot fail.
+ * more than the size of out, never less than 512. Room for the OPT is kept back from the start, so finish cannot fail.
  */
 struct answer_writer {
-	uint8_t *out;
-	size_t limit, len;
-	size_t opt_room;
+	struct pack pack;               /* its limit leaves room for the OPT */
+	size_t limit;
+	uint16_t rcode;                 /* above 15 it needs the OPT */
 	uint16_t count[4];
 	bool truncated;
 	const struct message *query;
 };
 
-/* Header (QR, RA, the query's RD and CD, its id) and question. */
+/* Header (QR, RA, the query's RD and CD, its id) and question, if there is one to echo. rcode may be above 15 (BADVERS). */
 void answer_begin(struct answer_writer *writer, uint8_t *out, size_t limit, const struct message *query, uint8_t rcode);
 
 /*
  * Adds a record; sections must come in order. owner NULL is the question's name (written as a pointer to it). A record that
- * does not fit sets TC and everything after it is left out.
+ * does not fit makes the reply one with TC and no records: half an RRset is of no use (RFC 2181 9).
  */
 void answer_record(struct answer_writer *writer, enum message_section section, const struct name *owner, uint16_t type,
 	uint32_t ttl_s, const uint8_t *rdata, size_t rdata_len);
 
 /*
- * Copies the records of a stored answer's answer and (negative answers) authority sections behind what is written, names decompressed, for a rewrite: the target's
- * own records behind our CNAME. ttl caps and ages as in answer_from_stored(). RRSIGs are left out. rcode becomes the stored one's only when it is NXDOMAIN… see rewrite rules in query.c.
+ * Copies the records of a stored answer's answer and (negative answers: the SOA) authority sections behind what is written, for a
+ * rewrite: the target's own records behind our CNAME. TTLs are aged and capped as in answer_from_stored(). RRSIG, NSEC and NSEC3 are left out;
+ * the rcode is the caller's business.
  */
 struct answer_stored;
 void answer_copy(struct answer_writer *writer, const struct answer_stored *stored, uint32_t age_s, uint32_t max_ttl_s);
+
+/* A TTL as sent: aged (a stale answer's is 30 s, RFC 8767 4), at most max_ttl_s, at least 1. */
+uint32_t answer_ttl(uint32_t ttl_s, uint32_t age_s, uint32_t max_ttl_s, bool stale);
 
 /* Sets or clears header flags (FLAG_AA, FLAG_AD) of the reply being written. */
 void answer_flags(struct answer_writer *writer, uint16_t set, uint16_t clear);
 
 /* Adds the OPT if the query had one, writes the counts. Returns the reply's length. */
 size_t answer_finish(struct answer_writer *writer, const struct answer_edns *edns);
+
+/*
+ * The OPT alone, in at most room octets; rcode gives its upper bits. Returns its length, 0 if the query had none. It needs
+ * answer_opt_len() octets; the EDE's text and then the NSID are cut or left out where there are no more.
+ */
+size_t answer_opt(uint8_t *out, size_t room, const struct message *query, uint16_t rcode, const struct answer_edns *edns);
+size_t answer_opt_len(const struct message *query, const struct answer_edns *edns);
 
 /* A negative answer's SOA for a name that we block: MNAME and RNAME are "filter.usher.", TTL and MINIMUM ttl_s (RFC 2308). */
 void answer_soa(struct answer_writer *writer, const struct name *owner, uint32_t ttl_s);
@@ -86,7 +98,7 @@ struct answer_stored {
 	uint32_t ttl_s;                 /* how long it may be kept: the shortest TTL; for negatives RFC 2308 5 (at most 3600); failures 5 */
 };
 
-/* Room a caller gives for one stored answer: it owns the octets. 65535 + 2 * 5461 fits every message. */
+/* Room a caller gives for one stored answer: it owns the octets. A record takes at least 11. */
 struct answer_room {
 	uint8_t wire[MESSAGE_MAX];
 	uint16_t ttl_at[MESSAGE_MAX / 11];
