@@ -1,0 +1,124 @@
+/*
+ * From a stored answer to what this client may have of it: each hop is judged like an asked name, private addresses, ech and blocked
+ * networks go where the profile says so, and a safe-search target's records stand behind our CNAME.
+ *
+ * Most answers carry no flag that asks for any of it and are copied as they are.
+ */
+#include "inspect.h"
+#include "query.h"
+#include "reply.h"
+
+#include <string.h>
+
+/* The first hop that is blocked for this query. */
+struct hop_verdict {
+	struct query *query;
+	struct verdict verdict;
+	struct name name;
+	struct facts facts;
+};
+
+static bool hop_is_blocked(void *arg, const struct name *hop)
+{
+	struct hop_verdict *found = arg;
+	struct query *query = found->query;
+	struct worker *worker = query->worker;
+	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
+
+	facts_gather(&found->facts, worker->snapshot->table, worker->view, hop);
+	found->verdict = policy_decide_hop(query_config(query), worker->snapshot->table, &asker, &query->verdict,
+		&found->facts, &worker->moment);
+	found->name = *hop;
+	return found->verdict.action == VERDICT_BLOCK;
+}
+
+/* Could any profile mind this hop? Asked once per answer and snapshot, so that most answers skip the walk. */
+static bool hop_is_notable(void *arg, const struct name *hop)
+{
+	struct worker *worker = arg;
+	struct facts facts;
+
+	facts_gather(&facts, worker->snapshot->table, worker->view, hop);
+	return facts.listed.categories != 0 || facts.rule_count > 0 ||
+	       (facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_LISTS_FAILED)) != 0;
+}
+
+void deliver_inspect(struct worker *worker, struct answer_stored *stored)
+{
+	stored->flags &= (uint8_t)~ANSWER_LISTED_HOP;
+	if ((stored->flags & ANSWER_HAS_HOP) != 0 && inspect_hops(stored, hop_is_notable, worker) != 0)
+		stored->flags |= ANSWER_LISTED_HOP; /* malformed hops too: the careful path then refuses them */
+}
+
+/* localhost and below may be a loopback address (RFC 6761 6.3). */
+static bool name_is_localhost(const struct name *name)
+{
+	static const uint8_t localhost[] = "\11localhost";
+
+	return name->labels > 0 &&
+	       memcmp(name->wire + name->offset[name->labels - 1], localhost, sizeof localhost) == 0;
+}
+
+/* What of this answer the profile must not see. Returns false if nothing has to change. */
+static bool query_edits(const struct query *query, const struct answer_stored *stored, struct answer_edit *edit)
+{
+	const struct snapshot_networks *networks = &query->worker->snapshot->profile_networks[query->profile];
+	bool own = query->target_internal || name_is_localhost(&query->message.name) ||
+		   (query->facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_REBINDING_EXEMPT)) != 0;
+
+	*edit = (struct answer_edit){ 0 };
+	if ((stored->flags & ANSWER_HAS_PRIVATE) != 0 && !own)
+		edit->drop_private = true;
+	if ((stored->flags & ANSWER_HAS_ECH) != 0 && query_profile(query)->strip_ech)
+		edit->strip_ech = true;
+	if ((stored->flags & ANSWER_HAS_ADDRESS) != 0 && networks->count > 0 &&
+		query->verdict.tier != TIER_INTERNAL && query->verdict.tier != TIER_PROTECTED) {
+		edit->drop_networks = networks->networks;
+		edit->drop_network_count = networks->count;
+	}
+	return edit->drop_private || edit->strip_ech || edit->drop_network_count > 0;
+}
+
+/* The answer of a safe-search target. A target that does not resolve must never turn into the unsafe answer, nor into NXDOMAIN. */
+static size_t deliver_rewritten(struct query *query, const struct answer_stored *stored, uint32_t age_s)
+{
+	const struct config_engine *engine = &query_config(query)->engines[query->verdict.engine];
+	struct worker *worker = query->worker;
+
+	if (stored->rcode != RCODE_NOERROR)
+		return query_servfail(query, EDE_OTHER, "the safe-search target does not resolve");
+	query->outcome = STATS_REWRITTEN;
+	stats_add(&worker->stats.labelled[worker->snapshot->engine_slot[query->verdict.engine]], 1);
+	return reply_rewritten(query, engine, stored, age_s, EDE_FORGED, engine->name);
+}
+
+size_t deliver(struct query *query, const struct answer_stored *stored, uint32_t age_s, bool stale)
+{
+	struct answer_stored edited;
+	struct answer_edit edit;
+	const char *text = NULL;
+	int ede = EDE_NONE, ret = 0;
+
+	if ((stored->flags & ANSWER_LISTED_HOP) != 0) {
+		struct hop_verdict hop = { .query = query };
+		ret = inspect_hops(stored, hop_is_blocked, &hop);
+		if (ret > 0)
+			return query_block(query, &hop.verdict, &hop.name, &hop.facts);
+	}
+	if (ret == 0 && query_edits(query, stored, &edit)) {
+		ret = answer_edit(&edited, &query->worker->edited, stored, &edit);
+		if (ret > 0) {
+			stored = &edited;
+			ede = EDE_FORGED;
+			text = edit.drop_private ? "private addresses removed" : "altered by the school's policy";
+		}
+	}
+	if (ret < 0)
+		return query_servfail(query, EDE_OTHER, "malformed answer");
+	if (query->verdict.action == VERDICT_REWRITE)
+		return deliver_rewritten(query, stored, age_s);
+	query->outcome = stale ? STATS_STALE : query->kept ? STATS_RESOLVED : STATS_CACHED;
+	if (query->target != NULL)
+		return reply_local_chain(query, stored, age_s);
+	return reply_stored(query, stored, age_s, stale, ede, text);
+}

@@ -1,0 +1,275 @@
+/*
+ * The flow, in the order of DESIGN.md 2:
+ *
+ *   query_receive: question, client, limits -> query_judge: facts, verdict -> block, local, rewrite, or
+ *   resolve: cached, or ask and wait -> deliver: hops, edits -> query_finish: count, send.
+ *
+ * All of it reads the worker's snapshot. A query that waited and finds another snapshot when it wakes is judged again from the
+ * start, so that no verdict outlives the policy it came from.
+ */
+#include "query.h"
+
+#include "block_log.h"
+#include "reply.h"
+
+void query_finish(struct query *query, size_t len)
+{
+	struct worker *worker = query->worker;
+
+	stats_add(&worker->stats.counter[query->outcome], 1);
+	if (query->kept || query->tcp) {
+		worker_clock(worker);
+		stats_latency(&worker->stats, worker->mono_us - query->received_us);
+	}
+	query->reply(query, len > 0 ? query->out : NULL, len);
+}
+
+static void query_end(struct query *query, enum stats_counter outcome, size_t len)
+{
+	query->outcome = outcome;
+	query_finish(query, len);
+}
+
+size_t query_servfail(struct query *query, int ede, const char *text)
+{
+	query->outcome = STATS_SERVFAIL;
+	return reply_error(query, RCODE_SERVFAIL, ede, text);
+}
+
+/* ---- blocking ---- */
+
+/* Which list entry or rule is behind a verdict, for the log. */
+static void event_explain(struct block_event *event, const struct snapshot *snapshot, const struct verdict *verdict,
+	const struct facts *facts)
+{
+	const struct lists_source *source;
+
+	event->rule_labels = UINT8_MAX;
+	if (verdict->tier == TIER_RULE) {
+		event->rule_labels = facts_rule_get(snapshot->table, verdict->rule)->name.labels;
+		event->source = "configuration";
+	} else if (verdict->category >= 0 && snapshot->lists != NULL &&
+		   lists_explain(snapshot->lists, &facts->listed, (unsigned)verdict->category, &source,
+			   &event->rule_labels)) {
+		event->source = source->name;
+	}
+}
+
+static void query_log_block(struct query *query, const struct verdict *verdict, const struct name *matched,
+	const struct facts *facts)
+{
+	struct worker *worker = query->worker;
+	const struct snapshot *snapshot = worker->snapshot;
+	const struct config_profile *profile = query_profile(query);
+	const struct config_category *category =
+		verdict->category >= 0 ? &snapshot->config->categories[verdict->category] : NULL;
+
+	if (profile->log == LOG_OFF && verdict->tier != TIER_SEALED)
+		return;
+	struct block_event event = {
+		.time_us = worker->utc_us,
+		.client = profile->log == LOG_FULL ? query->address : NULL,
+		.profile = profile->name,
+		.category = category ? category->name : NULL,
+		.severity = category ? category->severity : SEVERITY_ADVISORY,
+		.name = &query->message.name,
+		.matched = matched,
+		.type = query->message.type,
+		.action = BLOCK_ACTION_BLOCK,
+		.keep_s = profile->keep_s,
+		.generation = snapshot->lists ? lists_info(snapshot->lists)->id : 0,
+	};
+	event_explain(&event, snapshot, verdict, facts);
+	if (block_log_write(worker->ring, &event))
+		STATS_ADD(&worker->stats, LOG_EVENTS);
+	else
+		STATS_ADD(&worker->stats, LOG_LOST);
+}
+
+/* The event is in its ring before the answer can leave. */
+size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched,
+	const struct facts *facts)
+{
+	struct worker *worker = query->worker;
+	const struct snapshot *snapshot = worker->snapshot;
+	const char *text = verdict->tier == TIER_RULE ? "school rule" : "not on the allow list";
+
+	if (verdict->tier == TIER_INTERNAL) {
+		query->outcome = STATS_LOCAL;
+		return reply_negative(query, RCODE_NXDOMAIN, query_profile(query)->block_ttl_s, EDE_PROHIBITED, NULL);
+	}
+	query->outcome = STATS_BLOCKED;
+	query_log_block(query, verdict, matched, facts);
+	stats_add(&worker->stats.labelled[snapshot->profile_blocked_slot[query->profile]], 1);
+	if (verdict->category >= 0) {
+		text = snapshot->config->categories[verdict->category].name;
+		stats_add(&worker->stats.labelled[snapshot->category_slot[verdict->category]], 1);
+	}
+	return reply_blocked(query, verdict->tier == TIER_SEALED ? EDE_CENSORED : EDE_BLOCKED, text);
+}
+
+/* ---- what passes ---- */
+
+/* Types that are questions about the transport or the server, not about a name (RFC 6895 3.1). */
+static bool type_is_meta(uint16_t type)
+{
+	return type == 0 || type == TYPE_OPT || (type >= 128 && type <= 255);
+}
+
+static size_t query_meta_type(struct query *query)
+{
+	switch (query->message.type) {
+	case TYPE_ANY:
+		query->outcome = STATS_LOCAL;
+		return reply_any(query);
+	case TYPE_AXFR:
+	case TYPE_IXFR:
+		query->outcome = STATS_REFUSED;
+		return reply_error(query, RCODE_REFUSED, EDE_NOT_SUPPORTED, "no zone transfer here");
+	case TYPE_OPT:
+	case 0:
+		query->outcome = STATS_FORMERR;
+		return reply_error(query, RCODE_FORMERR, EDE_NONE, NULL);
+	}
+	query->outcome = STATS_REFUSED;
+	return reply_error(query, RCODE_NOTIMP, EDE_NOT_SUPPORTED, NULL);
+}
+
+static void query_rewrite(struct query *query)
+{
+	const struct config_engine *engine = &query_config(query)->engines[query->verdict.engine];
+	struct worker *worker = query->worker;
+
+	if (engine->target.len > 0) {
+		resolve_target(query, query->verdict.moderate ? &engine->target_moderate : &engine->target);
+		return;
+	}
+	stats_add(&worker->stats.labelled[worker->snapshot->engine_slot[query->verdict.engine]], 1);
+	query_end(query, STATS_REWRITTEN, reply_fixed_addresses(query, engine));
+}
+
+/* Canaries, local records, and internal names for those who may not see them. */
+static void query_local(struct query *query)
+{
+	const struct config_profile *profile = query_profile(query);
+	const struct name *target = NULL;
+	size_t len;
+
+	if (query->verdict.tier == TIER_CANARY) {
+		bool nodata = query_config(query)->canaries[query->facts.canary].answer == CANARY_NODATA;
+		len = reply_negative(query, nodata ? RCODE_NOERROR : RCODE_NXDOMAIN, profile->block_ttl_s, EDE_NONE, NULL);
+	} else if (!profile->internal) {
+		len = reply_negative(query, RCODE_NXDOMAIN, profile->block_ttl_s, EDE_PROHIBITED, NULL);
+	} else {
+		len = reply_local(query, &target);
+	}
+	if (target != NULL)
+		resolve_target(query, target);
+	else
+		query_end(query, STATS_LOCAL, len);
+}
+
+/* A name that nobody blocks: from the cache or the recursor, if this is a question for a recursor at all. */
+static void query_pass(struct query *query, struct cache_entry *entry, struct cache_pin *pin)
+{
+	bool meta = type_is_meta(query->message.type);
+
+	if (!meta && (query->message.flags & FLAG_RD) != 0 && query->verdict.action == VERDICT_RESOLVE) {
+		resolve(query, entry, pin);
+		return;
+	}
+	if (entry != NULL)
+		cache_release(pin);
+	if (meta)
+		query_finish(query, query_meta_type(query));
+	else if ((query->message.flags & FLAG_RD) == 0)
+		query_end(query, STATS_REFUSED,
+			reply_error(query, RCODE_REFUSED, EDE_NOT_AUTHORITATIVE, "recursion was not asked for"));
+	else
+		query_rewrite(query);
+}
+
+void query_judge(struct query *query)
+{
+	struct worker *worker = query->worker;
+	struct cache_pin pin;
+
+	query->target = NULL;
+	query->target_internal = false;
+	query->stamp = worker->snapshot->stamp;
+	query->profile = clients_find(worker->snapshot->clients, query->address);
+	if (query->profile == CLIENTS_UNSERVED) {
+		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+		return;
+	}
+	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
+	struct cache_entry *entry = resolve_lookup(query, &pin);
+	query->verdict = policy_decide(query_config(query), worker->snapshot->table, &asker, &query->facts,
+		&worker->moment, NULL);
+	if (query->verdict.action == VERDICT_RESOLVE || query->verdict.action == VERDICT_REWRITE) {
+		query_pass(query, entry, &pin);
+		return;
+	}
+	if (entry != NULL)
+		cache_release(&pin);
+	switch (query->verdict.action) {
+	case VERDICT_BLOCK:
+		query_finish(query, query_block(query, &query->verdict, &query->message.name, &query->facts));
+		break;
+	case VERDICT_LOCAL:
+		query_local(query);
+		break;
+	case VERDICT_FAIL:
+		query_finish(query, query_servfail(query, EDE_NOT_READY, "the block lists cannot be read"));
+		break;
+	default:
+		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+	}
+}
+
+/* ---- arrival ---- */
+
+/* Over its rate a client is told half of the time to come by TCP (a forged address cannot), else nothing. */
+static void query_limit(struct query *query)
+{
+	bool slip = (query->worker->mono_us ^ query->message.id) & 1;
+	size_t len = 0;
+
+	if (query->tcp)
+		len = reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, "too many queries");
+	else if (slip)
+		len = reply_truncated(query);
+	query_end(query, STATS_LIMITED, len);
+}
+
+void query_receive(struct query *query)
+{
+	struct worker *worker = query->worker;
+	const struct snapshot *snapshot = worker->snapshot;
+	int ret = message_read(&query->message, query->wire, query->wire_len);
+
+	query->kept = false;
+	query->received_us = worker->mono_us;
+	stats_add(&worker->stats.counter[query->tcp ? STATS_QUERIES_TCP : STATS_QUERIES_UDP], 1);
+	if (ret < 0) {
+		query_end(query, STATS_DROPPED, 0);
+		return;
+	}
+	int profile = clients_find(snapshot->clients, query->address);
+	if (profile == CLIENTS_UNSERVED) {
+		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+		return;
+	}
+	stats_add(&worker->stats.labelled[snapshot->profile_slot[profile]], 1);
+	if (!rate_allow(worker->rate, query->address, snapshot->config->profiles[profile].rate_limit,
+		    worker->mono_us / 1000))
+		query_limit(query);
+	else if (ret == RCODE_FORMERR)
+		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));
+	else if (ret > 0)
+		query_end(query, STATS_REFUSED, reply_error(query, (unsigned)ret, EDE_NONE, NULL));
+	else if (query->message.class != CLASS_IN)
+		query_end(query, STATS_LOCAL, reply_chaos(query));
+	else
+		query_judge(query);
+}

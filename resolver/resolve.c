@@ -1,0 +1,408 @@
+/*
+ * Where an answer comes from: the packet cache, fresh or stale, or the recursor. Queries that must wait live here, on the heap, with
+ * the rules of RFC 8767 (stale answers) and RFC 9520 (failures are remembered).
+ */
+#include <event2/event_struct.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "query.h"
+#include "reply.h"
+
+#define STALE_AFTER_MS 1800     /* RFC 8767 5: how long a client waits before it gets a stale answer */
+#define STALE_RETRY_S 30        /* … and how long a failed refresh is not tried again */
+#define FAILURE_TTL_S 5         /* RFC 9520 3.2 */
+#define PREFETCH_MIN_TTL_S 10
+
+/* A query waiting for recursion. Owns its packet and path. */
+struct waiting {
+	struct query query;
+	struct query_udp_path path;
+	struct recursion_waiter waiter;
+	struct event stale_timer;
+	bool has_stale;
+	uint8_t wire[];
+};
+
+/* ---- keys and entries ---- */
+
+static const struct name *query_subject(const struct query *query)
+{
+	return query->target != NULL ? query->target : &query->message.name;
+}
+
+/* A target's records go unsigned into our own answer, and must be validated: neither DO nor CD of the client counts. */
+static uint8_t query_flags(const struct query *query)
+{
+	uint8_t variant = 0;
+
+	if (query->target != NULL)
+		return 0;
+	if (query->message.edns.dnssec_ok)
+		variant |= CACHE_DNSSEC_OK;
+	if ((query->message.flags & FLAG_CD) != 0)
+		variant |= CACHE_CHECKING_DISABLED;
+	return variant;
+}
+
+static struct cache_key query_key(const struct query *query)
+{
+	bool internal = query->target != NULL ? query->target_internal : (query->facts.flags & FACTS_INTERNAL) != 0;
+
+	return cache_key(query->worker->cache, query_subject(query), query->message.type,
+		query_flags(query) | (internal ? CACHE_INTERNAL : 0));
+}
+
+static bool entry_is_fresh(const struct worker *worker, const struct cache_entry *entry)
+{
+	return (int32_t)(entry->expires_s - worker->mono_s) > 0;
+}
+
+static bool entry_is_usable_stale(const struct worker *worker, const struct cache_entry *entry)
+{
+	return entry->status == 0 && (int32_t)(entry->stale_until_s - worker->mono_s) > 0;
+}
+
+static bool entry_rests(const struct worker *worker, const struct cache_entry *entry)
+{
+	return (int32_t)(entry->retry_s - worker->mono_s) > 0;
+}
+
+/* Brings an entry's facts up to the snapshot of the day. */
+static void entry_refresh(struct worker *worker, struct cache_entry *entry, const struct facts *facts)
+{
+	entry->facts = *facts;
+	entry->stamp = worker->snapshot->stamp;
+	if (entry->status == 0)
+		deliver_inspect(worker, &entry->answer);
+}
+
+static size_t deliver_entry(struct query *query, const struct cache_entry *entry)
+{
+	struct worker *worker = query->worker;
+
+	if (entry->status != 0)
+		return query_servfail(query, entry->status - 2, NULL);
+	return deliver(query, &entry->answer, worker->mono_s - entry->stored_s, !entry_is_fresh(worker, entry));
+}
+
+/*
+ * Names of internal zones live in a view of their own. Which view a name is in is a fact, and the facts come with the entry: an entry with
+ * this snapshot's stamp settles both at once.
+ */
+struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
+{
+	struct worker *worker = query->worker;
+	const struct name *name = &query->message.name;
+	struct cache_key key = cache_key(worker->cache, name, query->message.type, query_flags(query));
+	struct cache_entry *entry = cache_get(worker->cache, &key, pin);
+
+	if (entry != NULL && entry->stamp == worker->snapshot->stamp) {
+		query->facts = entry->facts;
+		return entry;
+	}
+	facts_gather(&query->facts, worker->snapshot->table, worker->view, name);
+	if ((query->facts.flags & FACTS_INTERNAL) != 0) {
+		if (entry != NULL)
+			cache_release(pin);
+		key = query_key(query);
+		entry = cache_get(worker->cache, &key, pin);
+	}
+	if (entry != NULL && entry->stamp != worker->snapshot->stamp)
+		entry_refresh(worker, entry, &query->facts);
+	return entry;
+}
+
+/* ---- keeping answers ---- */
+
+static void store(struct worker *worker, const struct cache_key *key, const struct answer_stored *stored,
+	const struct facts *facts)
+{
+	uint32_t expires_s = worker->mono_s + stored->ttl_s;
+	struct cache_entry entry = {
+		.stored_s = worker->mono_s,
+		.expires_s = expires_s,
+		.stale_until_s = expires_s + worker->snapshot->config->recursion.serve_stale_s,
+		.retry_s = worker->mono_s,
+		.stamp = worker->snapshot->stamp,
+		.facts = *facts,
+		.answer = *stored,
+	};
+
+	if (stored->ttl_s > 0)
+		cache_put(worker->cache, key, &entry);
+}
+
+/* A failure is kept for some seconds, but never in the place of an answer that can still be served. */
+static void store_failure(struct worker *worker, const struct cache_key *key, int ede)
+{
+	struct cache_pin pin;
+	struct cache_entry *old = cache_get(worker->cache, key, &pin);
+
+	if (old != NULL) {
+		bool keep = entry_is_usable_stale(worker, old);
+		if (keep) {
+			old->retry_s = worker->mono_s + STALE_RETRY_S;
+			old->refreshing = false;
+		}
+		cache_release(&pin);
+		if (keep)
+			return;
+	}
+	struct cache_entry entry = {
+		.stored_s = worker->mono_s,
+		.expires_s = worker->mono_s + FAILURE_TTL_S,
+		.stale_until_s = worker->mono_s,
+		.retry_s = worker->mono_s,
+		.status = (uint8_t)(ede + 2),
+		.answer = { .rcode = RCODE_SERVFAIL },
+	};
+	cache_put(worker->cache, key, &entry);
+}
+
+void resolve_store(void *arg, const struct recursion_question *question, const struct recursion_result *result)
+{
+	struct worker *worker = arg;
+	uint8_t variant = question->checking_disabled ? CACHE_CHECKING_DISABLED : 0;
+	struct answer_stored stored;
+	struct facts facts;
+
+	worker_clock(worker);
+	facts_gather(&facts, worker->snapshot->table, worker->view, &question->name);
+	if ((facts.flags & FACTS_INTERNAL) != 0)
+		variant |= CACHE_INTERNAL;
+	struct cache_key key = cache_key(worker->cache, &question->name, question->type, variant);
+	if (result->wire != NULL &&
+		answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len, false) == 0) {
+		if (result->secure)
+			stored.flags |= ANSWER_SECURE;
+		deliver_inspect(worker, &stored);
+		store(worker, &key, &stored, &facts);
+	} else if (result->status != RECURSION_BUSY) {
+		store_failure(worker, &key, result->ede);
+	}
+}
+
+/* ---- waiting ---- */
+
+/* The count of waiting queries of this client. Clients that share a bucket share its limit. */
+static uint16_t *client_waiting(const struct query *query)
+{
+	uint64_t low, high;
+
+	memcpy(&high, query->address, 8);
+	memcpy(&low, query->address + 8, 8);
+	uint64_t mixed = (high ^ low * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+	return &query->worker->waiting_of[mixed % WORKER_CLIENT_BUCKETS];
+}
+
+/* Takes a waiting query out of all that knows it but its transport. */
+static void waiting_end(struct waiting *waiting)
+{
+	struct query *query = &waiting->query;
+
+	recursion_cancel(&waiting->waiter);
+	if (waiting->has_stale)
+		event_del(&waiting->stale_timer);
+	--*client_waiting(query);
+	query->worker->waiting--;
+}
+
+void query_abandon(struct query *query)
+{
+	struct waiting *waiting = (struct waiting *)((char *)query - offsetof(struct waiting, query));
+
+	waiting_end(waiting);
+	free(waiting);
+}
+
+/* The answer from the cache, if there is one that may be served stale; else 0. */
+static size_t deliver_stale(struct query *query)
+{
+	struct cache_key key = query_key(query);
+	struct cache_pin pin;
+	struct cache_entry *entry = cache_get(query->worker->cache, &key, &pin);
+	size_t len = 0;
+
+	if (entry == NULL)
+		return 0;
+	if (entry_is_usable_stale(query->worker, entry))
+		len = deliver_entry(query, entry);
+	cache_release(&pin);
+	return len;
+}
+
+static size_t deliver_result(struct query *query, const struct recursion_result *result)
+{
+	bool dnssec_ok = (query_flags(query) & CACHE_DNSSEC_OK) != 0;
+	struct worker *worker = query->worker;
+	struct cache_key key = query_key(query);
+	struct answer_stored stored;
+	size_t len = 0;
+
+	if (result->wire == NULL) {
+		if (dnssec_ok && result->status != RECURSION_BUSY)
+			store_failure(worker, &key, result->ede);
+		if (result->status != RECURSION_BOGUS)
+			len = deliver_stale(query);
+		return len > 0 ? len : query_servfail(query, result->ede, result->why);
+	}
+	if (answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len, dnssec_ok) < 0)
+		return query_servfail(query, EDE_NETWORK_ERROR, "malformed answer");
+	if (result->secure)
+		stored.flags |= ANSWER_SECURE;
+	deliver_inspect(worker, &stored);
+	if (dnssec_ok)
+		store(worker, &key, &stored, &query->facts);
+	return deliver(query, &stored, 0, false);
+}
+
+static void query_answered(struct recursion_waiter *waiter, const struct recursion_result *result)
+{
+	struct waiting *waiting = (struct waiting *)((char *)waiter - offsetof(struct waiting, waiter));
+	struct query *query = &waiting->query;
+
+	worker_clock(query->worker);
+	waiting_end(waiting);
+	if (query->stamp != query->worker->snapshot->stamp)
+		query_judge(query);
+	else
+		query_finish(query, deliver_result(query, result));
+	free(waiting);
+}
+
+/* A stale answer now is better than a fresh one later. The question goes on and will refresh the cache. */
+static void stale_timer_expired(evutil_socket_t fd, short what, void *arg)
+{
+	struct waiting *waiting = arg;
+	struct query *query = &waiting->query;
+	bool judge_again = query->stamp != query->worker->snapshot->stamp;
+
+	worker_clock(query->worker);
+	size_t len = judge_again ? 0 : deliver_stale(query);
+	if (len == 0 && !judge_again)
+		return;
+	waiting_end(waiting);
+	if (judge_again)
+		query_judge(query);
+	else
+		query_finish(query, len);
+	free(waiting);
+}
+
+/* The query's copy on the heap, or NULL without memory. */
+static struct waiting *query_keep(const struct query *query)
+{
+	struct waiting *waiting = malloc(sizeof *waiting + query->wire_len);
+
+	if (waiting == NULL)
+		return NULL;
+	struct query *kept = &waiting->query;
+	*kept = *query;
+	memcpy(waiting->wire, query->wire, query->wire_len);
+	kept->wire = waiting->wire;
+	kept->message.question = waiting->wire + (query->message.question - query->wire);
+	if (query->path != NULL) {
+		waiting->path = *query->path;
+		kept->path = &waiting->path;
+	}
+	kept->out = query->worker->reply;
+	kept->out_size = sizeof query->worker->reply;
+	kept->kept = true;
+	waiting->waiter = (struct recursion_waiter){ .answered = query_answered };
+	waiting->has_stale = false;
+	return waiting;
+}
+
+static struct recursion_question query_question(const struct query *query)
+{
+	return (struct recursion_question){
+		.name = *query_subject(query),
+		.type = query->message.type,
+		.checking_disabled = (query_flags(query) & CACHE_CHECKING_DISABLED) != 0,
+	};
+}
+
+static void stale_timer_start(struct waiting *waiting, struct event_base *base)
+{
+	static const struct timeval after = { .tv_sec = STALE_AFTER_MS / 1000, .tv_usec = STALE_AFTER_MS % 1000 * 1000 };
+
+	waiting->has_stale = true;
+	event_assign(&waiting->stale_timer, base, -1, 0, stale_timer_expired, waiting);
+	event_add(&waiting->stale_timer, &after);
+}
+
+static void ask(struct query *query, bool has_stale)
+{
+	struct worker *worker = query->worker;
+	struct recursion_question question = query_question(query);
+	uint16_t *of_client = client_waiting(query);
+	struct waiting *waiting = NULL;
+
+	if (*of_client < query_config(query)->limits.in_flight_per_client)
+		waiting = query_keep(query);
+	if (waiting == NULL || recursion_ask(worker->recursion, &question, &waiting->waiter) < 0) {
+		free(waiting);
+		STATS_ADD(&worker->stats, LIMITED);
+		size_t len = has_stale ? deliver_stale(query) : 0;
+		query_finish(query, len > 0 ? len : query_servfail(query, EDE_OTHER, "too many lookups are waiting"));
+		return;
+	}
+	++*of_client;
+	worker->waiting++;
+	if (has_stale)
+		stale_timer_start(waiting, worker->base);
+	if (query->keep != NULL)
+		query->keep(query, &waiting->query);
+}
+
+/* What is asked in the last tenth of its life is popular: it is refreshed before it expires. */
+static void prefetch(struct query *query, struct cache_entry *entry)
+{
+	struct worker *worker = query->worker;
+	uint32_t life = entry->expires_s - entry->stored_s, left = entry->expires_s - worker->mono_s;
+
+	if (entry->status != 0 || entry->refreshing || life < PREFETCH_MIN_TTL_S || left > life / 10)
+		return;
+	struct recursion_question question = query_question(query);
+	entry->refreshing = recursion_ask(worker->recursion, &question, NULL) == 0;
+}
+
+void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *pin)
+{
+	struct worker *worker = query->worker;
+	bool has_stale = false;
+	size_t len = 0;
+
+	if (entry != NULL) {
+		bool fresh = entry_is_fresh(worker, entry);
+		has_stale = !fresh && entry_is_usable_stale(worker, entry);
+		if (fresh || (has_stale && entry_rests(worker, entry)))
+			len = deliver_entry(query, entry);
+		if (fresh)
+			prefetch(query, entry);
+		cache_release(pin);
+	}
+	stats_add(&worker->stats.counter[len > 0 ? STATS_CACHE_HITS : STATS_CACHE_MISSES], 1);
+	if (len > 0)
+		query_finish(query, len);
+	else
+		ask(query, has_stale);
+}
+
+void resolve_target(struct query *query, const struct name *target)
+{
+	struct worker *worker = query->worker;
+	struct cache_pin pin;
+	struct facts facts;
+
+	facts_gather(&facts, worker->snapshot->table, worker->view, target);
+	query->target = target;
+	query->target_internal = (facts.flags & FACTS_INTERNAL) != 0;
+	struct cache_key key = query_key(query);
+	struct cache_entry *entry = cache_get(worker->cache, &key, &pin);
+	if (entry != NULL && entry->stamp != worker->snapshot->stamp)
+		entry_refresh(worker, entry, &facts);
+	resolve(query, entry, &pin);
+}

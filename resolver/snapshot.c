@@ -1,0 +1,178 @@
+#include "snapshot.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "message.h"
+#include "stats.h"
+
+static int owner_compare(const struct name *a, const struct name *b)
+{
+	if (a->len != b->len)
+		return a->len < b->len ? -1 : 1;
+	return memcmp(a->wire, b->wire, a->len);
+}
+
+static int record_compare(const void *a, const void *b)
+{
+	const struct config_record *left = ((const struct snapshot_record *)a)->record;
+	const struct config_record *right = ((const struct snapshot_record *)b)->record;
+	int order = owner_compare(&left->owner, &right->owner);
+
+	if (order != 0)
+		return order;
+	if (left->type != right->type)
+		return left->type < right->type ? -1 : 1;
+	return left < right ? -1 : left > right; /* as the administrator ordered them */
+}
+
+static bool records_index(struct snapshot *snapshot)
+{
+	const struct config *config = snapshot->config;
+
+	snapshot->records = calloc(config->record_count + 1, sizeof *snapshot->records);
+	if (snapshot->records == NULL)
+		return false;
+	for (size_t i = 0; i < config->record_count; i++) {
+		const struct config_record *record = &config->records[i];
+		snapshot->records[i].record = record;
+		if (record->type != TYPE_CNAME)
+			continue;
+		struct name *cname = malloc(sizeof *cname);
+		if (cname == NULL)
+			return false;
+		snapshot->records[i].cname = cname;
+		if (name_from_wire(cname, record->rdata, record->rdata_len) < 0)
+			return false;
+	}
+	qsort(snapshot->records, config->record_count, sizeof *snapshot->records, record_compare);
+	return true;
+}
+
+static bool slots_take(struct snapshot *snapshot)
+{
+	const struct config *config = snapshot->config;
+
+	snapshot->engine_slot = calloc(config->engine_count + 1, sizeof *snapshot->engine_slot);
+	snapshot->profile_slot = calloc(config->profile_count + 1, sizeof *snapshot->profile_slot);
+	snapshot->profile_blocked_slot = calloc(config->profile_count + 1, sizeof *snapshot->profile_blocked_slot);
+	if (!snapshot->engine_slot || !snapshot->profile_slot || !snapshot->profile_blocked_slot)
+		return false;
+	for (size_t i = 0; i < config->category_count; i++)
+		snapshot->category_slot[i] = stats_slot(STATS_BLOCKED_CATEGORY, config->categories[i].name);
+	for (size_t i = 0; i < config->engine_count; i++)
+		snapshot->engine_slot[i] = stats_slot(STATS_REWRITTEN_ENGINE, config->engines[i].name);
+	for (size_t i = 0; i < config->profile_count; i++) {
+		snapshot->profile_slot[i] = stats_slot(STATS_PROFILE_QUERIES, config->profiles[i].name);
+		snapshot->profile_blocked_slot[i] = stats_slot(STATS_PROFILE_BLOCKED, config->profiles[i].name);
+	}
+	return true;
+}
+
+/* An address in a network of category C is removed for the profiles that block C (or if C is sealed). */
+static bool networks_flatten(struct snapshot *snapshot)
+{
+	const struct config *config = snapshot->config;
+
+	snapshot->profile_networks = calloc(config->profile_count + 1, sizeof *snapshot->profile_networks);
+	if (snapshot->profile_networks == NULL)
+		return false;
+	for (size_t p = 0; p < config->profile_count; p++) {
+		struct snapshot_networks *flat = &snapshot->profile_networks[p];
+		uint64_t blocked = config->profiles[p].block | config->sealed;
+		size_t total = 0;
+		for (size_t i = 0; i < config->dns.blocked_networks_count; i++)
+			total += config->dns.blocked_networks[i].network_count;
+		if (total == 0)
+			continue;
+		flat->networks = calloc(total, sizeof *flat->networks);
+		if (flat->networks == NULL)
+			return false;
+		for (size_t i = 0; i < config->dns.blocked_networks_count; i++) {
+			const struct config_blocked_networks *row = &config->dns.blocked_networks[i];
+			if ((blocked >> row->category & 1) == 0 || row->network_count == 0)
+				continue;
+			memcpy(flat->networks + flat->count, row->networks, row->network_count * sizeof *row->networks);
+			flat->count += row->network_count;
+		}
+	}
+	return true;
+}
+
+struct snapshot *snapshot_new(struct config *config, struct lists *lists)
+{
+	static uint32_t last_stamp;
+	struct snapshot *snapshot = calloc(1, sizeof *snapshot);
+	uint64_t seed = 0;
+
+	if (snapshot == NULL) {
+		config_free(config);
+		lists_free(lists);
+		return NULL;
+	}
+	snapshot->references = 1;
+	snapshot->stamp = ++last_stamp;
+	snapshot->config = config;
+	snapshot->lists = lists;
+	if (lists != NULL)
+		seed = lists_seed(lists);
+	else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+		goto fail;
+	snapshot->table = facts_table_new(config, seed);
+	snapshot->clients = clients_new(config);
+	if (!snapshot->table || !snapshot->clients || !records_index(snapshot) || !slots_take(snapshot) ||
+		!networks_flatten(snapshot))
+		goto fail;
+	return snapshot;
+fail:
+	snapshot_free(snapshot);
+	return NULL;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *snapshot)
+{
+	atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);
+	return snapshot;
+}
+
+void snapshot_free(struct snapshot *snapshot)
+{
+	if (snapshot == NULL || atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) > 1)
+		return;
+	if (snapshot->profile_networks != NULL)
+		for (size_t p = 0; p < snapshot->config->profile_count; p++)
+			free(snapshot->profile_networks[p].networks);
+	free(snapshot->profile_networks);
+	free(snapshot->engine_slot);
+	free(snapshot->profile_slot);
+	free(snapshot->profile_blocked_slot);
+	for (size_t i = 0; snapshot->records != NULL && i < snapshot->config->record_count; i++)
+		free(snapshot->records[i].cname);
+	free(snapshot->records);
+	clients_free(snapshot->clients);
+	facts_table_free(snapshot->table);
+	lists_free(snapshot->lists);
+	config_free(snapshot->config);
+	free(snapshot);
+}
+
+const struct snapshot_record *snapshot_records(const struct snapshot *snapshot, const struct name *owner,
+	size_t *count)
+{
+	size_t low = 0, high = snapshot->config->record_count, end;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (owner_compare(&snapshot->records[middle].record->owner, owner) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (end = low; end < snapshot->config->record_count; end++)
+		if (!name_equal(&snapshot->records[end].record->owner, owner))
+			break;
+	*count = end - low;
+	return end > low ? &snapshot->records[low] : NULL;
+}

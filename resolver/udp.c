@@ -1,0 +1,235 @@
+#include "udp.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "query.h"
+
+#define BATCH 64
+#define BATCHES_A_TURN 8        /* then the loop's other events have their turn */
+#define QUERY_MAX 4096          /* a longer query is cut and answered FORMERR */
+#define CONTROL_MAX 64
+
+struct udp {
+	struct worker *worker;
+	int fd;
+	bool wildcard;
+	struct event *readable, *flush;
+	bool in_batch;                  /* inside udp_receive(): the batch is flushed at its end */
+
+	struct mmsghdr in[BATCH];
+	struct iovec in_iov[BATCH];
+	struct query_udp_path path[BATCH];
+	uint8_t in_wire[BATCH][QUERY_MAX];
+
+	unsigned out_count;
+	struct mmsghdr out[BATCH];
+	struct iovec out_iov[BATCH];
+	struct sockaddr_storage out_peer[BATCH];
+	uint8_t out_control[BATCH][CONTROL_MAX];
+	uint8_t out_wire[BATCH][MESSAGE_UDP_MAX];
+};
+
+/* Sends the batch. A datagram that the kernel refuses is dropped alone: its client asks again. */
+static void udp_flush(struct udp *udp)
+{
+	unsigned sent = 0;
+
+	while (sent < udp->out_count) {
+		int n = sendmmsg(udp->fd, udp->out + sent, udp->out_count - sent, MSG_DONTWAIT);
+		if (n > 0) {
+			sent += (unsigned)n;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		STATS_ADD(&udp->worker->stats, DROPPED);
+		sent++;
+	}
+	udp->out_count = 0;
+}
+
+static void udp_flush_due(evutil_socket_t fd, short what, void *arg)
+{
+	udp_flush(arg);
+}
+
+/* An answer of query in wire takes the next slot; one made in place is there already. */
+static void udp_reply(struct query *query, const uint8_t *wire, size_t len)
+{
+	const struct query_udp_path *path = query->path;
+	struct udp *udp = path->udp;
+	unsigned slot = udp->out_count;
+
+	if (wire == NULL)
+		return;
+	if (wire != udp->out_wire[slot])
+		memcpy(udp->out_wire[slot], wire, len);
+	memcpy(&udp->out_peer[slot], &path->peer, path->peer_len);
+	struct msghdr *header = &udp->out[slot].msg_hdr;
+	header->msg_namelen = path->peer_len;
+	udp->out_iov[slot].iov_len = len;
+	header->msg_control = NULL;
+	header->msg_controllen = path->control_len;
+	if (path->control_len > 0) {
+		memcpy(udp->out_control[slot], path->control, path->control_len);
+		header->msg_control = udp->out_control[slot];
+	}
+	if (++udp->out_count == BATCH)
+		udp_flush(udp);
+	else if (!udp->in_batch)
+		event_active(udp->flush, EV_TIMEOUT, 0);
+}
+
+/* The address that was asked becomes the one the reply leaves from. */
+static void path_take_control(struct query_udp_path *path, struct msghdr *header)
+{
+	path->control_len = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo info;
+			memcpy(&info, CMSG_DATA(c), sizeof info);
+			info.ipi_spec_dst = info.ipi_addr;
+			info.ipi_ifindex = 0; /* let routing choose: the client may be behind another interface */
+			memcpy(CMSG_DATA(c), &info, sizeof info);
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo info;
+			memcpy(&info, CMSG_DATA(c), sizeof info);
+			if (!IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+				info.ipi6_ifindex = 0;
+			memcpy(CMSG_DATA(c), &info, sizeof info);
+		} else {
+			continue;
+		}
+		memcpy(path->control, c, CMSG_SPACE(c->cmsg_len - CMSG_LEN(0)));
+		path->control_len = CMSG_SPACE(c->cmsg_len - CMSG_LEN(0));
+		return;
+	}
+}
+
+/* IPv4 clients have their mapped form everywhere. */
+static void address_from_peer(uint8_t address[16], const struct sockaddr_storage *peer)
+{
+	if (peer->ss_family == AF_INET6) {
+		memcpy(address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
+		return;
+	}
+	memset(address, 0, 10);
+	address[10] = address[11] = 0xff;
+	memcpy(address + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
+}
+
+static void udp_receive_one(struct udp *udp, unsigned i)
+{
+	struct query_udp_path *path = &udp->path[i];
+	struct msghdr *header = &udp->in[i].msg_hdr;
+	struct query query = {
+		.worker = udp->worker,
+		.wire = udp->in_wire[i],
+		.wire_len = udp->in[i].msg_len,
+		.out = udp->out_wire[udp->out_count],
+		.out_size = MESSAGE_UDP_MAX,
+		.path = path,
+		.reply = udp_reply,
+	};
+
+	path->peer_len = header->msg_namelen;
+	path_take_control(path, header);
+	address_from_peer(query.address, &path->peer);
+	query_receive(&query);
+}
+
+/* Returns how many datagrams came. */
+static int udp_receive(struct udp *udp)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		udp->in[i].msg_hdr.msg_namelen = sizeof udp->path[i].peer;
+		udp->in[i].msg_hdr.msg_controllen = udp->wildcard ? CONTROL_MAX : 0;
+	}
+	int n = recvmmsg(udp->fd, udp->in, BATCH, MSG_DONTWAIT, NULL);
+	if (n <= 0)
+		return 0;
+	worker_clock(udp->worker);
+	uint64_t begin_us = udp->worker->mono_us;
+	udp->in_batch = true;
+	for (int i = 0; i < n; i++)
+		udp_receive_one(udp, (unsigned)i);
+	udp->in_batch = false;
+	udp_flush(udp);
+	worker_clock(udp->worker);
+	for (int i = 0; i < n; i++)
+		stats_latency(&udp->worker->stats, udp->worker->mono_us - begin_us);
+	return n;
+}
+
+static void udp_readable(evutil_socket_t fd, short what, void *arg)
+{
+	for (unsigned i = 0; i < BATCHES_A_TURN; i++)
+		if (udp_receive(arg) < BATCH)
+			return;
+}
+
+static void udp_point_headers(struct udp *udp)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		udp->in_iov[i] = (struct iovec){ udp->in_wire[i], QUERY_MAX };
+		udp->in[i].msg_hdr = (struct msghdr){
+			.msg_name = &udp->path[i].peer,
+			.msg_iov = &udp->in_iov[i],
+			.msg_iovlen = 1,
+			.msg_control = udp->wildcard ? udp->path[i].control : NULL,
+		};
+		udp->path[i].udp = udp;
+		udp->out_iov[i] = (struct iovec){ udp->out_wire[i], 0 };
+		udp->out[i].msg_hdr = (struct msghdr){
+			.msg_name = &udp->out_peer[i],
+			.msg_iov = &udp->out_iov[i],
+			.msg_iovlen = 1,
+		};
+	}
+}
+
+struct udp *udp_new(struct worker *worker, int fd, bool wildcard)
+{
+	struct udp *udp = calloc(1, sizeof *udp);
+
+	if (udp == NULL) {
+		close(fd);
+		return NULL;
+	}
+	udp->worker = worker;
+	udp->fd = fd;
+	udp->wildcard = wildcard;
+	udp_point_headers(udp);
+	udp->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, udp_readable, udp);
+	udp->flush = event_new(worker->base, -1, 0, udp_flush_due, udp);
+	if (udp->readable == NULL || udp->flush == NULL || event_add(udp->readable, NULL) < 0) {
+		udp_free(udp);
+		return NULL;
+	}
+	return udp;
+}
+
+void udp_stop(struct udp *udp)
+{
+	while (udp_receive(udp) > 0)
+		;
+	event_del(udp->readable);
+}
+
+void udp_free(struct udp *udp)
+{
+	if (udp == NULL)
+		return;
+	udp_flush(udp);
+	if (udp->readable != NULL)
+		event_free(udp->readable);
+	if (udp->flush != NULL)
+		event_free(udp->flush);
+	close(udp->fd);
+	free(udp);
+}

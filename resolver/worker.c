@@ -1,0 +1,225 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "query.h"
+#include "stream.h"
+#include "udp.h"
+
+#define DEADLINE_MS 5000        /* DESIGN.md 8: SERVFAIL by then */
+#define RATE_CLIENTS 8192       /* clients at their limit at one time, a worker */
+#define DRAIN_STEP_MS 20
+#define DRAIN_MAX_US 1500000
+
+static uint64_t timespec_us(const struct timespec *t)
+{
+	return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_nsec / 1000;
+}
+
+void worker_clock(struct worker *worker)
+{
+	struct timespec utc, mono;
+
+	clock_gettime(CLOCK_REALTIME, &utc);
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	worker->utc_us = (int64_t)timespec_us(&utc);
+	worker->mono_us = timespec_us(&mono);
+	worker->mono_s = (uint32_t)mono.tv_sec;
+	if (worker->moment.utc_s != utc.tv_sec)
+		worker->moment = moment_at(utc.tv_sec);
+}
+
+static void worker_take_snapshot(struct worker *worker, struct snapshot *snapshot)
+{
+	lists_view_close(worker->view);
+	snapshot_free(worker->snapshot);
+	worker->snapshot = snapshot;
+	worker->view = snapshot->lists != NULL ? lists_view_open(snapshot->lists) : NULL;
+}
+
+static void worker_drain(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	worker_clock(worker);
+	if (worker->waiting == 0 || worker->mono_us > worker->drain_until_us)
+		event_base_loopbreak(worker->base);
+}
+
+static void worker_begin_drain(struct worker *worker)
+{
+	static const struct timeval step = { .tv_usec = DRAIN_STEP_MS * 1000 };
+
+	worker_clock(worker);
+	worker->drain_until_us = worker->mono_us + DRAIN_MAX_US;
+	for (size_t i = 0; i < worker->socket_count; i++) {
+		stream_listener_stop(worker->streams[i]);
+		udp_stop(worker->udp[i]);
+	}
+	event_add(worker->drain, &step);
+}
+
+static void worker_woken(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+	uint64_t rings;
+
+	if (read(fd, &rings, sizeof rings) < 0)
+		return;
+	struct snapshot *snapshot = atomic_exchange(&worker->next_snapshot, NULL);
+	if (snapshot != NULL)
+		worker_take_snapshot(worker, snapshot);
+	int recursor = atomic_exchange(&worker->next_recursor, 0);
+	if (recursor != 0)
+		recursion_connect(worker->recursion, recursor > 0 ? recursor - 1 : -1);
+	if (atomic_load(&worker->stopping) && !event_pending(worker->drain, EV_TIMEOUT, NULL))
+		worker_begin_drain(worker);
+}
+
+static void worker_ticked(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *worker = arg;
+
+	worker_clock(worker);
+	atomic_fetch_add_explicit(&worker->heartbeat, 1, memory_order_relaxed);
+}
+
+static void *worker_run(void *arg)
+{
+	struct worker *worker = arg;
+
+	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	return NULL;
+}
+
+static void worker_free(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->socket_count; i++) {
+		stream_listener_free(worker->streams[i]);
+		udp_free(worker->udp[i]);
+	}
+	free(worker->streams);
+	free(worker->udp);
+	recursion_free(worker->recursion);
+	rate_free(worker->rate);
+	if (worker->wake != NULL)
+		event_free(worker->wake);
+	if (worker->tick != NULL)
+		event_free(worker->tick);
+	if (worker->drain != NULL)
+		event_free(worker->drain);
+	if (worker->wake_fd >= 0)
+		close(worker->wake_fd);
+	if (worker->base != NULL)
+		event_base_free(worker->base);
+	lists_view_close(worker->view);
+	snapshot_free(worker->snapshot);
+	snapshot_free(atomic_exchange(&worker->next_snapshot, NULL));
+	int recursor = atomic_exchange(&worker->next_recursor, 0);
+	if (recursor > 0)
+		close(recursor - 1);
+	free(worker);
+}
+
+static int worker_open_sockets(struct worker *worker, const struct worker_options *options)
+{
+	worker->udp = calloc(options->socket_count, sizeof(struct udp *));
+	worker->streams = calloc(options->socket_count, sizeof(struct stream_listener *));
+	if (worker->udp == NULL || worker->streams == NULL)
+		return -ENOMEM;
+	worker->socket_count = options->socket_count;
+	for (size_t i = 0; i < options->socket_count; i++) {
+		worker->udp[i] = udp_new(worker, options->udp_fds[i], options->wildcard[i]);
+		worker->streams[i] = stream_listen(worker, options->tcp_fds[i], options->limits);
+		if (worker->udp[i] == NULL || worker->streams[i] == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int worker_build(struct worker *worker, const struct worker_options *options)
+{
+	static const struct timeval second = { .tv_sec = 1 };
+
+	worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (worker->wake_fd < 0)
+		return -errno;
+	worker->base = event_base_new();
+	if (worker->base == NULL)
+		return -ENOMEM;
+	worker->wake = event_new(worker->base, worker->wake_fd, EV_READ | EV_PERSIST, worker_woken, worker);
+	worker->tick = event_new(worker->base, -1, EV_PERSIST, worker_ticked, worker);
+	worker->drain = event_new(worker->base, -1, EV_PERSIST, worker_drain, worker);
+	worker->rate = rate_new(RATE_CLIENTS);
+	worker->recursion = recursion_new(worker->base, options->in_flight, DEADLINE_MS, &worker->stats, resolve_store, worker);
+	if (!worker->wake || !worker->tick || !worker->drain || !worker->rate || !worker->recursion)
+		return -ENOMEM;
+	event_add(worker->wake, NULL);
+	event_add(worker->tick, &second);
+	return worker_open_sockets(worker, options);
+}
+
+int worker_start(struct worker **out, const struct worker_options *options)
+{
+	struct worker *worker = calloc(1, sizeof *worker);
+
+	if (worker == NULL)
+		return -ENOMEM;
+	worker->index = options->index;
+	worker->cache = options->cache;
+	worker->ring = options->ring;
+	worker->cookies = options->cookies;
+	worker->wake_fd = -1;
+	worker_clock(worker);
+	worker_take_snapshot(worker, options->snapshot);
+	int ret = worker_build(worker, options);
+	if (ret == 0)
+		ret = -pthread_create(&worker->thread, NULL, worker_run, worker);
+	if (ret < 0) {
+		worker_free(worker);
+		return ret;
+	}
+	*out = worker;
+	return 0;
+}
+
+static void worker_wake(struct worker *worker)
+{
+	uint64_t one = 1;
+
+	while (write(worker->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
+		;
+}
+
+void worker_set_snapshot(struct worker *worker, struct snapshot *snapshot)
+{
+	snapshot_free(atomic_exchange(&worker->next_snapshot, snapshot));
+	worker_wake(worker);
+}
+
+void worker_set_recursor(struct worker *worker, int fd)
+{
+	int missed = atomic_exchange(&worker->next_recursor, fd >= 0 ? fd + 1 : -1);
+
+	if (missed > 0)
+		close(missed - 1);
+	worker_wake(worker);
+}
+
+void worker_stop(struct worker *worker)
+{
+	atomic_store(&worker->stopping, true);
+	worker_wake(worker);
+}
+
+void worker_join(struct worker *worker)
+{
+	pthread_join(worker->thread, NULL);
+	worker_free(worker);
+}

@@ -1,0 +1,95 @@
+/*
+ * A worker: one thread, one event loop, its own sockets, log ring, counters and line to the recursor. It shares the packet cache
+ * and read-only snapshots, and hears from the main thread by a mailbox it looks at when woken.
+ */
+#ifndef USHER_WORKER_H
+#define USHER_WORKER_H
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "answer.h"
+#include "cache.h"
+#include "cookie.h"
+#include "policy.h"
+#include "rate.h"
+#include "recursion.h"
+#include "ring.h"
+#include "snapshot.h"
+#include "stats.h"
+
+struct udp;
+struct stream_listener;
+struct stream_limits;
+
+#define WORKER_CLIENT_BUCKETS 4096
+
+struct worker {
+	unsigned index;
+	struct event_base *base;
+	struct snapshot *snapshot;      /* one reference; read by this thread alone */
+	struct lists_view *view;        /* of the snapshot's lists, NULL without any */
+	struct cache *cache;            /* shared */
+	struct recursion *recursion;
+	struct ring *ring;
+	struct rate *rate;
+	const struct cookie_secret *cookies; /* shared, read only */
+	struct stats stats;
+
+	/* The clock, read once a turn. */
+	int64_t utc_us;                 /* since 1970 */
+	uint64_t mono_us;
+	uint32_t mono_s;                /* the cache's clock */
+	struct moment moment;           /* local time of the last full second */
+
+	/* Where a lookup puts an answer together. */
+	uint8_t reply[MESSAGE_MAX];
+	struct answer_room fresh, edited;
+
+	uint16_t waiting_of[WORKER_CLIENT_BUCKETS]; /* lookups in recursion by hash of the client */
+	unsigned waiting;
+
+	struct udp **udp;
+	struct stream_listener **streams;
+	size_t socket_count;
+
+	/* The mailbox: written by the main thread, read when wake_fd rings. */
+	pthread_t thread;
+	int wake_fd;
+	struct event *wake, *tick, *drain;
+	uint64_t drain_until_us;
+	_Atomic(struct snapshot *) next_snapshot;
+	_Atomic int next_recursor;      /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
+	_Atomic bool stopping;
+	_Atomic uint64_t heartbeat;     /* turns of the one-second tick */
+};
+
+struct worker_options {
+	unsigned index;
+	struct snapshot *snapshot;      /* a reference that the worker takes over */
+	struct cache *cache;
+	struct ring *ring;
+	const struct cookie_secret *cookies;
+	struct stream_limits *limits;   /* shared by all workers */
+	const int *udp_fds, *tcp_fds;   /* one of each per listen address; owned by the worker */
+	const bool *wildcard;           /* listen address is 0.0.0.0 or :: */
+	size_t socket_count;
+	unsigned in_flight;             /* this worker's share */
+};
+
+/* Makes a worker and starts its thread. Returns 0 or negative errno. */
+int worker_start(struct worker **out, const struct worker_options *options);
+
+/* From the main thread: hand over a reference to a snapshot; a socket to a new recursor (-1: it has gone). */
+void worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
+void worker_set_recursor(struct worker *worker, int fd);
+
+/* Stops taking queries, finishes what is under way for at most 1.5 s. worker_join() waits for that and frees. */
+void worker_stop(struct worker *worker);
+void worker_join(struct worker *worker);
+
+/* The worker's own: reads the clock. Called by the transports at the top of each turn. */
+void worker_clock(struct worker *worker);
+
+#endif
