@@ -1,6 +1,7 @@
 /*
- * The workers' side of recursion: questions to the recursor process and answers from it, one struct recursion a worker. It
- * joins equal questions, keeps the deadline, asks again when the recursor died and was started anew, and never calls back before recursion_ask() returned.
+ * The workers' side of recursion: questions to the recursor process and answers from it, one struct recursion
+ * a worker. It joins equal questions, keeps the deadline, asks again when the recursor died and was started
+ * anew, and never calls back before recursion_ask() returned.
  *
  * The one message format of the socket (SOCK_SEQPACKET, host byte order, one message a packet) is at the end.
  */
@@ -18,19 +19,19 @@
 struct recursion;
 
 enum recursion_status {
-	RECURSION_ANSWERED,             /* wire holds a message (NOERROR, NXDOMAIN, …) */
-	RECURSION_BOGUS,                /* DNSSEC validation failed; ede and why say how */
-	RECURSION_FAILED,               /* no answer to be had: ede is 22 or 23 */
-	RECURSION_TIMEOUT,              /* the deadline passed: ede 22 */
-	RECURSION_BUSY,                 /* the recursor refused: too many questions in flight */
+	RECURSION_ANSWERED, /* wire holds a message (NOERROR, NXDOMAIN, …) */
+	RECURSION_BOGUS,    /* DNSSEC validation failed; ede and why say how */
+	RECURSION_FAILED,   /* no answer to be had: ede is 22 or 23 */
+	RECURSION_TIMEOUT,  /* the deadline passed: ede 22 */
+	RECURSION_BUSY,     /* the recursor refused: too many questions in flight */
 };
 
 struct recursion_result {
 	enum recursion_status status;
-	bool secure;                    /* validated */
-	int ede;                        /* enum dns_ede or EDE_NONE */
-	const char *why;                /* text for the EDE, "" none */
-	const uint8_t *wire;            /* the recursor's, valid inside the callback; NULL unless ANSWERED (or BOGUS asked with CD) */
+	bool secure;         /* validated */
+	int ede;             /* enum dns_ede or EDE_NONE */
+	const char *why;     /* text for the EDE, "" none */
+	const uint8_t *wire; /* valid inside the callback; NULL unless ANSWERED, or BOGUS asked with CD */
 	size_t wire_len;
 };
 
@@ -40,33 +41,43 @@ struct recursion_question {
 	bool checking_disabled;
 };
 
-/* One who waits; the caller embeds it in its query. It lives until answered() is called or recursion_cancel(). */
+/* One who waits; the caller embeds it, zeroed, in its query. It lives until answered() or recursion_cancel().
+ */
 struct recursion_waiter {
 	struct recursion_waiter *next;
 	struct recursion_flight *flight;
 	void (*answered)(struct recursion_waiter *waiter, const struct recursion_result *result);
 };
 
-/* What happens to every answer once, before the waiters hear of it: the worker stores it in the cache. */
-typedef void (*recursion_store)(void *arg, const struct recursion_question *question, const struct recursion_result *result);
+/*
+ * What happens to every answer once, before the waiters hear of it: the worker stores it in the cache.
+ * Failures and timeouts are told too (RFC 9520: they are to be remembered for some seconds); RECURSION_BUSY
+ * and recursion_free() are not, since they say nothing of the name.
+ */
+typedef void (*recursion_store)(
+        void *arg, const struct recursion_question *question, const struct recursion_result *result);
 
 struct stats;
 
-/* in_flight: the most questions under way. deadline_ms: 5000. Returns NULL without memory. */
-struct recursion *recursion_new(struct event_base *base, unsigned in_flight, unsigned deadline_ms, struct stats *stats,
-	recursion_store store, void *store_arg);
-void recursion_free(struct recursion *recursion); /* waiters are told RECURSION_FAILED */
+/* in_flight: the most questions under way. deadline_ms: 5000, at least 1. store may be NULL. Returns NULL
+ * without memory. */
+struct recursion *recursion_new(struct event_base *base, unsigned in_flight, unsigned deadline_ms,
+        struct stats *stats, recursion_store store, void *store_arg);
+void recursion_free(struct recursion *recursion); /* waiters are told RECURSION_FAILED; NULL is fine; never
+                                                     from inside answered() or store() */
 
 /*
- * A socket to a new recursor (owned from here on): what is in flight is asked again there. The one before is closed. fd -1: there is no recursor now; questions wait.
- * Must be called on the worker's thread.
+ * A socket to a new recursor (owned from here on): what is in flight is asked again there. The one before is
+ * closed. fd -1: there is no recursor now; questions wait. Must be called on the worker's thread.
  */
 void recursion_connect(struct recursion *recursion, int fd);
 
 /*
- * Asks. waiter may be NULL (prefetch: only the store hears). Returns 0 (answered() will come), or -EBUSY (in_flight reached), -ENOMEM: then it will not.
+ * Asks. waiter may be NULL (prefetch: only the store hears). Returns 0 (answered() will come), or -EBUSY
+ * (in_flight reached), -ENOMEM: then it will not.
  */
-int recursion_ask(struct recursion *recursion, const struct recursion_question *question, struct recursion_waiter *waiter);
+int recursion_ask(struct recursion *recursion, const struct recursion_question *question,
+        struct recursion_waiter *waiter);
 
 /* The client is gone, or was given a stale answer: forget the waiter, the question goes on. */
 void recursion_cancel(struct recursion_waiter *waiter);
@@ -75,17 +86,17 @@ unsigned recursion_in_flight(const struct recursion *recursion);
 
 /* ---- the messages ---- */
 
-struct recursor_question {              /* followed by name_len octets of name in wire form */
-	uint64_t id;                    /* random */
+struct recursor_question { /* followed by name_len octets of name in wire form */
+	uint64_t id;       /* random */
 	uint16_t type;
 	uint8_t checking_disabled;
 	uint8_t name_len;
 	uint32_t reserved;
 };
 
-struct recursor_answer {                /* followed by why_len octets of text, then wire_len octets of message */
+struct recursor_answer { /* followed by why_len octets of text, then wire_len octets of message */
 	uint64_t id;
-	uint8_t status;                 /* enum recursion_status */
+	uint8_t status; /* enum recursion_status */
 	uint8_t secure;
 	int16_t ede;
 	uint16_t why_len;

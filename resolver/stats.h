@@ -35,6 +35,7 @@
 	X(UPSTREAM_QUERIES, "upstream", "queries", "Questions sent to the recursor")                                   \
 	X(UPSTREAM_TIMEOUTS, "upstream", "timeouts", "Questions the recursor did not answer in time")                  \
 	X(UPSTREAM_LATENCY_SUM_US, "upstream", "latency_us", "Sum of the recursor's answer times in microseconds")     \
+	X(UPSTREAM_MALFORMED, "upstream", "malformed", "Messages of the recursor that made no sense")                  \
 	X(TCP_ACCEPTED, "tcp", "accepted", "TCP connections accepted")                                                 \
 	X(TCP_CLOSED, "tcp", "closed", "TCP connections closed")                                                       \
 	X(TCP_REFUSED, "tcp", "refused", "TCP connections closed at once: a client's or the process's limit")
