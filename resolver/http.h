@@ -1,6 +1,7 @@
 /*
  * HTTP/1.1 for local readers (libevent's evhttp) on a Unix socket or a loopback port: a table of routes, JSON and text replies, the
- * peer's uid. Any Host is accepted; requests are bounded (64 KiB, 10 s). It runs on the main loop or in a child, never on a worker.
+ * peer's uid. Any Host is accepted; requests are bounded (64 KiB, 10 s), connections too (64 a server; more wait unaccepted). It runs on the
+ * main loop or in a child, never on a worker. The process must ignore SIGPIPE.
  */
 #ifndef USHER_HTTP_H
 #define USHER_HTTP_H
@@ -34,12 +35,16 @@ const char *http_body(struct http_request *request, size_t *len);
 /* (uid_t)-1 where the socket is not a Unix one. */
 uid_t http_peer_uid(struct http_request *request);
 
+/* A handler ends, at once or later, with one of the replies or a stream: then the request is gone. */
 void http_reply(struct http_request *request, int status, const char *content_type, const char *body, size_t len);
 void http_reply_json(struct http_request *request, int status, const char *json);
 /* {"error": "..."} with that status. */
 void http_reply_error(struct http_request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* A reply in pieces (follow). closed is called once when the client is gone, and then the stream must not be used. */
+/*
+ * A reply in pieces (follow). closed is called once when the client is gone, and then the stream must not be used; never from inside
+ * another call, nor after http_stream_end(). A client that leaves 1 MiB untaken, or takes nothing for 10 s, is cut off. NULL without memory.
+ */
 struct http_stream;
 struct http_stream *http_stream_start(struct http_request *request, const char *content_type, void (*closed)(void *arg), void *arg);
 void http_stream_send(struct http_stream *stream, const char *data, size_t len);
