@@ -18,8 +18,8 @@ int cookie_secret_make(struct cookie_secret *secret)
 }
 
 /* RFC 9018 4.4: hash of client cookie, version, reserved, timestamp, client address (4 octets for IPv4). */
-static void cookie_hash(const struct cookie_secret *secret, const uint8_t cookie[16], const uint8_t address[16],
-	uint8_t hash[8])
+static void cookie_hash(const struct cookie_secret *secret, const uint8_t cookie[16],
+        const uint8_t address[16], uint8_t hash[8])
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	uint8_t in[16 + 16];
@@ -30,8 +30,8 @@ static void cookie_hash(const struct cookie_secret *secret, const uint8_t cookie
 	crypto_shorthash_siphash24(hash, in, 32 - skip, secret->key);
 }
 
-void cookie_make(const struct cookie_secret *secret, const uint8_t client[8], const uint8_t address[16], uint32_t now_s,
-	uint8_t cookie[COOKIE_LEN])
+void cookie_make(const struct cookie_secret *secret, const uint8_t client[8], const uint8_t address[16],
+        uint32_t now_s, uint8_t cookie[COOKIE_LEN])
 {
 	memcpy(cookie, client, 8);
 	memset(cookie + 8, 0, 4);
@@ -40,8 +40,8 @@ void cookie_make(const struct cookie_secret *secret, const uint8_t client[8], co
 	cookie_hash(secret, cookie, address, cookie + 16);
 }
 
-bool cookie_is_valid(const struct cookie_secret *secret, const uint8_t *cookie, unsigned len, const uint8_t address[16],
-	uint32_t now_s)
+bool cookie_is_valid(const struct cookie_secret *secret, const uint8_t *cookie, unsigned len,
+        const uint8_t address[16], uint32_t now_s)
 {
 	uint8_t hash[8];
 

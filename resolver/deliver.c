@@ -1,6 +1,7 @@
 /*
- * From a stored answer to what this client may have of it: each hop is judged like an asked name, private addresses, ech and blocked
- * networks go where the profile says so, and a safe-search target's records stand behind our CNAME.
+ * From a stored answer to what this client may have of it: each hop is judged like an asked name, private
+ * addresses, ech and blocked networks go where the profile says so, and a safe-search target's records stand
+ * behind our CNAME.
  *
  * Most answers carry no flag that asks for any of it and are copied as they are.
  */
@@ -26,8 +27,8 @@ static bool hop_is_blocked(void *arg, const struct name *hop)
 	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
 
 	facts_gather(&found->facts, worker->snapshot->table, worker->view, hop);
-	found->verdict = policy_decide_hop(query_config(query), worker->snapshot->table, &asker, &query->verdict,
-		&found->facts, &worker->moment);
+	found->verdict = policy_decide_hop(query_config(query), worker->snapshot->table, &asker,
+	        &query->verdict, &found->facts, &worker->moment);
 	found->name = *hop;
 	return found->verdict.action == VERDICT_BLOCK;
 }
@@ -47,7 +48,8 @@ void deliver_inspect(struct worker *worker, struct answer_stored *stored)
 {
 	stored->flags &= (uint8_t)~ANSWER_LISTED_HOP;
 	if ((stored->flags & ANSWER_HAS_HOP) != 0 && inspect_hops(stored, hop_is_notable, worker) != 0)
-		stored->flags |= ANSWER_LISTED_HOP; /* malformed hops too: the careful path then refuses them */
+		stored->flags |=
+		        ANSWER_LISTED_HOP; /* malformed hops too: the careful path then refuses them */
 }
 
 /* localhost and below may be a loopback address (RFC 6761 6.3). */
@@ -60,11 +62,12 @@ static bool name_is_localhost(const struct name *name)
 }
 
 /* What of this answer the profile must not see. Returns false if nothing has to change. */
-static bool query_edits(const struct query *query, const struct answer_stored *stored, struct answer_edit *edit)
+static bool query_edits(
+        const struct query *query, const struct answer_stored *stored, struct answer_edit *edit)
 {
 	const struct snapshot_networks *networks = &query->worker->snapshot->profile_networks[query->profile];
 	bool own = query->target_internal || name_is_localhost(&query->message.name) ||
-		   (query->facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_REBINDING_EXEMPT)) != 0;
+	           (query->facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_REBINDING_EXEMPT)) != 0;
 
 	*edit = (struct answer_edit){ 0 };
 	if ((stored->flags & ANSWER_HAS_PRIVATE) != 0 && !own)
@@ -72,14 +75,15 @@ static bool query_edits(const struct query *query, const struct answer_stored *s
 	if ((stored->flags & ANSWER_HAS_ECH) != 0 && query_profile(query)->strip_ech)
 		edit->strip_ech = true;
 	if ((stored->flags & ANSWER_HAS_ADDRESS) != 0 && networks->count > 0 &&
-		query->verdict.tier != TIER_INTERNAL && query->verdict.tier != TIER_PROTECTED) {
+	        query->verdict.tier != TIER_INTERNAL && query->verdict.tier != TIER_PROTECTED) {
 		edit->drop_networks = networks->networks;
 		edit->drop_network_count = networks->count;
 	}
 	return edit->drop_private || edit->strip_ech || edit->drop_network_count > 0;
 }
 
-/* The answer of a safe-search target. A target that does not resolve must never turn into the unsafe answer, nor into NXDOMAIN. */
+/* The answer of a safe-search target. A target that does not resolve must never turn into the unsafe answer,
+ * nor into NXDOMAIN. */
 static size_t deliver_rewritten(struct query *query, const struct answer_stored *stored, uint32_t age_s)
 {
 	const struct config_engine *engine = &query_config(query)->engines[query->verdict.engine];
@@ -110,7 +114,8 @@ size_t deliver(struct query *query, const struct answer_stored *stored, uint32_t
 		if (ret > 0) {
 			stored = &edited;
 			ede = EDE_FORGED;
-			text = edit.drop_private ? "private addresses removed" : "altered by the school's policy";
+			text = edit.drop_private ? "private addresses removed"
+			                         : "altered by the school's policy";
 		}
 	}
 	if (ret < 0)

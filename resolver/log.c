@@ -21,7 +21,7 @@ __attribute__((format(printf, 2, 0))) static void say(int priority, const char *
 {
 	char line[2048];
 	int at = to_journal ? snprintf(line, sizeof line, "<%d>", priority)
-			    : snprintf(line, sizeof line, "%s: ", program_name);
+	                    : snprintf(line, sizeof line, "%s: ", program_name);
 	int more = vsnprintf(line + at, sizeof line - (size_t)at - 1, format, args);
 	if (more < 0)
 		return;
@@ -32,12 +32,12 @@ __attribute__((format(printf, 2, 0))) static void say(int priority, const char *
 	fwrite(line, 1, len, stderr);
 }
 
-#define SAY(priority)                                                                                                  \
-	do {                                                                                                           \
-		va_list args;                                                                                          \
-		va_start(args, format);                                                                                \
-		say(priority, format, args);                                                                           \
-		va_end(args);                                                                                          \
+#define SAY(priority)                                                                                        \
+	do {                                                                                                 \
+		va_list args;                                                                                \
+		va_start(args, format);                                                                      \
+		say(priority, format, args);                                                                 \
+		va_end(args);                                                                                \
 	} while (0)
 
 void log_error(const char *format, ...)

@@ -4,13 +4,15 @@
  *   query_receive: question, client, limits -> query_judge: facts, verdict -> block, local, rewrite, or
  *   resolve: cached, or ask and wait -> deliver: hops, edits -> query_finish: count, send.
  *
- * All of it reads the worker's snapshot. A query that waited and finds another snapshot when it wakes is judged again from the
- * start, so that no verdict outlives the policy it came from.
+ * All of it reads the worker's snapshot. A query that waited and finds another snapshot when it wakes is
+ * judged again from the start, so that no verdict outlives the policy it came from.
  */
 #include "query.h"
 
 #include "block_log.h"
 #include "reply.h"
+
+static const char lists_failed[] = "the block lists cannot be read";
 
 void query_finish(struct query *query, size_t len)
 {
@@ -39,8 +41,8 @@ size_t query_servfail(struct query *query, int ede, const char *text)
 /* ---- blocking ---- */
 
 /* Which list entry or rule is behind a verdict, for the log. */
-static void event_explain(struct block_event *event, const struct snapshot *snapshot, const struct verdict *verdict,
-	const struct facts *facts)
+static void event_explain(struct block_event *event, const struct snapshot *snapshot,
+        const struct verdict *verdict, const struct facts *facts)
 {
 	const struct lists_source *source;
 
@@ -49,20 +51,20 @@ static void event_explain(struct block_event *event, const struct snapshot *snap
 		event->rule_labels = facts_rule_get(snapshot->table, verdict->rule)->name.labels;
 		event->source = "configuration";
 	} else if (verdict->category >= 0 && snapshot->lists != NULL &&
-		   lists_explain(snapshot->lists, &facts->listed, (unsigned)verdict->category, &source,
-			   &event->rule_labels)) {
+	           lists_explain(snapshot->lists, &facts->listed, (unsigned)verdict->category, &source,
+	                   &event->rule_labels)) {
 		event->source = source->name;
 	}
 }
 
 static void query_log_block(struct query *query, const struct verdict *verdict, const struct name *matched,
-	const struct facts *facts)
+        const struct facts *facts)
 {
 	struct worker *worker = query->worker;
 	const struct snapshot *snapshot = worker->snapshot;
 	const struct config_profile *profile = query_profile(query);
 	const struct config_category *category =
-		verdict->category >= 0 ? &snapshot->config->categories[verdict->category] : NULL;
+	        verdict->category >= 0 ? &snapshot->config->categories[verdict->category] : NULL;
 
 	if (profile->log == LOG_OFF && verdict->tier != TIER_SEALED)
 		return;
@@ -88,7 +90,7 @@ static void query_log_block(struct query *query, const struct verdict *verdict, 
 
 /* The event is in its ring before the answer can leave. */
 size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched,
-	const struct facts *facts)
+        const struct facts *facts)
 {
 	struct worker *worker = query->worker;
 	const struct snapshot *snapshot = worker->snapshot;
@@ -96,8 +98,11 @@ size_t query_block(struct query *query, const struct verdict *verdict, const str
 
 	if (verdict->tier == TIER_INTERNAL) {
 		query->outcome = STATS_LOCAL;
-		return reply_negative(query, RCODE_NXDOMAIN, query_profile(query)->block_ttl_s, EDE_PROHIBITED, NULL);
+		return reply_negative(
+		        query, RCODE_NXDOMAIN, query_profile(query)->block_ttl_s, EDE_PROHIBITED, NULL);
 	}
+	if (verdict->tier == TIER_LIST_FAILURE)
+		return query_servfail(query, EDE_NOT_READY, lists_failed);
 	query->outcome = STATS_BLOCKED;
 	query_log_block(query, verdict, matched, facts);
 	stats_add(&worker->stats.labelled[snapshot->profile_blocked_slot[query->profile]], 1);
@@ -157,7 +162,8 @@ static void query_local(struct query *query)
 
 	if (query->verdict.tier == TIER_CANARY) {
 		bool nodata = query_config(query)->canaries[query->facts.canary].answer == CANARY_NODATA;
-		len = reply_negative(query, nodata ? RCODE_NOERROR : RCODE_NXDOMAIN, profile->block_ttl_s, EDE_NONE, NULL);
+		len = reply_negative(
+		        query, nodata ? RCODE_NOERROR : RCODE_NXDOMAIN, profile->block_ttl_s, EDE_NONE, NULL);
 	} else if (!profile->internal) {
 		len = reply_negative(query, RCODE_NXDOMAIN, profile->block_ttl_s, EDE_PROHIBITED, NULL);
 	} else {
@@ -184,7 +190,8 @@ static void query_pass(struct query *query, struct cache_entry *entry, struct ca
 		query_finish(query, query_meta_type(query));
 	else if ((query->message.flags & FLAG_RD) == 0)
 		query_end(query, STATS_REFUSED,
-			reply_error(query, RCODE_REFUSED, EDE_NOT_AUTHORITATIVE, "recursion was not asked for"));
+		        reply_error(
+		                query, RCODE_REFUSED, EDE_NOT_AUTHORITATIVE, "recursion was not asked for"));
 	else
 		query_rewrite(query);
 }
@@ -204,8 +211,8 @@ void query_judge(struct query *query)
 	}
 	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
 	struct cache_entry *entry = resolve_lookup(query, &pin);
-	query->verdict = policy_decide(query_config(query), worker->snapshot->table, &asker, &query->facts,
-		&worker->moment, NULL);
+	query->verdict = policy_decide(
+	        query_config(query), worker->snapshot->table, &asker, &query->facts, &worker->moment, NULL);
 	if (query->verdict.action == VERDICT_RESOLVE || query->verdict.action == VERDICT_REWRITE) {
 		query_pass(query, entry, &pin);
 		return;
@@ -220,7 +227,7 @@ void query_judge(struct query *query)
 		query_local(query);
 		break;
 	case VERDICT_FAIL:
-		query_finish(query, query_servfail(query, EDE_NOT_READY, "the block lists cannot be read"));
+		query_finish(query, query_servfail(query, EDE_NOT_READY, lists_failed));
 		break;
 	default:
 		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
@@ -262,7 +269,7 @@ void query_receive(struct query *query)
 	}
 	stats_add(&worker->stats.labelled[snapshot->profile_slot[profile]], 1);
 	if (!rate_allow(worker->rate, query->address, snapshot->config->profiles[profile].rate_limit,
-		    worker->mono_us / 1000))
+	            worker->mono_us / 1000))
 		query_limit(query);
 	else if (ret == RCODE_FORMERR)
 		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));

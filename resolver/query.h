@@ -1,9 +1,10 @@
 /*
- * A lookup, from packet to answer: question, client, facts, verdict, answer, then send, count and log. A transport fills
- * the first half of struct query and its reply function; nothing below this file knows what a socket is.
+ * A lookup, from packet to answer: question, client, facts, verdict, answer, then send, count and log. A
+ * transport fills the first half of struct query and its reply function; nothing below this file knows what a
+ * socket is.
  *
- * A query lives on its transport's stack. Only one that must wait for recursion is kept: copied to the heap with its packet,
- * until the answer, a deadline, or its client's going.
+ * A query lives on its transport's stack. Only one that must wait for recursion is kept: copied to the heap
+ * with its packet, until the answer, a deadline, or its client's going.
  */
 #ifndef USHER_QUERY_H
 #define USHER_QUERY_H
@@ -26,7 +27,7 @@ struct query_udp_path {
 	struct udp *udp;
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
-	uint8_t control[64];            /* IP_PKTINFO or IPV6_PKTINFO, ready for sendmsg */
+	uint8_t control[64]; /* IP_PKTINFO or IPV6_PKTINFO, ready for sendmsg */
 	size_t control_len;
 };
 
@@ -35,12 +36,12 @@ struct query {
 	struct worker *worker;
 	const uint8_t *wire;
 	size_t wire_len;
-	uint8_t address[16];            /* the client, IPv4 mapped */
+	uint8_t address[16]; /* the client, IPv4 mapped */
 	bool tcp;
-	uint8_t *out;                   /* where an answer made at once may be written */
+	uint8_t *out; /* where an answer made at once may be written */
 	size_t out_size;
-	struct query_udp_path *path;    /* UDP */
-	struct stream *stream;          /* TCP */
+	struct query_udp_path *path; /* UDP */
+	struct stream *stream;       /* TCP */
 	/* Sends an answer; wire NULL: there is none. The query ends with it. */
 	void (*reply)(struct query *query, const uint8_t *wire, size_t len);
 	/* The query waits: kept is its copy that will answer later. May be NULL. */
@@ -48,15 +49,16 @@ struct query {
 
 	/* ---- found on the way ---- */
 	struct message message;
-	uint64_t received_us;           /* monotonic */
-	int profile;                    /* index, CLIENTS_UNSERVED */
+	uint64_t received_us; /* monotonic */
+	int profile;          /* index, CLIENTS_UNSERVED */
 	struct verdict verdict;
-	const struct name *target;      /* looked up instead of the asked name: safe search, or the end of a local CNAME; the snapshot's */
-	bool target_internal;           /* … and it is in an internal zone */
-	enum stats_counter outcome;     /* what the answer counts as */
-	bool kept;                      /* waits on the heap */
+	const struct name *target;  /* looked up instead of the asked name: safe search, or the end of a local
+	                               CNAME; the snapshot's */
+	bool target_internal;       /* … and it is in an internal zone */
+	enum stats_counter outcome; /* what the answer counts as */
+	bool kept;                  /* waits on the heap */
 	struct facts facts;
-	uint32_t stamp;                 /* of the snapshot that facts and verdict are from */
+	uint32_t stamp; /* of the snapshot that facts and verdict are from */
 
 	/* ---- for the list of a stream's waiting queries ---- */
 	struct query *next, **prev;
@@ -68,7 +70,8 @@ void query_receive(struct query *query);
 /* The client has gone: a kept query ends without an answer. */
 void query_abandon(struct query *query);
 
-/* ---- between the files of the flow: query.c judges, resolve.c finds an answer, deliver.c fits it to the client ---- */
+/* ---- between the files of the flow: query.c judges, resolve.c finds an answer, deliver.c fits it to the
+ * client ---- */
 
 /* The one door out: counts query->outcome and sends what stands in query->out. len 0: no answer at all. */
 void query_finish(struct query *query, size_t len);
@@ -76,8 +79,10 @@ void query_finish(struct query *query, size_t len);
 /* Facts, verdict, and what follows. Again for a query that waited while the snapshot changed. */
 void query_judge(struct query *query);
 
-/* Writes the event, then the block answer into query->out. matched: the asked name or a hop, facts: its. Returns the length. */
-size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched, const struct facts *facts);
+/* Writes the event, then the block answer into query->out. matched: the asked name or a hop, facts: its.
+ * Returns the length. */
+size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched,
+        const struct facts *facts);
 
 /* SERVFAIL into query->out. */
 size_t query_servfail(struct query *query, int ede, const char *text);
@@ -93,11 +98,13 @@ void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *p
 /* The same for another name than the asked one: target belongs to the snapshot. */
 void resolve_target(struct query *query, const struct name *target);
 /* recursion_store of every worker: each answer of the recursor passes here once, whoever waits for it. */
-void resolve_store(void *worker, const struct recursion_question *question, const struct recursion_result *result);
+void resolve_store(
+        void *worker, const struct recursion_question *question, const struct recursion_result *result);
 
 /* deliver.c: marks an answer whose hops some profile could mind (ANSWER_LISTED_HOP). */
 void deliver_inspect(struct worker *worker, struct answer_stored *stored);
-/* Puts a stored answer into the client's form, or blocks it for what it leads to. Returns the length of the reply. */
+/* Puts a stored answer into the client's form, or blocks it for what it leads to. Returns the length of the
+ * reply. */
 size_t deliver(struct query *query, const struct answer_stored *stored, uint32_t age_s, bool stale);
 
 static inline const struct config *query_config(const struct query *query)

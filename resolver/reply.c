@@ -18,7 +18,8 @@ size_t reply_limit(const struct query *query)
 	return limit < query->out_size ? limit : query->out_size;
 }
 
-const struct answer_edns *reply_edns(struct reply_edns *room, const struct query *query, int ede, const char *text)
+const struct answer_edns *reply_edns(
+        struct reply_edns *room, const struct query *query, int ede, const char *text)
 {
 	const struct message_edns *asked = &query->message.edns;
 	const struct config *config = query_config(query);
@@ -28,7 +29,7 @@ const struct answer_edns *reply_edns(struct reply_edns *room, const struct query
 		return &room->edns;
 	if (config->dns.cookies && asked->cookie_len >= 8) {
 		cookie_make(query->worker->cookies, asked->cookie, query->address,
-			(uint32_t)(query->worker->utc_us / 1000000), room->cookie);
+		        (uint32_t)(query->worker->utc_us / 1000000), room->cookie);
 		room->edns.cookie = room->cookie;
 		room->edns.cookie_len = COOKIE_LEN;
 	}
@@ -71,8 +72,8 @@ size_t reply_negative(struct query *query, unsigned rcode, uint32_t ttl_s, int e
 }
 
 /* An answer of addresses in the asked family; without any of it, NODATA. */
-static size_t reply_addresses(struct query *query, const struct in_addr *v4, size_t v4_count, const struct in6_addr *v6,
-	size_t v6_count, uint32_t ttl_s, int ede, const char *text)
+static size_t reply_addresses(struct query *query, const struct in_addr *v4, size_t v4_count,
+        const struct in6_addr *v6, size_t v6_count, uint32_t ttl_s, int ede, const char *text)
 {
 	struct answer_writer writer;
 	struct reply_edns room;
@@ -110,14 +111,15 @@ size_t reply_blocked(struct query *query, int ede, const char *text)
 		return reply_addresses(query, &v4_null, 1, &v6_null, 1, ttl_s, ede, text);
 	case BLOCK_ADDRESS:
 		return reply_addresses(query, profile->block_v4, profile->block_v4_count, profile->block_v6,
-			profile->block_v6_count, ttl_s, ede, text);
+		        profile->block_v6_count, ttl_s, ede, text);
 	case BLOCK_NXDOMAIN:
 		break;
 	}
 	return reply_negative(query, RCODE_NXDOMAIN, ttl_s, ede, text);
 }
 
-/* Writes the local chain from the asked name. Returns where it leaves local records, or NULL if it ends among them. */
+/* Writes the local chain from the asked name. Returns where it leaves local records, or NULL if it ends among
+ * them. */
 static const struct name *local_chain(struct query *query, struct answer_writer *writer)
 {
 	const struct name *owner = &query->message.name, *target = NULL;
@@ -125,7 +127,8 @@ static const struct name *local_chain(struct query *query, struct answer_writer 
 	size_t count, written = 0;
 
 	for (unsigned hops = 0; hops < LOCAL_HOPS_MAX; hops++) {
-		const struct snapshot_record *records = snapshot_records(query->worker->snapshot, owner, &count);
+		const struct snapshot_record *records =
+		        snapshot_records(query->worker->snapshot, owner, &count);
 		if (records == NULL)
 			return owner;
 		target = NULL;
@@ -133,8 +136,8 @@ static const struct name *local_chain(struct query *query, struct answer_writer 
 			const struct config_record *record = records[i].record;
 			if (type != TYPE_ANY && record->type != type && record->type != TYPE_CNAME)
 				continue;
-			answer_record(writer, SECTION_ANSWER, hops == 0 ? NULL : owner, record->type, record->ttl_s,
-				record->rdata, record->rdata_len);
+			answer_record(writer, SECTION_ANSWER, hops == 0 ? NULL : owner, record->type,
+			        record->ttl_s, record->rdata, record->rdata_len);
 			written++;
 			if (type != record->type && type != TYPE_ANY)
 				target = records[i].cname;
@@ -225,8 +228,8 @@ size_t reply_any(struct query *query)
 	return answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));
 }
 
-size_t reply_rewritten(struct query *query, const struct config_engine *engine, const struct answer_stored *stored,
-	uint32_t age_s, int ede, const char *text)
+size_t reply_rewritten(struct query *query, const struct config_engine *engine,
+        const struct answer_stored *stored, uint32_t age_s, int ede, const char *text)
 {
 	const struct config_profile *profile = query_profile(query);
 	const struct name *target = query->verdict.moderate ? &engine->target_moderate : &engine->target;
@@ -234,7 +237,8 @@ size_t reply_rewritten(struct query *query, const struct config_engine *engine, 
 	struct reply_edns room;
 
 	answer_begin(&writer, query->out, reply_limit(query), &query->message, RCODE_NOERROR);
-	answer_record(&writer, SECTION_ANSWER, NULL, TYPE_CNAME, profile->block_ttl_s, target->wire, target->len);
+	answer_record(
+	        &writer, SECTION_ANSWER, NULL, TYPE_CNAME, profile->block_ttl_s, target->wire, target->len);
 	answer_copy(&writer, stored, age_s, query_config(query)->cache_max_ttl_s);
 	return answer_finish(&writer, reply_edns(&room, query, ede, text));
 }
@@ -242,16 +246,16 @@ size_t reply_rewritten(struct query *query, const struct config_engine *engine, 
 size_t reply_fixed_addresses(struct query *query, const struct config_engine *engine)
 {
 	return reply_addresses(query, engine->v4, engine->v4_count, engine->v6, engine->v6_count,
-		query_profile(query)->block_ttl_s, EDE_FORGED, engine->name);
+	        query_profile(query)->block_ttl_s, EDE_FORGED, engine->name);
 }
 
-size_t reply_stored(struct query *query, const struct answer_stored *stored, uint32_t age_s, bool stale, int ede,
-	const char *text)
+size_t reply_stored(struct query *query, const struct answer_stored *stored, uint32_t age_s, bool stale,
+        int ede, const char *text)
 {
 	struct reply_edns room;
 
 	if (stale && ede == EDE_NONE)
 		ede = stored->rcode == RCODE_NXDOMAIN ? EDE_STALE_NXDOMAIN : EDE_STALE;
 	return answer_from_stored(query->out, reply_limit(query), &query->message, stored, age_s,
-		query_config(query)->cache_max_ttl_s, stale, reply_edns(&room, query, ede, text));
+	        query_config(query)->cache_max_ttl_s, stale, reply_edns(&room, query, ede, text));
 }

@@ -1,6 +1,6 @@
 /*
- * Where an answer comes from: the packet cache, fresh or stale, or the recursor. Queries that must wait live here, on the heap, with
- * the rules of RFC 8767 (stale answers) and RFC 9520 (failures are remembered).
+ * Where an answer comes from: the packet cache, fresh or stale, or the recursor. Queries that must wait live
+ * here, on the heap, with the rules of RFC 8767 (stale answers) and RFC 9520 (failures are remembered).
  */
 #include <event2/event_struct.h>
 #include <stddef.h>
@@ -10,9 +10,9 @@
 #include "query.h"
 #include "reply.h"
 
-#define STALE_AFTER_MS 1800     /* RFC 8767 5: how long a client waits before it gets a stale answer */
-#define STALE_RETRY_S 30        /* … and how long a failed refresh is not tried again */
-#define FAILURE_TTL_S 5         /* RFC 9520 3.2 */
+#define STALE_AFTER_MS 1800 /* RFC 8767 5: how long a client waits before it gets a stale answer */
+#define STALE_RETRY_S 30    /* … and how long a failed refresh is not tried again */
+#define FAILURE_TTL_S 5     /* RFC 9520 3.2 */
 #define PREFETCH_MIN_TTL_S 10
 
 /* A query waiting for recursion. Owns its packet and path. */
@@ -32,7 +32,8 @@ static const struct name *query_subject(const struct query *query)
 	return query->target != NULL ? query->target : &query->message.name;
 }
 
-/* A target's records go unsigned into our own answer, and must be validated: neither DO nor CD of the client counts. */
+/* A target's records go unsigned into our own answer, and must be validated: neither DO nor CD of the client
+ * counts. */
 static uint8_t query_flags(const struct query *query)
 {
 	uint8_t variant = 0;
@@ -48,10 +49,11 @@ static uint8_t query_flags(const struct query *query)
 
 static struct cache_key query_key(const struct query *query)
 {
-	bool internal = query->target != NULL ? query->target_internal : (query->facts.flags & FACTS_INTERNAL) != 0;
+	bool internal =
+	        query->target != NULL ? query->target_internal : (query->facts.flags & FACTS_INTERNAL) != 0;
 
 	return cache_key(query->worker->cache, query_subject(query), query->message.type,
-		query_flags(query) | (internal ? CACHE_INTERNAL : 0));
+	        query_flags(query) | (internal ? CACHE_INTERNAL : 0));
 }
 
 static bool entry_is_fresh(const struct worker *worker, const struct cache_entry *entry)
@@ -84,12 +86,13 @@ static size_t deliver_entry(struct query *query, const struct cache_entry *entry
 
 	if (entry->status != 0)
 		return query_servfail(query, entry->status - 2, NULL);
-	return deliver(query, &entry->answer, worker->mono_s - entry->stored_s, !entry_is_fresh(worker, entry));
+	return deliver(
+	        query, &entry->answer, worker->mono_s - entry->stored_s, !entry_is_fresh(worker, entry));
 }
 
 /*
- * Names of internal zones live in a view of their own. Which view a name is in is a fact, and the facts come with the entry: an entry with
- * this snapshot's stamp settles both at once.
+ * Names of internal zones live in a view of their own. Which view a name is in is a fact, and the facts come
+ * with the entry: an entry with this snapshot's stamp settles both at once.
  */
 struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 {
@@ -117,7 +120,7 @@ struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 /* ---- keeping answers ---- */
 
 static void store(struct worker *worker, const struct cache_key *key, const struct answer_stored *stored,
-	const struct facts *facts)
+        const struct facts *facts)
 {
 	uint32_t expires_s = worker->mono_s + stored->ttl_s;
 	struct cache_entry entry = {
@@ -161,7 +164,8 @@ static void store_failure(struct worker *worker, const struct cache_key *key, in
 	cache_put(worker->cache, key, &entry);
 }
 
-void resolve_store(void *arg, const struct recursion_question *question, const struct recursion_result *result)
+void resolve_store(
+        void *arg, const struct recursion_question *question, const struct recursion_result *result)
 {
 	struct worker *worker = arg;
 	uint8_t variant = question->checking_disabled ? CACHE_CHECKING_DISABLED : 0;
@@ -174,7 +178,7 @@ void resolve_store(void *arg, const struct recursion_question *question, const s
 		variant |= CACHE_INTERNAL;
 	struct cache_key key = cache_key(worker->cache, &question->name, question->type, variant);
 	if (result->wire != NULL &&
-		answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len, false) == 0) {
+	        answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len, false) == 0) {
 		if (result->secure)
 			stored.flags |= ANSWER_SECURE;
 		deliver_inspect(worker, &stored);
@@ -326,7 +330,8 @@ static struct recursion_question query_question(const struct query *query)
 
 static void stale_timer_start(struct waiting *waiting, struct event_base *base)
 {
-	static const struct timeval after = { .tv_sec = STALE_AFTER_MS / 1000, .tv_usec = STALE_AFTER_MS % 1000 * 1000 };
+	static const struct timeval after = { .tv_sec = STALE_AFTER_MS / 1000,
+		.tv_usec = STALE_AFTER_MS % 1000 * 1000 };
 
 	waiting->has_stale = true;
 	event_assign(&waiting->stale_timer, base, -1, 0, stale_timer_expired, waiting);
@@ -346,7 +351,8 @@ static void ask(struct query *query, bool has_stale)
 		free(waiting);
 		STATS_ADD(&worker->stats, LIMITED);
 		size_t len = has_stale ? deliver_stale(query) : 0;
-		query_finish(query, len > 0 ? len : query_servfail(query, EDE_OTHER, "too many lookups are waiting"));
+		query_finish(query,
+		        len > 0 ? len : query_servfail(query, EDE_OTHER, "too many lookups are waiting"));
 		return;
 	}
 	++*of_client;

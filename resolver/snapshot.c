@@ -57,7 +57,8 @@ static bool slots_take(struct snapshot *snapshot)
 
 	snapshot->engine_slot = calloc(config->engine_count + 1, sizeof *snapshot->engine_slot);
 	snapshot->profile_slot = calloc(config->profile_count + 1, sizeof *snapshot->profile_slot);
-	snapshot->profile_blocked_slot = calloc(config->profile_count + 1, sizeof *snapshot->profile_blocked_slot);
+	snapshot->profile_blocked_slot =
+	        calloc(config->profile_count + 1, sizeof *snapshot->profile_blocked_slot);
 	if (!snapshot->engine_slot || !snapshot->profile_slot || !snapshot->profile_blocked_slot)
 		return false;
 	for (size_t i = 0; i < config->category_count; i++)
@@ -66,7 +67,8 @@ static bool slots_take(struct snapshot *snapshot)
 		snapshot->engine_slot[i] = stats_slot(STATS_REWRITTEN_ENGINE, config->engines[i].name);
 	for (size_t i = 0; i < config->profile_count; i++) {
 		snapshot->profile_slot[i] = stats_slot(STATS_PROFILE_QUERIES, config->profiles[i].name);
-		snapshot->profile_blocked_slot[i] = stats_slot(STATS_PROFILE_BLOCKED, config->profiles[i].name);
+		snapshot->profile_blocked_slot[i] =
+		        stats_slot(STATS_PROFILE_BLOCKED, config->profiles[i].name);
 	}
 	return true;
 }
@@ -94,7 +96,8 @@ static bool networks_flatten(struct snapshot *snapshot)
 			const struct config_blocked_networks *row = &config->dns.blocked_networks[i];
 			if ((blocked >> row->category & 1) == 0 || row->network_count == 0)
 				continue;
-			memcpy(flat->networks + flat->count, row->networks, row->network_count * sizeof *row->networks);
+			memcpy(flat->networks + flat->count, row->networks,
+			        row->network_count * sizeof *row->networks);
 			flat->count += row->network_count;
 		}
 	}
@@ -123,7 +126,7 @@ struct snapshot *snapshot_new(struct config *config, struct lists *lists)
 	snapshot->table = facts_table_new(config, seed);
 	snapshot->clients = clients_new(config);
 	if (!snapshot->table || !snapshot->clients || !records_index(snapshot) || !slots_take(snapshot) ||
-		!networks_flatten(snapshot))
+	        !networks_flatten(snapshot))
 		goto fail;
 	return snapshot;
 fail:
@@ -158,8 +161,8 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot);
 }
 
-const struct snapshot_record *snapshot_records(const struct snapshot *snapshot, const struct name *owner,
-	size_t *count)
+const struct snapshot_record *snapshot_records(
+        const struct snapshot *snapshot, const struct name *owner, size_t *count)
 {
 	size_t low = 0, high = snapshot->config->record_count, end;
 

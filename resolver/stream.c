@@ -12,17 +12,17 @@
 
 #include "query.h"
 
-#define PIPELINE_MAX 100                /* queries of one connection that may wait; reading pauses beyond */
-#define BACKLOG_MAX (256 * 1024)        /* octets of answers a client may leave untaken */
-#define INPUT_MAX (128 * 1024)          /* octets read ahead; more than one query of any length */
-#define QUERIES_A_TURN 16               /* so that one connection cannot hold up the worker */
+#define PIPELINE_MAX 100         /* queries of one connection that may wait; reading pauses beyond */
+#define BACKLOG_MAX (256 * 1024) /* octets of answers a client may leave untaken */
+#define INPUT_MAX (128 * 1024)   /* octets read ahead; more than one query of any length */
+#define QUERIES_A_TURN 16        /* so that one connection cannot hold up the worker */
 #define ACCEPT_PAUSE_MS 100
 
 struct stream_listener {
 	struct worker *worker;
 	struct stream_limits *limits;
 	struct evconnlistener *listener;
-	struct event *resume;           /* after the process ran out of descriptors */
+	struct event *resume; /* after the process ran out of descriptors */
 	struct stream *streams;
 };
 
@@ -31,12 +31,12 @@ struct stream {
 	struct stream *next, **prev;
 	struct bufferevent *bev;
 	struct event *idle;
-	struct event *again;            /* more queries are buffered than one turn takes */
+	struct event *again; /* more queries are buffered than one turn takes */
 	uint8_t address[16];
 	struct query *waiting;
 	unsigned waiting_count;
-	bool client_done;               /* it sent its FIN: answer what waits, then close */
-	bool in_query;                  /* inside stream_read(): close is left to it */
+	bool client_done; /* it sent its FIN: answer what waits, then close */
+	bool in_query;    /* inside stream_read(): close is left to it */
 	bool closing;
 };
 
@@ -205,7 +205,8 @@ static void stream_read(struct stream *stream)
 
 	worker_clock(stream->listener->worker);
 	stream->in_query = true;
-	while (!stream->closing && stream->waiting_count < PIPELINE_MAX && taken < QUERIES_A_TURN && stream_take(stream))
+	while (!stream->closing && stream->waiting_count < PIPELINE_MAX && taken < QUERIES_A_TURN &&
+	        stream_take(stream))
 		taken++;
 	stream->in_query = false;
 	if (stream->closing || stream_is_finished(stream)) {
@@ -287,7 +288,8 @@ static void stream_open(struct stream_listener *listener, int fd, const uint8_t 
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 
-static void listener_accepted(struct evconnlistener *evl, evutil_socket_t fd, struct sockaddr *peer, int len, void *arg)
+static void listener_accepted(
+        struct evconnlistener *evl, evutil_socket_t fd, struct sockaddr *peer, int len, void *arg)
 {
 	struct stream_listener *listener = arg;
 	const struct config_limits *limits = &listener->worker->snapshot->config->limits;
@@ -298,7 +300,7 @@ static void listener_accepted(struct evconnlistener *evl, evutil_socket_t fd, st
 	else
 		memcpy(address + 12, &((struct sockaddr_in *)peer)->sin_addr, 4);
 	if (atomic_load(&listener->limits->open) >= limits->tcp_clients ||
-		atomic_load(client_count(listener, address)) >= limits->tcp_per_client) {
+	        atomic_load(client_count(listener, address)) >= limits->tcp_per_client) {
 		STATS_ADD(&listener->worker->stats, TCP_REFUSED);
 		close(fd);
 		return;
@@ -334,7 +336,7 @@ struct stream_listener *stream_listen(struct worker *worker, int fd, struct stre
 	listener->resume = evtimer_new(worker->base, listener_resumed, listener);
 	/* backlog 0: the socket listens already. */
 	listener->listener = evconnlistener_new(worker->base, listener_accepted, listener,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
 	if (listener->resume == NULL || listener->listener == NULL) {
 		if (listener->listener == NULL)
 			close(fd);

@@ -1,6 +1,7 @@
 /*
- * DNS over TCP (RFC 7766): length framing, pipelining, answers in any order. A connection is closed when it is idle, sends a length
- * that cannot be a query, or does not take its answers. Counts are limited for the process and for each client.
+ * DNS over TCP (RFC 7766): length framing, pipelining, answers in any order. A connection is closed when it
+ * is idle, sends a length that cannot be a query, or does not take its answers. Counts are limited for the
+ * process and for each client.
  */
 #ifndef USHER_STREAM_H
 #define USHER_STREAM_H

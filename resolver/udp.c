@@ -10,8 +10,8 @@
 #include "query.h"
 
 #define BATCH 64
-#define BATCHES_A_TURN 8        /* then the loop's other events have their turn */
-#define QUERY_MAX 4096          /* a longer query is cut and answered FORMERR */
+#define BATCHES_A_TURN 8 /* then the loop's other events have their turn */
+#define QUERY_MAX 4096   /* a longer query is cut and answered FORMERR */
 #define CONTROL_MAX 64
 
 struct udp {
@@ -19,7 +19,7 @@ struct udp {
 	int fd;
 	bool wildcard;
 	struct event *readable, *flush;
-	bool in_batch;                  /* inside udp_receive(): the batch is flushed at its end */
+	bool in_batch; /* inside udp_receive(): the batch is flushed at its end */
 
 	struct mmsghdr in[BATCH];
 	struct iovec in_iov[BATCH];
@@ -94,7 +94,8 @@ static void path_take_control(struct query_udp_path *path, struct msghdr *header
 			struct in_pktinfo info;
 			memcpy(&info, CMSG_DATA(c), sizeof info);
 			info.ipi_spec_dst = info.ipi_addr;
-			info.ipi_ifindex = 0; /* let routing choose: the client may be behind another interface */
+			info.ipi_ifindex =
+			        0; /* let routing choose: the client may be behind another interface */
 			memcpy(CMSG_DATA(c), &info, sizeof info);
 		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
 			struct in6_pktinfo info;

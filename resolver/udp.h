@@ -1,6 +1,7 @@
 /*
- * A UDP socket of one worker: batches in (recvmmsg), the queries answered into the slots of a batch out (sendmmsg). Answers that
- * come later from recursion join the next batch, which leaves at the end of the turn.
+ * A UDP socket of one worker: batches in (recvmmsg), the queries answered into the slots of a batch out
+ * (sendmmsg). Answers that come later from recursion join the next batch, which leaves at the end of the
+ * turn.
  */
 #ifndef USHER_UDP_H
 #define USHER_UDP_H
@@ -10,7 +11,8 @@
 struct udp;
 struct worker;
 
-/* fd is a bound, non-blocking socket (socket.h), owned from here on. wildcard: replies must name their local address. NULL without memory. */
+/* fd is a bound, non-blocking socket (socket.h), owned from here on. wildcard: replies must name their local
+ * address. NULL without memory. */
 struct udp *udp_new(struct worker *worker, int fd, bool wildcard);
 void udp_stop(struct udp *udp); /* reads what has arrived, then nothing more; answers still go out */
 void udp_free(struct udp *udp); /* sends what waits; NULL is fine */

@@ -12,8 +12,8 @@
 #include "stream.h"
 #include "udp.h"
 
-#define DEADLINE_MS 5000        /* DESIGN.md 8: SERVFAIL by then */
-#define RATE_CLIENTS 8192       /* clients at their limit at one time, a worker */
+#define DEADLINE_MS 5000  /* DESIGN.md 8: SERVFAIL by then */
+#define RATE_CLIENTS 8192 /* clients at their limit at one time, a worker */
 #define DRAIN_STEP_MS 20
 #define DRAIN_MAX_US 1500000
 
@@ -100,13 +100,14 @@ static void *worker_run(void *arg)
 
 static void worker_free(struct worker *worker)
 {
+	/* Recursion first: it answers those who still wait, and they need their sockets. */
+	recursion_free(worker->recursion);
 	for (size_t i = 0; i < worker->socket_count; i++) {
 		stream_listener_free(worker->streams[i]);
 		udp_free(worker->udp[i]);
 	}
 	free(worker->streams);
 	free(worker->udp);
-	recursion_free(worker->recursion);
 	rate_free(worker->rate);
 	if (worker->wake != NULL)
 		event_free(worker->wake);
@@ -157,7 +158,8 @@ static int worker_build(struct worker *worker, const struct worker_options *opti
 	worker->tick = event_new(worker->base, -1, EV_PERSIST, worker_ticked, worker);
 	worker->drain = event_new(worker->base, -1, EV_PERSIST, worker_drain, worker);
 	worker->rate = rate_new(RATE_CLIENTS);
-	worker->recursion = recursion_new(worker->base, options->in_flight, DEADLINE_MS, &worker->stats, resolve_store, worker);
+	worker->recursion = recursion_new(
+	        worker->base, options->in_flight, DEADLINE_MS, &worker->stats, resolve_store, worker);
 	if (!worker->wake || !worker->tick || !worker->drain || !worker->rate || !worker->recursion)
 		return -ENOMEM;
 	event_add(worker->wake, NULL);

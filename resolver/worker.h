@@ -1,6 +1,7 @@
 /*
- * A worker: one thread, one event loop, its own sockets, log ring, counters and line to the recursor. It shares the packet cache
- * and read-only snapshots, and hears from the main thread by a mailbox it looks at when woken.
+ * A worker: one thread, one event loop, its own sockets, log ring, counters and line to the recursor. It
+ * shares the packet cache and read-only snapshots, and hears from the main thread by a mailbox it looks at
+ * when woken.
  */
 #ifndef USHER_WORKER_H
 #define USHER_WORKER_H
@@ -28,9 +29,9 @@ struct stream_limits;
 struct worker {
 	unsigned index;
 	struct event_base *base;
-	struct snapshot *snapshot;      /* one reference; read by this thread alone */
-	struct lists_view *view;        /* of the snapshot's lists, NULL without any */
-	struct cache *cache;            /* shared */
+	struct snapshot *snapshot; /* one reference; read by this thread alone */
+	struct lists_view *view;   /* of the snapshot's lists, NULL without any */
+	struct cache *cache;       /* shared */
 	struct recursion *recursion;
 	struct ring *ring;
 	struct rate *rate;
@@ -38,10 +39,10 @@ struct worker {
 	struct stats stats;
 
 	/* The clock, read once a turn. */
-	int64_t utc_us;                 /* since 1970 */
+	int64_t utc_us; /* since 1970 */
 	uint64_t mono_us;
-	uint32_t mono_s;                /* the cache's clock */
-	struct moment moment;           /* local time of the last full second */
+	uint32_t mono_s;      /* the cache's clock */
+	struct moment moment; /* local time of the last full second */
 
 	/* Where a lookup puts an answer together. */
 	uint8_t reply[MESSAGE_MAX];
@@ -60,22 +61,22 @@ struct worker {
 	struct event *wake, *tick, *drain;
 	uint64_t drain_until_us;
 	_Atomic(struct snapshot *) next_snapshot;
-	_Atomic int next_recursor;      /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
+	_Atomic int next_recursor; /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
 	_Atomic bool stopping;
-	_Atomic uint64_t heartbeat;     /* turns of the one-second tick */
+	_Atomic uint64_t heartbeat; /* turns of the one-second tick */
 };
 
 struct worker_options {
 	unsigned index;
-	struct snapshot *snapshot;      /* a reference that the worker takes over */
+	struct snapshot *snapshot; /* a reference that the worker takes over */
 	struct cache *cache;
 	struct ring *ring;
 	const struct cookie_secret *cookies;
-	struct stream_limits *limits;   /* shared by all workers */
-	const int *udp_fds, *tcp_fds;   /* one of each per listen address; owned by the worker */
-	const bool *wildcard;           /* listen address is 0.0.0.0 or :: */
+	struct stream_limits *limits; /* shared by all workers */
+	const int *udp_fds, *tcp_fds; /* one of each per listen address; owned by the worker */
+	const bool *wildcard;         /* listen address is 0.0.0.0 or :: */
 	size_t socket_count;
-	unsigned in_flight;             /* this worker's share */
+	unsigned in_flight; /* this worker's share */
 };
 
 /* Makes a worker and starts its thread. Returns 0 or negative errno. */
@@ -85,7 +86,8 @@ int worker_start(struct worker **out, const struct worker_options *options);
 void worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 void worker_set_recursor(struct worker *worker, int fd);
 
-/* Stops taking queries, finishes what is under way for at most 1.5 s. worker_join() waits for that and frees. */
+/* Stops taking queries, finishes what is under way for at most 1.5 s. worker_join() waits for that and frees.
+ */
 void worker_stop(struct worker *worker);
 void worker_join(struct worker *worker);
 

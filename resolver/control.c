@@ -1,0 +1,251 @@
+#include "control.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <ldns/ldns.h>
+#include <lmdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unbound.h>
+#include <unistd.h>
+
+#include "daemon.h"
+
+#define UNBOUND_FIXED "1.25.2" /* the first libunbound without the faults DESIGN.md 8 names */
+
+static int64_t monotonic_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+/* ---- stats.sock ---- */
+
+static void gauges_of_lists(
+        struct stats_gauges *gauges, const struct daemon *daemon, struct stats_source_age *ages)
+{
+	int64_t now = time(NULL);
+
+	gauges->generation_age_s = -1;
+	gauges->generation_hash = "";
+	if (daemon->lists == NULL)
+		return;
+	const struct lists_info *info = lists_info(daemon->lists);
+	gauges->generation_id = info->id;
+	gauges->generation_names = info->names;
+	gauges->generation_age_s = now - info->published_at;
+	gauges->generation_hash = info->hash;
+	for (size_t i = 0; i < info->source_count; i++)
+		ages[i] =
+		        (struct stats_source_age){ info->sources[i].name, now - info->sources[i].fetched_at };
+	gauges->sources = ages;
+	gauges->source_count = info->source_count;
+	for (size_t i = 0; i < daemon->config->category_count; i++)
+		gauges->sealed_unfed += daemon->config->categories[i].sealed && info->category_names[i] == 0;
+}
+
+/* JSON or OpenMetrics from the same numbers. The caller frees. */
+static char *stats_text(
+        struct daemon *daemon, char *(*print)(const struct stats_sum *, const struct stats_gauges *))
+{
+	size_t sources = daemon->lists ? lists_info(daemon->lists)->source_count : 0;
+	struct stats_source_age *ages = calloc(sources + 1, sizeof *ages);
+	struct stats_sum *sum = calloc(1, sizeof *sum);
+	struct cache_figures cache = cache_figures(daemon->cache);
+	char *text = NULL;
+
+	if (ages == NULL || sum == NULL)
+		goto out;
+	for (unsigned i = 0; i < daemon->worker_count; i++)
+		stats_sum_add(sum, &daemon->workers[i]->stats);
+	sum->counter[STATS_LOG_LOST] += block_log_lost(daemon->log);
+	struct stats_gauges gauges = {
+		.version = USHER_VERSION,
+		.uptime_s = (uint64_t)(monotonic_s() - daemon->started_s),
+		.cache_entries = cache.entries,
+		.cache_bytes = cache.bytes,
+		.recursor_restarts = keeper_recursor_restarts(daemon->keeper),
+	};
+	for (unsigned i = 0; i < daemon->ring_count; i++)
+		gauges.log_pending += ring_pending(daemon->rings[i]);
+	gauges_of_lists(&gauges, daemon, ages);
+	text = print(sum, &gauges);
+out:
+	free(ages);
+	free(sum);
+	return text;
+}
+
+static void handle_stats(struct http_request *request, void *arg)
+{
+	char *text = stats_text(arg, stats_json);
+
+	if (text != NULL)
+		http_reply_json(request, 200, text);
+	else
+		http_reply_error(request, 500, "out of memory");
+	free(text);
+}
+
+static void handle_metrics(struct http_request *request, void *arg)
+{
+	char *text = stats_text(arg, stats_metrics);
+
+	if (text != NULL)
+		http_reply(request, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text,
+		        strlen(text));
+	else
+		http_reply_error(request, 500, "out of memory");
+	free(text);
+}
+
+const struct http_route control_stats_routes[] = {
+	{ "GET", "/v1/stats", handle_stats },
+	{ "GET", "/metrics", handle_metrics },
+	{ NULL },
+};
+
+/* ---- control.sock: status ---- */
+
+/* One part of usherd and how it is. */
+static void part_add(json_t *parts, const char *part, const char *state, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+
+static void part_add(json_t *parts, const char *part, const char *state, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	json_array_append_new(
+	        parts, json_pack("{s:s, s:s, s:s}", "part", part, "state", state, "text", text));
+}
+
+static void status_lists(json_t *parts, const struct daemon *daemon)
+{
+	if (daemon->lists == NULL) {
+		part_add(parts, "lists", "failed", "%s", daemon->lists_trouble);
+		return;
+	}
+	const struct lists_info *info = lists_info(daemon->lists);
+	const char *state = daemon->lists_trouble[0] != '\0' || info->starter ? "warning" : "ok";
+	part_add(parts, "lists", state, "generation %llu, %llu names%s%s%s", (unsigned long long)info->id,
+	        (unsigned long long)info->names,
+	        info->starter ? "; the starter list alone: run `usher lists update`" : "",
+	        daemon->lists_trouble[0] != '\0' ? "; " : "", daemon->lists_trouble);
+	for (size_t i = 0; i < daemon->config->category_count; i++)
+		if (daemon->config->categories[i].sealed && info->category_names[i] == 0)
+			part_add(parts, "sealed", "warning",
+			        "no source feeds the sealed category %s: nothing is blocked by it",
+			        daemon->config->categories[i].name);
+}
+
+static bool version_is_below(const char *version, const char *other)
+{
+	unsigned a[3] = { 0 }, b[3] = { 0 };
+
+	sscanf(version, "%u.%u.%u", &a[0], &a[1], &a[2]);
+	sscanf(other, "%u.%u.%u", &b[0], &b[1], &b[2]);
+	for (unsigned i = 0; i < 3; i++)
+		if (a[i] != b[i])
+			return a[i] < b[i];
+	return false;
+}
+
+static void status_recursor(json_t *parts, const struct daemon *daemon)
+{
+	if (!daemon->recursor_runs)
+		part_add(parts, "recursor", "failed", "not running; it is being started again");
+	else
+		part_add(parts, "recursor", "ok", "process %d, started again %u times",
+		        (int)keeper_recursor_pid(daemon->keeper), keeper_recursor_restarts(daemon->keeper));
+	if (version_is_below(ub_version(), UNBOUND_FIXED))
+		part_add(parts, "libunbound", "warning",
+		        "version %s is below %s, which mends known faults: the recursor is kept in a sandbox "
+		        "of its own",
+		        ub_version(), UNBOUND_FIXED);
+}
+
+static void status_log(json_t *parts, const struct daemon *daemon)
+{
+	const char *trouble = block_log_trouble(daemon->log);
+
+	part_add(parts, "log", *trouble == '\0' ? "ok" : "failed", "%s",
+	        *trouble == '\0' ? "written to disk" : trouble);
+}
+
+static void handle_status(struct http_request *request, void *arg)
+{
+	struct daemon *daemon = arg;
+	json_t *parts = json_array();
+
+	part_add(parts, "workers", "ok", "%u, on %zu addresses", daemon->worker_count,
+	        daemon->config->listen_count);
+	status_lists(parts, daemon);
+	status_recursor(parts, daemon);
+	status_log(parts, daemon);
+	for (size_t i = 0; i < daemon->config->warning_count; i++)
+		part_add(parts, "configuration", "warning", "%s", daemon->config->warnings[i]);
+	json_t *status =
+	        json_pack("{s:s, s:i, s:I, s:s, s:o, s:{s:s, s:s, s:s, s:s, s:s}}", "version", USHER_VERSION,
+	                "pid", (int)getpid(), "uptime_s", (json_int_t)(monotonic_s() - daemon->started_s),
+	                "config", daemon->config_file, "parts", parts, "libraries", "libunbound",
+	                ub_version(), "ldns", ldns_version(), "lmdb", mdb_version(NULL, NULL, NULL),
+	                "libevent", event_get_version(), "jansson", jansson_version_str());
+	char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
+	if (text != NULL)
+		http_reply_json(request, 200, text);
+	else
+		http_reply_error(request, 500, "out of memory");
+	free(text);
+	json_decref(status);
+}
+
+/* ---- control.sock: acts ---- */
+
+static void handle_reload(struct http_request *request, void *arg)
+{
+	char why[CONFIG_WHY_MAX], note[256];
+
+	if (daemon_reload(arg, why, note) < 0) {
+		http_reply_error(request, 400, "%s", why);
+		return;
+	}
+	json_t *reply = json_pack("{s:b, s:s}", "reloaded", true, "note", note);
+	char *text = json_dumps(reply, JSON_COMPACT);
+	http_reply_json(request, 200, text);
+	free(text);
+	json_decref(reply);
+}
+
+static void handle_flush(struct http_request *request, void *arg)
+{
+	struct daemon *daemon = arg;
+	size_t len;
+	const char *body = http_body(request, &len);
+	json_t *in = json_loadb(body, len, 0, NULL);
+	const char *text = json_string_value(json_object_get(in, "name"));
+	struct name name;
+	char reply[64];
+
+	if (text == NULL || name_from_user_text(&name, text, strlen(text)) < 0) {
+		http_reply_error(request, 400, "expected {\"name\": \"a.domain.name\"}, found '%.*s'",
+		        (int)(len < 200 ? len : 200), body);
+	} else {
+		snprintf(reply, sizeof reply, "{\"flushed\":%u}", cache_flush(daemon->cache, &name, true));
+		http_reply_json(request, 200, reply);
+	}
+	json_decref(in);
+}
+
+const struct http_route control_routes[] = {
+	{ "GET", "/v1/status", handle_status },
+	{ "POST", "/v1/reload", handle_reload },
+	{ "POST", "/v1/flush", handle_flush },
+	{ NULL },
+};

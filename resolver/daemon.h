@@ -1,0 +1,82 @@
+/*
+ * usherd as a whole: what the main thread owns, and the acts that concern all of it: start, reload, a new
+ * list generation, stop. The main thread runs signals, sockets in run-dir and timers; it never touches a
+ * query.
+ */
+#ifndef USHER_DAEMON_H
+#define USHER_DAEMON_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "block_log.h"
+#include "cache.h"
+#include "config.h"
+#include "cookie.h"
+#include "http.h"
+#include "keeper.h"
+#include "snapshot.h"
+#include "stats.h"
+#include "stream.h"
+#include "worker.h"
+
+struct daemon {
+	const char *config_file;
+	struct config *config; /* one reference */
+	struct event_base *base;
+	int state_lock;
+	int64_t started_s; /* monotonic */
+
+	struct keeper *keeper;
+	bool recursor_runs;
+	char *recursion_text; /* what the recursor was last started with */
+	size_t recursion_len;
+
+	struct worker **workers;
+	unsigned worker_count;
+	struct stream_limits *tcp_limits;
+	struct cookie_secret cookies;
+	struct cache *cache;
+
+	struct ring **rings; /* one a worker, then those that earlier runs left */
+	unsigned ring_count;
+	struct block_log *log;
+
+	struct lists *lists;               /* one reference; NULL: none could be opened */
+	uint64_t refused_generation;       /* looked at and found bad: not tried again */
+	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
+
+	int stats_fd, stats_tcp_fd, control_fd,
+	        log_fd; /* listening, -1 none; the first three become their servers' */
+	struct http_server *stats_server, *stats_tcp_server, *control_server;
+	struct event *signals[3], *watch, *alive;
+	uint64_t *heartbeats; /* of the workers, as last seen */
+	unsigned stalled_turns;
+	bool stopping;
+	int exit_code;
+};
+
+/*
+ * Starts everything: binds, drops rights, starts keeper, workers and log. Ends the process with a sentence if
+ * it cannot. config: a reference that the daemon takes over.
+ */
+void daemon_start(struct daemon *daemon, const char *config_file, struct config *config);
+
+/* Parts of the start (start.c) that concern lists, children and the main loop. */
+void daemon_open_lists(struct daemon *daemon);
+void daemon_start_events(struct daemon *daemon);
+
+/* Runs until SIGTERM or SIGINT, drains, frees all. Returns the exit code. */
+int daemon_run(struct daemon *daemon);
+
+/*
+ * Reads the configuration again. Returns 0, or negative errno with `why` (one problem a line): then nothing
+ * has changed. *note is a sentence on keys that only a restart brings into effect, or "".
+ */
+int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256]);
+
+/* Looks whether `current` names another generation than the one in use and takes it over if it is whole. */
+void daemon_watch_lists(struct daemon *daemon);
+
+#endif

@@ -1,0 +1,281 @@
+/*
+ * The start, in an order that matters: the keeper is forked before there are threads and while there are
+ * rights, the state folder is locked before a port is bound, rights go before a byte from the network or a
+ * list is read, and threads come last. A start that cannot succeed ends with one sentence and exit code 1.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "account.h"
+#include "log.h"
+#include "socket.h"
+
+#define DESCRIPTORS 65536
+
+static void start_folders(const struct config *config, const struct account *account)
+{
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} folders[] = { { "", 0750 }, { "lists", 0755 }, { "log", 0700 }, { "rules", 0755 },
+		{ "ledger", 0700 }, { "names", 0700 } };
+	char path[PATH_MAX];
+	int ret;
+
+	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+		snprintf(path, sizeof path, "%s%s%s", config->state_dir, i > 0 ? "/" : "", folders[i].name);
+		ret = account_make_folder(account, path, folders[i].mode);
+		if (ret < 0)
+			log_fatal("state-dir: cannot make %s: %s", path, strerror(-ret));
+	}
+	ret = account_make_folder(account, config->run_dir, 0755);
+	if (ret < 0)
+		log_fatal("run-dir: cannot make %s: %s", config->run_dir, strerror(-ret));
+}
+
+/* SO_REUSEPORT would let a second usherd share the port in silence. */
+static void start_lock(struct daemon *daemon)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/usherd.lock", daemon->config->state_dir);
+	daemon->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (daemon->state_lock < 0)
+		log_fatal("state-dir: cannot open %s: %s", path, strerror(errno));
+	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)
+		log_fatal("state-dir: another usherd runs with %s", daemon->config->state_dir);
+}
+
+static int bound(int fd, const struct config_address *address, const char *transport)
+{
+	if (fd < 0)
+		log_fatal("listen: cannot bind %s (%s): %s%s", address->text, transport, strerror(-fd),
+		        fd == -EADDRINUSE
+		                ? "; is another DNS server running here (systemd-resolved, dnsmasq, named)?"
+		                : "");
+	return fd;
+}
+
+/* The sockets of one worker after the other: udp[worker * listen_count + address]. */
+struct start_sockets {
+	int *udp, *tcp;
+	bool *wildcard;
+};
+
+static struct start_sockets start_bind(const struct config *config)
+{
+	size_t count = config->listen_count;
+	struct start_sockets sockets = {
+		.udp = calloc(config->workers * count, sizeof(int)),
+		.tcp = calloc(config->workers * count, sizeof(int)),
+		.wildcard = calloc(count, sizeof(bool)),
+	};
+
+	if (!sockets.udp || !sockets.tcp || !sockets.wildcard)
+		log_fatal("out of memory");
+	for (size_t i = 0; i < config->workers * count; i++) {
+		const struct config_address *address = &config->listen[i % count];
+		sockets.udp[i] = bound(socket_bind_udp(address), address, "UDP");
+		sockets.tcp[i] = bound(socket_listen_tcp(address), address, "TCP");
+		sockets.wildcard[i % count] = socket_is_wildcard(address);
+	}
+	return sockets;
+}
+
+static int start_unix_socket(
+        const struct config *config, const struct account *account, const char *name, const char *group)
+{
+	char path[PATH_MAX];
+	gid_t gid = account_group(group);
+
+	if (gid == (gid_t)-1 && account->uid != (uid_t)-1)
+		log_warn("run-dir: there is no group %s: %s is for root alone", group, name);
+	snprintf(path, sizeof path, "%s/%s", config->run_dir, name);
+	int fd = http_unix_socket(path, geteuid() == 0 ? gid : (gid_t)-1);
+	if (fd < 0)
+		log_fatal("run-dir: cannot make %s: %s", path, strerror(-fd));
+	return fd;
+}
+
+static void start_run_sockets(struct daemon *daemon, const struct account *account)
+{
+	const struct config *config = daemon->config;
+
+	daemon->stats_fd = start_unix_socket(config, account, "stats.sock", "usher-stats");
+	daemon->control_fd = start_unix_socket(config, account, "control.sock", "usher-admin");
+	daemon->log_fd = start_unix_socket(config, account, "log.sock", "usher-dsl");
+	daemon->stats_tcp_fd = -1;
+	if (config->stats_listen.socket_len > 0)
+		daemon->stats_tcp_fd = bound(
+		        socket_listen_tcp(&config->stats_listen), &config->stats_listen, "stats-listen");
+}
+
+static void start_keeper(struct daemon *daemon, struct account *account)
+{
+	const struct config *config = daemon->config;
+	struct account recursor;
+
+	if (account_find(account, config->user, config->user_given) < 0)
+		log_fatal("user: found '%s', expected an account of this machine", config->user);
+	if (account_find(&recursor, config->recursor_user, config->recursor_user_given) < 0)
+		log_fatal("recursor-user: found '%s', expected an account of this machine",
+		        config->recursor_user);
+	if (geteuid() == 0 && account->uid == (uid_t)-1)
+		log_warn("user: there is no account %s: usherd keeps running as root", config->user);
+	if (recursor.uid == (uid_t)-1)
+		recursor = *account;
+	struct keeper_options options = {
+		.program = "/proc/self/exe",
+		.workers = config->workers,
+		.recursor_uid = recursor.uid,
+		.recursor_gid = recursor.gid,
+		.reader_uid = account->uid,
+		.reader_gid = account->gid,
+	};
+	int ret = keeper_start(&daemon->keeper, &options);
+	if (ret < 0)
+		log_fatal("keeper: cannot be started: %s", strerror(-ret));
+}
+
+static void start_rings(struct daemon *daemon)
+{
+	char path[PATH_MAX];
+	int ret = 0;
+
+	/* Earlier runs may have had more workers: what their rings still hold is committed too. */
+	for (unsigned i = 0;; i++) {
+		snprintf(path, sizeof path, "%s/log/ring-%u", daemon->config->state_dir, i);
+		if (i >= daemon->worker_count && access(path, F_OK) < 0)
+			break;
+		struct ring **rings = realloc(daemon->rings, (i + 1) * sizeof(struct ring *));
+		if (rings == NULL)
+			log_fatal("out of memory");
+		daemon->rings = rings;
+		ret = ring_open(&daemon->rings[i], path, daemon->config->log_ring);
+		if (ret < 0)
+			log_fatal("log: cannot open %s: %s", path, strerror(-ret));
+		if (ret > 0)
+			log_error("log: %s was damaged; it is kept beside as .damaged, and a new one begun",
+			        path);
+		daemon->ring_count = i + 1;
+	}
+}
+
+static void log_trouble(void *arg, const char *sentence)
+{
+	if (*sentence != '\0')
+		log_error("log: %s", sentence);
+	else
+		log_info("log: writes again");
+}
+
+static void start_log(struct daemon *daemon)
+{
+	char path[PATH_MAX];
+
+	start_rings(daemon);
+	snprintf(path, sizeof path, "%s/log", daemon->config->state_dir);
+	struct block_log_options options = {
+		.dir = path,
+		.max_size = daemon->config->log_max_size,
+		.rings = daemon->rings,
+		.ring_count = daemon->ring_count,
+		.trouble = log_trouble,
+		.arg = daemon,
+	};
+	int ret = block_log_start(&daemon->log, &options);
+	if (ret < 0)
+		log_fatal("log: cannot be opened in %s: %s", path, strerror(-ret));
+}
+
+static void start_workers(struct daemon *daemon, const struct start_sockets *sockets)
+{
+	const struct config *config = daemon->config;
+	struct lists *lists = daemon->lists != NULL ? lists_ref(daemon->lists) : NULL;
+	struct snapshot *snapshot = snapshot_new(config_ref(daemon->config), lists);
+	size_t count = config->listen_count;
+	unsigned share = config->limits.in_flight / config->workers;
+
+	daemon->cache = cache_new(config->cache_size);
+	if (snapshot == NULL || daemon->cache == NULL || daemon->workers == NULL ||
+	        daemon->tcp_limits == NULL)
+		log_fatal("out of memory");
+	if (cookie_secret_make(&daemon->cookies) < 0)
+		log_fatal("cannot get random numbers: %s", strerror(errno));
+	for (unsigned i = 0; i < config->workers; i++) {
+		struct worker_options options = {
+			.index = i,
+			.snapshot = snapshot_ref(snapshot),
+			.cache = daemon->cache,
+			.ring = daemon->rings[i],
+			.cookies = &daemon->cookies,
+			.limits = daemon->tcp_limits,
+			.udp_fds = sockets->udp + i * count,
+			.tcp_fds = sockets->tcp + i * count,
+			.wildcard = sockets->wildcard,
+			.socket_count = count,
+			.in_flight = share > 0 ? share : 1,
+		};
+		int ret = worker_start(&daemon->workers[i], &options);
+		if (ret < 0)
+			log_fatal("worker %u cannot be started: %s", i, strerror(-ret));
+	}
+	snapshot_free(snapshot);
+}
+
+static void start_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void daemon_start(struct daemon *daemon, const char *config_file, struct config *config)
+{
+	struct account account;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	*daemon = (struct daemon){ .config_file = config_file, .config = config, .started_s = now.tv_sec };
+	signal(SIGPIPE, SIG_IGN);
+	start_descriptors();
+	start_keeper(daemon, &account);
+	start_folders(config, &account);
+	start_lock(daemon);
+	struct start_sockets sockets = start_bind(config);
+	start_run_sockets(daemon, &account);
+	int ret = account_become(&account);
+	if (ret < 0)
+		log_fatal("user: cannot become %s: %s", config->user, strerror(-ret));
+	umask(0077);
+
+	daemon->base = event_base_new();
+	daemon->worker_count = config->workers;
+	daemon->workers = calloc(config->workers, sizeof(struct worker *));
+	daemon->heartbeats = calloc(config->workers, sizeof(uint64_t));
+	daemon->tcp_limits = calloc(1, sizeof *daemon->tcp_limits);
+	if (daemon->base == NULL || daemon->heartbeats == NULL)
+		log_fatal("out of memory");
+	daemon_open_lists(daemon);
+	start_log(daemon);
+	start_workers(daemon, &sockets);
+	free(sockets.udp);
+	free(sockets.tcp);
+	free(sockets.wildcard);
+	daemon_start_events(daemon);
+}
