@@ -71,6 +71,7 @@ struct config_record {
 	uint32_t ttl_s;
 	uint16_t rdata_len;
 	const uint8_t *rdata;           /* uncompressed */
+	const char *text;               /* as written */
 };
 
 enum config_canary_answer { CANARY_NXDOMAIN, CANARY_NODATA };
@@ -210,6 +211,31 @@ struct config {
 	size_t period_count;
 	struct config_profile *profiles;
 	size_t profile_count;
+
+	/* Read and checked, not yet in effect: a warning says so. */
+	struct config_keyword {
+		const char *match;
+		int category;
+		bool watch;             /* resolve and log; else block */
+	} *keywords;
+	size_t keyword_count;
+	struct config_alerts {
+		const char **mail_to;
+		size_t mail_to_count;
+		const char *webhook;    /* "" none */
+		struct config_alert_rule {
+			const char *name;
+			enum config_severity severity; /* this and above */
+			uint32_t count, window_s;
+		} *rules;
+		size_t rule_count;
+	} alerts;
+	struct config_lease_file {
+		const char *file, *format;
+	} *leases;
+	size_t lease_count;
+	const char **holidays;          /* terms.holidays: dates, ranges of dates, paths of ICS files */
+	size_t holiday_count;
 
 	const char **warnings;          /* sentences on what was read but is not in effect, or looks wrong; for start and -n */
 	size_t warning_count;
