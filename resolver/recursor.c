@@ -1,0 +1,378 @@
+/*
+ * The process that speaks with strangers. It is given its configuration and one socket a worker, opens
+ * libunbound, then gives up all else (sandbox.h) and serves until the last worker has closed its socket. It
+ * holds nothing that would be missed: when it dies, the keeper starts another and the workers ask again.
+ *
+ * Two caps: `in-flight` on the questions somebody still waits for (workers give up after 5 s), and four times
+ * that on all that libunbound still works on, so that dead name servers, which it tries for half a minute,
+ * cannot crowd out the living.
+ */
+#include "recursor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "keeper.h"
+#include "log.h"
+#include "sandbox.h"
+
+#define CONFIG_FD 3
+#define FIRST_SOCKET 4
+#define CONFIG_SIZE_MAX (16 << 20)
+#define MEMORY_MAX (1024u << 20) /* caches, and in-flight * 4 states of some 20 KiB */
+#define YOUNG_MS 5000
+#define OLD_FACTOR 4
+#define QUESTIONS_A_TURN 64
+#define UNSENT_MAX 1024 /* answers kept for a worker that does not read */
+#define SOCKET_ROOM (1 << 20)
+#define WHY_MAX 255
+
+/* An answer that waits for room in a worker's socket. */
+struct unsent {
+	STAILQ_ENTRY(unsent) entry;
+	size_t len;
+	uint8_t message[];
+};
+
+/* The line to one worker. */
+struct line {
+	struct recursor *recursor;
+	int fd; /* -1: the worker closed it */
+	struct event *readable, *writable;
+	STAILQ_HEAD(, unsent) unsent;
+	unsigned unsent_count;
+};
+
+/* A question that libunbound works on. */
+struct pending {
+	TAILQ_ENTRY(pending) entry;
+	struct line *line;
+	uint64_t id;
+	int64_t asked_ms;
+	bool checking_disabled;
+	bool is_young;
+};
+
+TAILQ_HEAD(pending_list, pending);
+
+struct recursor {
+	struct event_base *base;
+	struct upstream *upstream;
+	struct line *lines;
+	unsigned line_count, lines_open;
+	struct pending_list young, old; /* both oldest first */
+	unsigned young_count, old_count, in_flight;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- answers ---- */
+
+static void line_close(struct line *line)
+{
+	struct recursor *recursor = line->recursor;
+	event_free(line->readable);
+	event_free(line->writable);
+	close(line->fd);
+	line->fd = -1;
+	line->unsent_count = 0;
+	for (struct unsent *unsent; (unsent = STAILQ_FIRST(&line->unsent));) {
+		STAILQ_REMOVE_HEAD(&line->unsent, entry);
+		free(unsent);
+	}
+	if (--recursor->lines_open == 0)
+		event_base_loopbreak(recursor->base);
+}
+
+/* A worker that does not read loses what is beyond the queue: its deadline answers for us. */
+static void answer_queue(struct line *line, const struct iovec *iov, int count, size_t len)
+{
+	struct unsent *unsent = line->unsent_count < UNSENT_MAX ? malloc(sizeof *unsent + len) : NULL;
+	if (!unsent)
+		return;
+	unsent->len = 0;
+	for (int i = 0; i < count; i++) {
+		memcpy(unsent->message + unsent->len, iov[i].iov_base, iov[i].iov_len);
+		unsent->len += iov[i].iov_len;
+	}
+	STAILQ_INSERT_TAIL(&line->unsent, unsent, entry);
+	line->unsent_count++;
+	event_add(line->writable, NULL);
+}
+
+static void line_flush(struct line *line)
+{
+	for (struct unsent *unsent; (unsent = STAILQ_FIRST(&line->unsent));) {
+		if (send(line->fd, unsent->message, unsent->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+		        errno == EAGAIN) {
+			event_add(line->writable, NULL);
+			return;
+		}
+		STAILQ_REMOVE_HEAD(&line->unsent, entry);
+		line->unsent_count--;
+		free(unsent);
+	}
+}
+
+static void answer_send(struct line *line, uint64_t id, const struct recursion_result *result)
+{
+	if (line->fd < 0)
+		return;
+	size_t why_len = strnlen(result->why, WHY_MAX);
+	struct recursor_answer answer = { .id = id,
+		.status = (uint8_t)result->status,
+		.secure = result->secure,
+		.ede = (int16_t)result->ede,
+		.why_len = (uint16_t)why_len,
+		.wire_len = (uint16_t)result->wire_len };
+	struct iovec iov[] = { { &answer, sizeof answer }, { (void *)result->why, why_len },
+		{ (void *)result->wire, result->wire_len } };
+	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 3 };
+	if (line->unsent_count == 0 && sendmsg(line->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return;
+	if (line->unsent_count > 0 || errno == EAGAIN)
+		answer_queue(line, iov, 3, sizeof answer + why_len + result->wire_len);
+}
+
+static void pending_remove(struct recursor *recursor, struct pending *pending)
+{
+	if (pending->is_young) {
+		TAILQ_REMOVE(&recursor->young, pending, entry);
+		recursor->young_count--;
+	} else {
+		TAILQ_REMOVE(&recursor->old, pending, entry);
+		recursor->old_count--;
+	}
+}
+
+static void question_answered(void *arg, const struct recursion_result *result)
+{
+	struct pending *pending = arg;
+	struct recursion_result told = *result;
+	/* Data that failed validation is for those who validate themselves (RFC 4035 3.2.2). */
+	if (told.status == RECURSION_BOGUS && !pending->checking_disabled) {
+		told.wire = NULL;
+		told.wire_len = 0;
+	}
+	pending_remove(pending->line->recursor, pending);
+	answer_send(pending->line, pending->id, &told);
+	free(pending);
+}
+
+/* ---- questions ---- */
+
+/* Those whose worker has given up no longer count as waiting. */
+static void pendings_age(struct recursor *recursor, int64_t now)
+{
+	for (struct pending *pending; (pending = TAILQ_FIRST(&recursor->young));) {
+		if (now - pending->asked_ms < YOUNG_MS)
+			return;
+		pending_remove(recursor, pending);
+		pending->is_young = false;
+		TAILQ_INSERT_TAIL(&recursor->old, pending, entry);
+		recursor->old_count++;
+	}
+}
+
+static struct pending *pending_new(struct line *line, const struct recursor_question *question)
+{
+	struct recursor *recursor = line->recursor;
+	int64_t now = now_ms();
+	pendings_age(recursor, now);
+	if (recursor->young_count >= recursor->in_flight)
+		return NULL;
+	if (recursor->young_count + recursor->old_count >= OLD_FACTOR * recursor->in_flight)
+		return NULL;
+	struct pending *pending = malloc(sizeof *pending);
+	if (!pending)
+		return NULL;
+	*pending = (struct pending){ .line = line,
+		.id = question->id,
+		.asked_ms = now,
+		.checking_disabled = question->checking_disabled,
+		.is_young = true };
+	TAILQ_INSERT_TAIL(&recursor->young, pending, entry);
+	recursor->young_count++;
+	return pending;
+}
+
+static void question_take(struct line *line, const uint8_t *message, size_t len)
+{
+	struct recursor_question question;
+	struct name name;
+	if (len < sizeof question)
+		return;
+	memcpy(&question, message, sizeof question);
+	if (len != sizeof question + question.name_len)
+		return;
+	if (name_from_wire(&name, message + sizeof question, question.name_len) != question.name_len)
+		return;
+	struct pending *pending = pending_new(line, &question);
+	if (!pending) {
+		const struct recursion_result busy = { .status = RECURSION_BUSY, .ede = EDE_NONE, .why = "" };
+		answer_send(line, question.id, &busy);
+		return;
+	}
+	upstream_resolve(line->recursor->upstream, &name, question.type, question_answered, pending);
+}
+
+static void line_readable(int fd, short what, void *arg)
+{
+	struct line *line = arg;
+	uint8_t message[sizeof(struct recursor_question) + NAME_WIRE_MAX];
+	for (int i = 0; i < QUESTIONS_A_TURN; i++) {
+		ssize_t got = recv(line->fd, message, sizeof message, MSG_DONTWAIT);
+		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (got <= 0) {
+			line_close(line);
+			return;
+		}
+		question_take(line, message, (size_t)got);
+	}
+}
+
+static void line_writable(int fd, short what, void *arg)
+{
+	line_flush(arg);
+}
+
+/* ---- the process ---- */
+
+static void line_open(struct line *line, struct recursor *recursor, int fd)
+{
+	int room = SOCKET_ROOM; /* as much of it as the system grants; an answer of 65535 octets fits the
+	                           default too */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+	evutil_make_socket_nonblocking(fd);
+	line->recursor = recursor;
+	line->fd = fd;
+	STAILQ_INIT(&line->unsent);
+	line->readable = event_new(recursor->base, fd, EV_READ | EV_PERSIST, line_readable, line);
+	line->writable = event_new(recursor->base, fd, EV_WRITE, line_writable, line);
+	if (!line->readable || !line->writable || event_add(line->readable, NULL) < 0)
+		log_fatal("out of memory");
+}
+
+static struct config *config_take(void)
+{
+	struct stat status;
+	char why[CONFIG_WHY_MAX];
+	struct config *config;
+	if (fstat(CONFIG_FD, &status) < 0 || status.st_size > CONFIG_SIZE_MAX)
+		log_fatal("no configuration: this process is usherd's to start");
+	size_t len = (size_t)status.st_size;
+	char *text = malloc(len + 1);
+	if (!text || pread(CONFIG_FD, text, len, 0) != (ssize_t)len)
+		log_fatal("cannot read the configuration");
+	close(CONFIG_FD);
+	if (config_parse(&config, text, len, "recursor", why) < 0)
+		log_fatal("%s", why);
+	free(text);
+	return config;
+}
+
+/* Upstream questions take a socket each. */
+static void limits_raise(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static void recursor_open(struct recursor *recursor, unsigned sockets)
+{
+	char why[UPSTREAM_WHY_MAX];
+	struct config *config = config_take();
+	recursor->in_flight = config->limits.in_flight;
+	recursor->line_count = recursor->lines_open = sockets;
+	recursor->base = event_base_new();
+	recursor->lines = calloc(sockets, sizeof *recursor->lines);
+	if (!recursor->base || !recursor->lines)
+		log_fatal("out of memory");
+	if (upstream_open(&recursor->upstream, recursor->base, config, why) < 0)
+		log_fatal("%s", why);
+	config_free(config);
+	TAILQ_INIT(&recursor->young);
+	TAILQ_INIT(&recursor->old);
+	for (unsigned i = 0; i < sockets; i++)
+		line_open(&recursor->lines[i], recursor, FIRST_SOCKET + (int)i);
+}
+
+static void pendings_free(struct pending_list *list)
+{
+	for (struct pending *pending; (pending = TAILQ_FIRST(list));) {
+		TAILQ_REMOVE(list, pending, entry);
+		free(pending);
+	}
+}
+
+static void recursor_close(struct recursor *recursor)
+{
+	upstream_close(recursor->upstream);
+	pendings_free(&recursor->young);
+	pendings_free(&recursor->old);
+	free(recursor->lines);
+	event_base_free(recursor->base);
+}
+
+static void recursor_cage(void)
+{
+	int ret = sandbox_enter(MEMORY_MAX);
+	if (!sandbox_is_real())
+		log_info("built with sanitizers: no sandbox");
+	else if (ret < 0)
+		log_warn("running without a system call filter: %s", strerror(-ret));
+}
+
+_Noreturn void recursor_main(int argc, char **argv)
+{
+	int sockets = argc == 3 ? atoi(argv[2]) : 0;
+	struct recursor recursor = { 0 };
+	log_start("usherd: recursor", false);
+	if (sockets < 1 || sockets > KEEPER_WORKERS_MAX)
+		log_fatal("this process is usherd's to start");
+	prctl(PR_SET_NAME, "usherd:recursor"); /* 15 characters are what the kernel keeps */
+	signal(SIGINT, SIG_IGN);               /* it ends with its sockets */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	limits_raise();
+	recursor_open(&recursor, (unsigned)sockets);
+	recursor_cage();
+	event_base_dispatch(recursor.base);
+	recursor_close(&recursor);
+	exit(0);
+}
+
+int recursor_check(const struct config *config, char why[RECURSOR_WHY_MAX])
+{
+	struct upstream *upstream;
+	struct event_base *base = event_base_new();
+	if (!base) {
+		snprintf(why, RECURSOR_WHY_MAX, "out of memory");
+		return -ENOMEM;
+	}
+	int ret = upstream_open(&upstream, base, config, why);
+	if (ret == 0)
+		upstream_close(upstream);
+	event_base_free(base);
+	return ret;
+}
