@@ -1,0 +1,441 @@
+/*
+ * `usher check NAME`: what would this client get, and why? It asks the functions that the daemon asks
+ * (clients_find, facts_gather, policy_decide) about the files that the daemon reads, and adds only words. No
+ * daemon, no query.
+ */
+#include "commands.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "resolver/clients.h"
+#include "resolver/facts.h"
+#include "resolver/message.h"
+#include "resolver/policy.h"
+
+#define COMMAND "check"
+#define TEXT_MAX 4096
+
+struct check {
+	const struct config *config;
+	/* what was asked */
+	struct name name;
+	char name_text[NAME_TEXT_MAX];
+	uint16_t type;
+	bool has_client;
+	struct config_network client; /* a host */
+	const char *client_text;
+	const char *profile_text; /* --profile, or NULL */
+	int profile;              /* CLIENTS_UNSERVED: refused */
+	struct moment now;
+	/* what it was asked of */
+	struct lists *lists; /* NULL: unreadable */
+	struct lists_view *view;
+	struct facts_table *table;
+	/* what came out */
+	struct facts facts;
+	struct verdict verdict;
+	struct policy_steps steps;
+};
+
+/* ---- reading the question
+ * -------------------------------------------------------------------------------------------- */
+
+static int check_read_client(struct check *check, const char *text)
+{
+	if (strchr(text, '/') != NULL || config_network_parse(&check->client, text) < 0)
+		return command_usage_error(COMMAND, "--client '%s' is no IP address", text);
+	check->client_text = text;
+	check->has_client = true;
+	return 0;
+}
+
+static int check_read(struct check *check, struct command_context *context)
+{
+	const char *client = NULL, *type = "A", *at = NULL;
+	const struct command_option options[] = {
+		{ "client", true, &client },
+		{ "profile", true, &check->profile_text },
+		{ "type", true, &type },
+		{ "at", true, &at },
+	};
+	int64_t now = (int64_t)time(NULL);
+
+	if (command_options(context, COMMAND, options, sizeof options / sizeof options[0]) != 0)
+		return COMMAND_USAGE;
+	if (context->argc != 1)
+		return command_usage_error(COMMAND, "expected one NAME");
+	const char *text = context->argv[0];
+	if (name_from_user_text(&check->name, text, strlen(text)) < 0)
+		return command_usage_error(COMMAND, "'%s' is no domain name", text);
+	if (client != NULL && check->profile_text != NULL)
+		return command_usage_error(COMMAND, "--client and --profile exclude each other");
+	int number = message_type_parse(type);
+	if (number < 0)
+		return command_usage_error(COMMAND,
+		        "--type '%s' is no record type, expected A, HTTPS, TYPE65 and the like", type);
+	if (at != NULL && command_time(at, false, &now) < 0)
+		return command_usage_error(
+		        COMMAND, "--at '%s' is no time, expected 1h, \"2026-11-23 10:15\" or RFC 3339", at);
+	check->type = (uint16_t)number;
+	check->now = moment_at(now);
+	name_to_text(&check->name, check->name_text);
+	return client != NULL ? check_read_client(check, client) : 0;
+}
+
+/* ---- asking
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static int check_find_profile(struct check *check)
+{
+	check->profile = (int)check->config->default_profile;
+	if (check->profile_text != NULL) {
+		check->profile = config_profile(check->config, check->profile_text);
+		if (check->profile < 0)
+			return command_usage_error(COMMAND, "there is no profile '%s'", check->profile_text);
+	}
+	if (!check->has_client)
+		return 0;
+	struct clients *clients = clients_new(check->config);
+	if (clients == NULL)
+		return COMMAND_FAILED;
+	check->profile = clients_find(clients, check->client.address);
+	clients_free(clients);
+	return 0;
+}
+
+/* Lists that can't be read are not the end: the policy knows what a profile gets then. */
+static int check_open(struct check *check)
+{
+	const struct config *config = check->config;
+	const char *categories[CONFIG_CATEGORIES_MAX];
+	char dir[4096], why[LISTS_WHY_MAX] = "";
+
+	for (size_t i = 0; i < config->category_count; i++)
+		categories[i] = config->categories[i].name;
+	snprintf(dir, sizeof dir, "%s/lists", config->state_dir);
+	int ret = lists_open(&check->lists, dir, NULL, categories, config->category_count, why);
+	if (ret < 0) {
+		check->lists = NULL;
+		fprintf(stderr, "usher: lists: %s\n", why[0] != '\0' ? why : strerror(-ret));
+	}
+	check->table = facts_table_new(config, check->lists != NULL ? lists_seed(check->lists) : 0);
+	if (check->lists != NULL)
+		check->view = lists_view_open(check->lists);
+	return check->table != NULL && (check->lists == NULL || check->view != NULL) ? 0 : -ENOMEM;
+}
+
+static void check_close(struct check *check)
+{
+	facts_table_free(check->table);
+	if (check->view != NULL)
+		lists_view_close(check->view);
+	lists_free(check->lists);
+}
+
+static void check_decide(struct check *check)
+{
+	struct policy_asker asker = { .profile = (unsigned)check->profile,
+		.address = check->has_client ? check->client.address : NULL };
+
+	if (check->profile == CLIENTS_UNSERVED) {
+		check->verdict = (struct verdict){
+			.action = VERDICT_REFUSE, .category = -1, .rule = FACTS_NONE, .engine = FACTS_NONE
+		};
+		return;
+	}
+	facts_gather(&check->facts, check->table, check->view, &check->name);
+	check->verdict =
+	        policy_decide(check->config, check->table, &asker, &check->facts, &check->now, &check->steps);
+}
+
+/* ---- words
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static const char *verdict_text(enum verdict_action action)
+{
+	switch (action) {
+	case VERDICT_RESOLVE:
+		return "resolve";
+	case VERDICT_BLOCK:
+	case VERDICT_FAIL: /* to the client it is no answer either; the reason tells the two apart */
+		return "block";
+	case VERDICT_REWRITE:
+		return "rewrite";
+	case VERDICT_LOCAL:
+		return "local";
+	case VERDICT_REFUSE:
+		return "refuse";
+	}
+	return "refuse";
+}
+
+/* What decided, in the words of who wrote it: an entry's name and the list (or configuration) it stands in.
+ * "": none. */
+struct origin {
+	char rule[NAME_TEXT_MAX];
+	const char *source; /* NULL: none */
+};
+
+/* The last labels of the asked name, which is how a list's entry looks. */
+static void suffix_text(const struct name *name, unsigned labels, char text[NAME_TEXT_MAX])
+{
+	struct name suffix;
+
+	name_suffix(name, name->labels - labels, &suffix);
+	name_to_text(&suffix, text);
+}
+
+static void origin_of_category(const struct check *check, unsigned category, struct origin *origin)
+{
+	const struct lists_source *source = NULL;
+	uint8_t labels = 0;
+
+	if (check->lists == NULL ||
+	        !lists_explain(check->lists, &check->facts.listed, category, &source, &labels))
+		return;
+	suffix_text(&check->name, labels, origin->rule);
+	origin->source = source->name;
+}
+
+/* The protected name that the asked name is, or lies below. */
+static void origin_of_protected(const struct check *check, struct origin *origin)
+{
+	for (size_t i = 0; i < check->config->protected_count; i++)
+		if (name_is_below(&check->name, &check->config->protected_names[i]))
+			name_to_text(&check->config->protected_names[i], origin->rule);
+}
+
+static struct origin check_origin(const struct check *check)
+{
+	const struct verdict *verdict = &check->verdict;
+	const struct facts *facts = &check->facts;
+	struct origin origin = { .source = NULL };
+
+	if (verdict->action == VERDICT_REFUSE)
+		return origin;
+	switch (verdict->tier) {
+	case TIER_SEALED:
+	case TIER_CATEGORY:
+	case TIER_KEYWORD:
+		if (verdict->category >= 0)
+			origin_of_category(check, (unsigned)verdict->category, &origin);
+		return origin;
+	case TIER_DEFAULT:
+		if (verdict->action == VERDICT_RESOLVE)
+			return origin;
+		break;
+	case TIER_LIST_FAILURE:
+		return origin;
+	case TIER_RULE:
+		name_to_text(&facts_rule_get(check->table, verdict->rule)->name, origin.rule);
+		break;
+	case TIER_PROTECTED:
+		origin_of_protected(check, &origin);
+		break;
+	case TIER_INTERNAL:
+		if (facts->internal_zone != FACTS_NONE) {
+			name_to_text(&check->config->internal_zones[facts->internal_zone].zone, origin.rule);
+			break;
+		}
+		memcpy(origin.rule, check->name_text, sizeof origin.rule);
+		break;
+	case TIER_CANARY:
+		name_to_text(&check->config->canaries[facts->canary].name, origin.rule);
+		break;
+	default: /* a local record, an engine: the name itself */
+		memcpy(origin.rule, check->name_text, sizeof origin.rule);
+		break;
+	}
+	origin.source = "configuration";
+	return origin;
+}
+
+/* Where a rewrite leads: a name, or the first address of an engine that has only addresses. */
+static const char *check_target(const struct check *check, char text[NAME_TEXT_MAX])
+{
+	if (check->verdict.action != VERDICT_REWRITE)
+		return NULL;
+	const struct config_engine *engine = &check->config->engines[check->verdict.engine];
+	const struct name *target = check->verdict.moderate ? &engine->target_moderate : &engine->target;
+	if (target->len > 0) {
+		name_to_text(target, text);
+		return text;
+	}
+	if (engine->v4_count > 0)
+		return inet_ntop(AF_INET, &engine->v4[0], text, NAME_TEXT_MAX);
+	return engine->v6_count > 0 ? inet_ntop(AF_INET6, &engine->v6[0], text, NAME_TEXT_MAX) : NULL;
+}
+
+/* The step of a category tells what is listed; by which entry of which list is known only here. */
+static void step_text(const struct check *check, const struct policy_step *step, char text[TEXT_MAX])
+{
+	size_t len = (size_t)snprintf(text, TEXT_MAX, "%s", step->text);
+	uint64_t told = check->facts.listed.categories;
+
+	if (step->tier != TIER_SEALED && step->tier != TIER_CATEGORY)
+		return;
+	if (step->tier == TIER_SEALED)
+		told &= check->config->sealed;
+	for (unsigned i = 0; i < check->config->category_count && len < TEXT_MAX; i++) {
+		struct origin origin = { .source = NULL };
+		if (!(told >> i & 1))
+			continue;
+		origin_of_category(check, i, &origin);
+		if (origin.source != NULL)
+			len += (size_t)snprintf(text + len, TEXT_MAX - len, "; %s: %s by %s",
+			        check->config->categories[i].name, origin.rule, origin.source);
+	}
+}
+
+/* How the profile was found. */
+static void client_step_text(const struct check *check, char text[TEXT_MAX])
+{
+	const char *profile = check->profile >= 0 ? check->config->profiles[check->profile].name : "";
+
+	if (check->profile == CLIENTS_UNSERVED)
+		snprintf(text, TEXT_MAX, "%s is in no network of serve", check->client_text);
+	else if (check->has_client)
+		snprintf(text, TEXT_MAX, "%s has profile %s", check->client_text, profile);
+	else
+		snprintf(text, TEXT_MAX, "%s%s", profile,
+		        check->profile_text == NULL ? ", the default-profile" : "");
+}
+
+/* One sentence without a full stop. */
+static void check_reason(
+        const struct check *check, const struct origin *origin, const char *target, char text[TEXT_MAX])
+{
+	const struct verdict *verdict = &check->verdict;
+
+	if (verdict->action == VERDICT_REFUSE) {
+		client_step_text(check, text);
+		return;
+	}
+	const char *profile = check->config->profiles[check->profile].name;
+	if (verdict->action == VERDICT_FAIL)
+		snprintf(text, TEXT_MAX, "lists unreadable, and %s fails closed: SERVFAIL", profile);
+	else if (verdict->action == VERDICT_REWRITE)
+		snprintf(text, TEXT_MAX, "safe search: %s is answered as %s", check->name_text,
+		        target != NULL ? target : "nothing");
+	else if (verdict->category >= 0)
+		snprintf(text, TEXT_MAX, "%s, listed as %s by %s",
+		        check->config->categories[verdict->category].title, origin->rule,
+		        origin->source != NULL ? origin->source : "a list");
+	else if (verdict->tier == TIER_DEFAULT)
+		snprintf(text, TEXT_MAX,
+		        verdict->action == VERDICT_BLOCK ? "%s blocks what no rule allows"
+		                                         : "nothing blocks it for %s",
+		        profile);
+	else if (verdict->tier == TIER_INTERNAL && verdict->action == VERDICT_LOCAL)
+		snprintf(text, TEXT_MAX, "an internal name, hidden from %s", profile);
+	else
+		snprintf(text, TEXT_MAX, "%s: %s", policy_tier_text(verdict->tier), origin->rule);
+}
+
+/* ---- printing
+ * -------------------------------------------------------------------------------------------------------- */
+
+static json_t *text_or_null(const char *text)
+{
+	return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
+}
+
+static json_t *steps_json(const struct check *check)
+{
+	char text[TEXT_MAX];
+	json_t *steps = json_array();
+
+	client_step_text(check, text);
+	json_array_append_new(steps, json_pack("{s:s, s:b, s:s}", "step", "client", "decided",
+	                                     check->profile == CLIENTS_UNSERVED, "text", text));
+	for (unsigned i = 0; i < check->steps.count; i++) {
+		const struct policy_step *step = &check->steps.step[i];
+		step_text(check, step, text);
+		json_array_append_new(
+		        steps, json_pack("{s:s, s:b, s:s}", "step", policy_tier_text(step->tier), "decided",
+		                       step->decided, "text", text));
+	}
+	return steps;
+}
+
+static int print_json(
+        const struct check *check, const struct origin *origin, const char *target, const char *reason)
+{
+	const struct verdict *verdict = &check->verdict;
+	char type[16];
+	json_t *json = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}", "name",
+	        check->name_text, "type", message_type_text(check->type, type), "profile",
+	        text_or_null(check->profile >= 0 ? check->config->profiles[check->profile].name : NULL),
+	        "verdict", verdict_text(verdict->action), "category",
+	        text_or_null(
+	                verdict->category >= 0 ? check->config->categories[verdict->category].name : NULL),
+	        "rule", text_or_null(origin->rule), "source", text_or_null(origin->source), "target",
+	        text_or_null(target), "reason", reason, "steps", steps_json(check));
+
+	if (json == NULL)
+		return COMMAND_FAILED;
+	json_dumpf(json, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(json);
+	return COMMAND_OK;
+}
+
+static int print_people(const struct check *check, const char *reason)
+{
+	static const char *const words[] = { "resolves", "blocked", "safe search", "answered here", "refused",
+		"fails" };
+	char text[TEXT_MAX], type[16];
+	unsigned number = 1;
+
+	printf("%s %s: %s (%s)\n", check->name_text, message_type_text(check->type, type),
+	        words[check->verdict.action], reason);
+	client_step_text(check, text);
+	printf("  %u. client: %s\n", number, text);
+	for (unsigned i = 0; i < check->steps.count; i++) {
+		const struct policy_step *step = &check->steps.step[i];
+		step_text(check, step, text);
+		printf("  %u. %s: %s%s\n", ++number, policy_tier_text(step->tier), text,
+		        step->decided ? "  <- decides" : "");
+	}
+	return COMMAND_OK;
+}
+
+static int check_print(const struct check *check, bool json)
+{
+	char reason[TEXT_MAX], target_text[NAME_TEXT_MAX];
+	struct origin origin = check_origin(check);
+	const char *target = check_target(check, target_text);
+
+	check_reason(check, &origin, target, reason);
+	return json ? print_json(check, &origin, target, reason) : print_people(check, reason);
+}
+
+int check_command(struct command_context *context)
+{
+	struct check check = { 0 };
+	int ret = check_read(&check, context);
+
+	if (ret != 0)
+		return ret;
+	check.config = command_config(context);
+	ret = check_find_profile(&check);
+	if (ret != 0)
+		return ret;
+	ret = check_open(&check);
+	if (ret == 0) {
+		check_decide(&check);
+		ret = check_print(&check, context->json);
+	} else {
+		fprintf(stderr, "usher: %s\n", strerror(-ret));
+		ret = COMMAND_FAILED;
+	}
+	check_close(&check);
+	return ret;
+}
