@@ -306,7 +306,7 @@ void http_reply_json(struct http_request *request, int status, const char *json)
 
 void http_reply_error(struct http_request *request, int status, const char *format, ...)
 {
-	char sentence[2048];
+	char sentence[8192];
 	va_list args;
 
 	va_start(args, format);

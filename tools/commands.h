@@ -40,10 +40,25 @@ int command_options(struct command_context *context, const char *command, const 
  */
 void command_become_user(const struct config *config);
 
-/* One request to usherd over a Unix socket in run-dir. body NULL: GET. Returns the HTTP status and *reply (malloc()ed, NUL-terminated), or -errno after saying that usherd does not run. */
+/*
+ * One request to usherd over a Unix socket in run-dir ("stats.sock"). body NULL: GET. Returns the HTTP status and *reply (malloc()ed,
+ * NUL-terminated), or -errno after saying that usherd does not run or may not be asked; then *reply is NULL.
+ */
 int command_http(const struct config *config, const char *socket, const char *path, const char *body, char **reply);
-/* The same for a reply that does not end: got is called with each piece; it returns false to stop. */
+/*
+ * The same for a reply that does not end: got is called with each piece of a 200; it returns false to stop. The text of another status is
+ * printed as command_http_failed() does.
+ */
 int command_http_stream(const struct config *config, const char *socket, const char *path, bool (*got)(void *arg, const char *data, size_t len), void *arg);
+
+/* Prints "usher: …" with the sentence of usherd's {"error": …} reply. Returns COMMAND_FAILED. */
+int command_http_failed(int status, const char *reply);
+
+/* A malloc()ed copy in which control characters, terminal escapes, direction marks and what is not UTF-8 are "?". */
+char *command_safe_text(const char *text);
+
+/* Prints a sentence on stderr as safe text, each of its lines after "usher: ". */
+void command_say(const char *text);
 
 /* A table for people: columns as wide as their content, cut to the terminal's width only where stdout is one; control characters shown as ?. */
 struct command_table;

@@ -1,0 +1,477 @@
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <pty.h>
+#include <pwd.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "resolver/http.h"
+
+/* ---- what a call prints ---- */
+
+static char printed[16384];
+static int real_fd = -1, capture_fd = -1, captured_fd = -1;
+
+static void capture(int fd)
+{
+	fflush(NULL);
+	captured_fd = fd;
+	real_fd = dup(fd);
+	capture_fd = memfd_create("captured", 0);
+	dup2(capture_fd, fd);
+}
+
+static const char *captured(void)
+{
+	fflush(NULL);
+	dup2(real_fd, captured_fd);
+	close(real_fd);
+	ssize_t len = pread(capture_fd, printed, sizeof printed - 1, 0);
+	printed[len < 0 ? 0 : len] = '\0';
+	close(capture_fd);
+	return printed;
+}
+
+#define assert_contains(text, part)                                                                          \
+	do {                                                                                                 \
+		if (!strstr(text, part))                                                                     \
+			fail_msg("%s not in: %s", part, text);                                               \
+	} while (0)
+
+/* ---- options ---- */
+
+static const char *client, *follow;
+
+static int parse(const char *line, struct command_context *context)
+{
+	static char words[256];
+	static char *argv[17];
+	char *rest = words;
+	const struct command_option options[] = { { "client", true, &client }, { "follow", false, &follow } };
+
+	client = follow = NULL;
+	snprintf(words, sizeof words, "%s", line);
+	*context = (struct command_context){ .argv = argv };
+	while (rest && *rest != '\0')
+		argv[context->argc++] = strsep(&rest, " ");
+	argv[context->argc] = NULL;
+	return command_options(context, "log", options, 2);
+}
+
+static void options_are_taken_from_anywhere(void **state)
+{
+	struct command_context context;
+
+	assert_int_equal(parse("a --client 10.1.2.3 b --follow c", &context), 0);
+	assert_string_equal(client, "10.1.2.3");
+	assert_string_equal(follow, "");
+	assert_int_equal(context.argc, 3);
+	assert_string_equal(context.argv[0], "a");
+	assert_string_equal(context.argv[2], "c");
+	assert_null(context.argv[3]);
+	assert_int_equal(parse("--client=x=y", &context), 0);
+	assert_string_equal(client, "x=y");
+	assert_null(follow);
+	assert_int_equal(context.argc, 0);
+}
+
+static void words_after_two_dashes_are_operands(void **state)
+{
+	struct command_context context;
+
+	assert_int_equal(parse("--follow -- --client -x", &context), 0);
+	assert_int_equal(context.argc, 2);
+	assert_string_equal(context.argv[0], "--client");
+	assert_null(client);
+}
+
+static void wrong_options_are_named(void **state)
+{
+	static const char *const wrong[][2] = { { "--clients x", "log has no option --clients" },
+		{ "--cli=x", "log has no option --cli" }, { "-c", "log has no option -c" },
+		{ "--client", "--client needs a value" }, { "--client --follow", "--client needs a value" },
+		{ "--follow=yes", "--follow takes no value" }, { "--=", "log has no option --" } };
+	struct command_context context;
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		capture(STDERR_FILENO);
+		int ret = parse(wrong[i][0], &context);
+		captured();
+		assert_int_equal(ret, COMMAND_USAGE);
+		assert_contains(printed, wrong[i][1]);
+		assert_contains(printed, "`usher help log`");
+	}
+}
+
+/* ---- text ---- */
+
+static void assert_safe(const char *text, const char *want)
+{
+	char *safe = command_safe_text(text);
+	assert_string_equal(safe, want);
+	free(safe);
+}
+
+static void unsafe_characters_become_question_marks(void **state)
+{
+	assert_safe(
+	        "school.example caf\xc3\xa9 \xf0\x9f\x98\x80", "school.example caf\xc3\xa9 \xf0\x9f\x98\x80");
+	assert_safe("a\x1b[2J\n\tb\x7f", "a?[2J??b?");
+	assert_safe("\xc2\x9b"
+	            "31m",
+	        "?31m"); /* CSI as one C1 character */
+	assert_safe("\xe2\x80\xae"
+	            "gpj.exe",
+	        "?gpj.exe"); /* right to left override */
+	assert_safe("\xff\xc3-\xe2\x82\xed\xa0\x80\xc0\xaf", "\?\?-\?\?\?\?\?\?\?");
+	assert_safe("", "");
+	assert_safe("\xf0\x9f", "??");
+}
+
+static void tables_align_and_neutralise(void **state)
+{
+	struct command_table *table = command_table_new((const char *const[]){ "NAME", "CATEGORY", "N" }, 3);
+
+	command_table_row(table, (const char *const[]){ "caf\xc3\xa9.example", "games", "1" });
+	command_table_row(table, (const char *const[]){ "x\x1b[31m", NULL, "22" });
+	command_table_row(table, (const char *const[]){ "y", "drugs", "" });
+	capture(STDOUT_FILENO);
+	command_table_print(table);
+	assert_string_equal(captured(), "NAME          CATEGORY  N\n"
+	                                "caf\xc3\xa9.example  games     1\n"
+	                                "x?[31m                  22\n"
+	                                "y             drugs\n");
+}
+
+static void tables_are_cut_on_a_terminal_only(void **state)
+{
+	struct winsize size = { .ws_row = 24, .ws_col = 12 };
+	struct command_table *table = command_table_new((const char *const[]){ "NAME", "N" }, 2);
+	char text[256];
+	int outer, inner;
+
+	assert_int_equal(openpty(&outer, &inner, NULL, NULL, &size), 0);
+	command_table_row(table, (const char *const[]){ "caf\xc3\xa9-aaaa.example", "1" });
+	capture(STDOUT_FILENO);
+	dup2(inner, STDOUT_FILENO);
+	command_table_print(table);
+	captured();
+	ssize_t len = read(outer, text, sizeof text - 1);
+	text[len > 0 ? len : 0] = '\0';
+	assert_string_equal(text, "NAME        \r\ncaf\xc3\xa9-aaaa.e\xe2\x80\xa6\r\n" + 0);
+	close(outer);
+	close(inner);
+}
+
+static void csv_is_quoted_and_never_a_formula(void **state)
+{
+	capture(STDOUT_FILENO);
+	command_csv(
+	        (const char *const[]){ "plain", "a,b", "say \"hi\"", "two\nlines", NULL, "esc\x1b[0m" }, 6);
+	command_csv((const char *const[]){ "=1+1", "+1", "-1", "@a", "\tx", "\rx", "1=1", "=a,b" }, 8);
+	assert_string_equal(captured(), "plain,\"a,b\",\"say \"\"hi\"\"\",\"two\nlines\",,esc?[0m\r\n"
+	                                "'=1+1,'+1,'-1,'@a,'\tx,\"'\rx\",1=1,\"'=a,b\"\r\n");
+}
+
+/* ---- time ---- */
+
+static int64_t time_of(const char *text)
+{
+	int64_t s;
+
+	if (command_time(text, true, &s) < 0)
+		fail_msg("not read: %s", text);
+	return s;
+}
+
+static void calendar_times_are_read(void **state)
+{
+	setenv("TZ", "Europe/London", 1);
+	tzset();
+	assert_int_equal(time_of("2026-11-23T10:15:02Z"), 1795428902);
+	assert_int_equal(time_of("2026-11-23T10:15:02.123456Z"), 1795428902);
+	assert_int_equal(time_of("2026-11-23t11:15:02+01:00"), 1795428902);
+	assert_int_equal(time_of("2026-11-23 05:15:02-05:00"), 1795428902);
+	assert_int_equal(time_of("2026-11-23 10:15:02"), 1795428902);
+	assert_int_equal(time_of("2026-11-23 10:15"), 1795428900);
+	assert_int_equal(time_of("2026-11-23"), 1795392000);
+	assert_int_equal(time_of("2026-06-23 10:15"), time_of("2026-06-23T09:15:00Z")); /* summer time */
+	assert_int_equal(time_of("2024-02-29"), time_of("2024-02-29T00:00:00Z"));
+}
+
+static void durations_count_back_or_forward(void **state)
+{
+	int64_t now = time(NULL), s;
+
+	assert_in_range(time_of("1h"), now - 3600, now - 3595);
+	assert_in_range(time_of("90d"), now - 90 * 86400, now - 90 * 86400 + 5);
+	assert_int_equal(command_time("40m", false, &s), 0);
+	assert_in_range(s, now + 2400, now + 2405);
+	assert_in_range(time_of("now"), now, now + 5);
+}
+
+static void days_begin_at_local_midnight(void **state)
+{
+	int64_t now = time(NULL), today = time_of("today"), yesterday = time_of("yesterday");
+	time_t at = today;
+	struct tm tm;
+
+	localtime_r(&at, &tm);
+	assert_int_equal(tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec, 0);
+	assert_true(today <= now && now - today < 90000);
+	assert_in_range(today - yesterday, 82800, 90000);
+}
+
+static void what_is_no_time_is_refused(void **state)
+{
+	static const char *const wrong[] = { "", "1", "h", "1x", "-1h", "2026", "2026-13-01", "2026-02-30",
+		"2025-02-29", "2026-00-10", "2026-11-23 ", "2026-11-23 24:00", "2026-11-23 10:60",
+		"2026-11-23 10:15:61", "2026-11-23 10", "2026-11-23T10:15:02+1", "2026-11-23T10:15:02+24:00",
+		"2026-11-23T10:15:02Zx", "2026-11-23T10:15:02.Z", "26-11-23", "2026-11-23T10:15:02 Z",
+		"tomorrow", "+026-11-23" };
+	int64_t s;
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		if (command_time(wrong[i], true, &s) != -EINVAL)
+			fail_msg("read: '%s'", wrong[i]);
+}
+
+/* ---- asking usherd ---- */
+
+static char run_dir[64];
+static struct event_base *base;
+static pthread_t server_thread;
+
+static void handle_status(struct http_request *request, void *arg)
+{
+	http_reply_json(request, 200, "{\"pid\":1}");
+}
+
+static void handle_flush(struct http_request *request, void *arg)
+{
+	size_t len;
+	http_reply_json(request, 200, http_body(request, &len));
+}
+
+static void handle_reload(struct http_request *request, void *arg)
+{
+	http_reply_error(request, 400, "usher.yaml:3: port: found '70000'\nusher.yaml:4: \x1b[2J");
+}
+
+static void handle_follow(struct http_request *request, void *arg)
+{
+	struct http_stream *stream = http_stream_start(request, "application/x-ndjson", NULL, NULL);
+
+	for (unsigned i = 0; i < 3; i++)
+		http_stream_send(stream, "{}\n", 3);
+	http_stream_end(stream);
+}
+
+static void handle_stop(struct http_request *request, void *arg)
+{
+	http_reply_json(request, 200, "{}");
+	event_base_loopexit(base, &(struct timeval){ .tv_usec = 10000 });
+}
+
+static const struct http_route routes[] = {
+	{ "GET", "/v1/status", handle_status },
+	{ "POST", "/v1/flush", handle_flush },
+	{ "POST", "/v1/reload", handle_reload },
+	{ "GET", "/v1/follow", handle_follow },
+	{ "POST", "/stop", handle_stop },
+	{ 0 },
+};
+
+static void *serve(void *arg)
+{
+	struct http_server *server = arg;
+
+	event_base_dispatch(base);
+	http_server_free(server);
+	event_base_free(base);
+	return NULL;
+}
+
+static void start(void)
+{
+	const char *tmp = getenv("TMPDIR");
+	char path[96];
+
+	snprintf(run_dir, sizeof run_dir, "%s/usher-command-XXXXXX", tmp && strlen(tmp) < 32 ? tmp : "/tmp");
+	assert_non_null(mkdtemp(run_dir));
+	snprintf(path, sizeof path, "%s/control.sock", run_dir);
+	base = event_base_new();
+	struct http_server *server = http_serve(base, http_unix_socket(path, (gid_t)-1), routes, NULL);
+	assert_non_null(server);
+	assert_int_equal(pthread_create(&server_thread, NULL, serve, server), 0);
+}
+
+static void stop(const struct config *config)
+{
+	char *reply, path[96];
+
+	assert_int_equal(command_http(config, "control.sock", "/stop", "", &reply), 200);
+	free(reply);
+	pthread_join(server_thread, NULL);
+	snprintf(path, sizeof path, "%s/control.sock", run_dir);
+	unlink(path);
+	rmdir(run_dir);
+}
+
+static bool count_octets(void *arg, const char *data, size_t len)
+{
+	*(size_t *)arg += len;
+	return true;
+}
+
+static bool stop_at_once(void *arg, const char *data, size_t len)
+{
+	(*(size_t *)arg)++;
+	return false;
+}
+
+static void usherd_is_asked_over_its_socket(void **state)
+{
+	struct config config = { .run_dir = run_dir };
+	char *reply;
+	size_t octets = 0, calls = 0;
+
+	start();
+	setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not be used */
+	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+	assert_int_equal(command_http(&config, "control.sock", "/v1/status", NULL, &reply), 200);
+	assert_string_equal(reply, "{\"pid\":1}");
+	free(reply);
+	assert_int_equal(
+	        command_http(&config, "control.sock", "/v1/flush", "{\"name\":\"a.b\"}", &reply), 200);
+	assert_string_equal(reply, "{\"name\":\"a.b\"}");
+	free(reply);
+	assert_int_equal(command_http(&config, "control.sock", "/nothing", NULL, &reply), 404);
+	free(reply);
+	assert_int_equal(command_http(&config, "control.sock", "/v1/reload", "", &reply), 400);
+	capture(STDERR_FILENO);
+	assert_int_equal(command_http_failed(400, reply), COMMAND_FAILED);
+	free(reply);
+	assert_string_equal(
+	        captured(), "usher: usher.yaml:3: port: found '70000'\nusher: usher.yaml:4: ?[2J\n");
+	assert_int_equal(
+	        command_http_stream(&config, "control.sock", "/v1/follow", count_octets, &octets), 200);
+	assert_int_equal(octets, 9);
+	assert_int_equal(
+	        command_http_stream(&config, "control.sock", "/v1/follow", stop_at_once, &calls), 200);
+	assert_int_equal(calls, 1);
+	octets = 0;
+	capture(STDERR_FILENO);
+	assert_int_equal(
+	        command_http_stream(&config, "control.sock", "/nothing", count_octets, &octets), 404);
+	assert_string_equal(captured(), "usher: no such path\n");
+	assert_int_equal(octets, 0);
+	stop(&config);
+}
+
+static void nobody_at_the_socket_is_said(void **state)
+{
+	struct config config = { .run_dir = "/nonexistent/run" };
+	char *reply;
+
+	capture(STDERR_FILENO);
+	int ret = command_http(&config, "control.sock", "/v1/status", NULL, &reply);
+	captured();
+	assert_int_equal(ret, -ECONNREFUSED);
+	assert_null(reply);
+	assert_contains(
+	        printed, "usher: usherd does not run (nobody answers at /nonexistent/run/control.sock)\n");
+}
+
+/* ---- configuration and user ---- */
+
+static void wrong_configuration_ends_the_program(void **state)
+{
+	int status;
+
+	fflush(NULL);
+	capture(STDERR_FILENO);
+	pid_t child = fork();
+	if (child == 0) {
+		struct command_context context = { .config_file = "/nonexistent/usher.yaml" };
+		command_config(&context);
+		_exit(77);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	captured();
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), COMMAND_FAILED);
+	assert_contains(printed, "usher: ");
+	assert_contains(printed, "/nonexistent/usher.yaml");
+}
+
+/* Exit status of a child that becomes the user of a configuration; 0 if it then has that user's id
+ * everywhere. */
+static int become(const char *user, bool given)
+{
+	int status;
+
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		struct config config = { .user = user, .user_given = given };
+		command_become_user(&config);
+		uid_t real, effective, saved;
+		const struct passwd *entry = getpwnam(user);
+		getresuid(&real, &effective, &saved);
+		_exit(entry && real == entry->pw_uid && effective == real && saved == real ? 0 : 77);
+	}
+	waitpid(child, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+static void root_becomes_the_configured_user(void **state)
+{
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(become("nobody", true), 0);
+	capture(STDERR_FILENO);
+	int given = become("no-such-user", true), not_given = become("no-such-user", false);
+	captured();
+	assert_int_equal(given, COMMAND_FAILED);
+	assert_int_equal(not_given, 77); /* goes on as root, and says so */
+	assert_contains(printed, "cannot become user no-such-user: there is no such user\n");
+	assert_contains(printed, "there is no user no-such-user: what is written now belongs to root\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_are_taken_from_anywhere),
+		cmocka_unit_test(words_after_two_dashes_are_operands),
+		cmocka_unit_test(wrong_options_are_named),
+		cmocka_unit_test(unsafe_characters_become_question_marks),
+		cmocka_unit_test(tables_align_and_neutralise),
+		cmocka_unit_test(tables_are_cut_on_a_terminal_only),
+		cmocka_unit_test(csv_is_quoted_and_never_a_formula),
+		cmocka_unit_test(calendar_times_are_read),
+		cmocka_unit_test(durations_count_back_or_forward),
+		cmocka_unit_test(days_begin_at_local_midnight),
+		cmocka_unit_test(what_is_no_time_is_refused),
+		cmocka_unit_test(usherd_is_asked_over_its_socket),
+		cmocka_unit_test(nobody_at_the_socket_is_said),
+		cmocka_unit_test(wrong_configuration_ends_the_program),
+		cmocka_unit_test(root_becomes_the_configured_user),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

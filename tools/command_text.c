@@ -1,0 +1,225 @@
+/*
+ * Text for people and spreadsheets. What is shown may come from a pupil's lookup, a list or a stranger's DNS
+ * server: it must not move the cursor, hide a line, reverse it, or be taken for a formula.
+ */
+#include "commands.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* ---- UTF-8 ---- */
+
+/* Reads one character of at least one octet. Returns its octets, or 0 if these are not UTF-8 (RFC 3629). */
+static unsigned utf8_read(const unsigned char *p, uint32_t *c)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	unsigned len = *p < 0x80 ? 1 : *p >> 5 == 6 ? 2 : *p >> 4 == 14 ? 3 : *p >> 3 == 30 ? 4 : 0;
+
+	if (len <= 1) {
+		*c = *p;
+		return len;
+	}
+	*c = *p & (0x7fu >> len);
+	for (unsigned i = 1; i < len; i++) {
+		if (p[i] >> 6 != 2)
+			return 0;
+		*c = *c << 6 | (p[i] & 0x3f);
+	}
+	return *c < least[len] || *c > 0x10ffff || (*c >= 0xd800 && *c <= 0xdfff) ? 0 : len;
+}
+
+/* Controls (C0, DEL, C1), line and paragraph separators, and marks that turn the direction of what follows.
+ */
+static bool is_unsafe(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x2069) || c == 0xfeff;
+}
+
+/* line_breaks: line feed and such stay, for CSV, where quotes hold them. */
+static char *text_clean(const char *text, bool line_breaks)
+{
+	char *clean = malloc(strlen(text) + 1), *to = clean;
+
+	if (!clean)
+		abort();
+	for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
+		uint32_t c;
+		unsigned len = utf8_read(p, &c);
+		bool keep =
+		        len > 0 && (!is_unsafe(c) || (line_breaks && (c == '\n' || c == '\r' || c == '\t')));
+		if (len == 0)
+			len = 1;
+		if (keep) {
+			memcpy(to, p, len);
+			to += len;
+		} else {
+			*to++ = '?';
+		}
+		p += len;
+	}
+	*to = '\0';
+	return clean;
+}
+
+char *command_safe_text(const char *text)
+{
+	return text_clean(text, false);
+}
+
+void command_say(const char *text)
+{
+	char *clean = text_clean(text, true), *rest = clean;
+
+	for (char *line; (line = strsep(&rest, "\r\n"));)
+		if (*line != '\0')
+			fprintf(stderr, "usher: %s\n", line);
+	free(clean);
+}
+
+/* Clean text has one column a character: wide and combining ones are not accounted for. */
+static size_t text_width(const char *text)
+{
+	size_t width = 0;
+
+	for (; *text != '\0'; text++)
+		width += (*text & 0xc0) != 0x80;
+	return width;
+}
+
+/* ---- tables ---- */
+
+struct command_table {
+	size_t columns;
+	size_t *width;
+	size_t cells, room;
+	char **cell; /* row by row, the head first */
+};
+
+static void *grown(void *old, size_t count, size_t size)
+{
+	void *new = reallocarray(old, count, size);
+
+	if (!new)
+		abort();
+	return new;
+}
+
+struct command_table *command_table_new(const char *const *columns, size_t count)
+{
+	struct command_table *table = grown(NULL, 1, sizeof *table);
+
+	*table = (struct command_table){ .columns = count };
+	table->width = grown(NULL, count, sizeof *table->width);
+	memset(table->width, 0, count * sizeof *table->width);
+	command_table_row(table, columns);
+	return table;
+}
+
+void command_table_row(struct command_table *table, const char *const *cells)
+{
+	if (table->cells + table->columns > table->room) {
+		table->room = (table->cells + table->columns) * 2;
+		table->cell = grown(table->cell, table->room, sizeof *table->cell);
+	}
+	for (size_t i = 0; i < table->columns; i++) {
+		char *cell = command_safe_text(cells[i] ? cells[i] : "");
+		size_t width = text_width(cell);
+		if (width > table->width[i])
+			table->width[i] = width;
+		table->cell[table->cells++] = cell;
+	}
+}
+
+/* SIZE_MAX where nobody's screen ends. */
+static size_t screen_width(void)
+{
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 2)
+		return SIZE_MAX;
+	return size.ws_col;
+}
+
+/* Prints at most width columns of text; what is cut ends in an ellipsis. Returns the columns printed. */
+static size_t print_cut(const char *text, size_t width)
+{
+	size_t len = text_width(text), printed = 0;
+
+	if (len <= width) {
+		fputs(text, stdout);
+		return len;
+	}
+	for (; *text != '\0'; text++) {
+		if ((*text & 0xc0) != 0x80 && ++printed >= width)
+			break;
+		putchar(*text);
+	}
+	fputs("…", stdout);
+	return width;
+}
+
+static void row_print(const struct command_table *table, char *const *cells, size_t screen)
+{
+	size_t column = 0, last = table->columns;
+
+	while (last > 0 && cells[last - 1][0] == '\0')
+		last--;
+	for (size_t i = 0; i < last && column < screen; i++) {
+		size_t printed = print_cut(cells[i], screen - column);
+		column += printed;
+		for (; i + 1 < last && printed < table->width[i] + 2 && column < screen; printed++, column++)
+			putchar(' ');
+	}
+	putchar('\n');
+}
+
+void command_table_print(struct command_table *table)
+{
+	size_t screen = screen_width();
+
+	for (size_t at = 0; at < table->cells; at += table->columns)
+		row_print(table, table->cell + at, screen);
+	for (size_t i = 0; i < table->cells; i++)
+		free(table->cell[i]);
+	free(table->cell);
+	free(table->width);
+	free(table);
+}
+
+/* ---- CSV ---- */
+
+static void csv_cell(const char *text)
+{
+	char *clean = text_clean(text, true);
+	/* A spreadsheet runs a cell that begins so; the apostrophe makes it text. */
+	bool formula = clean[0] != '\0' && strchr("=+-@\t\r", clean[0]);
+	bool quoted = strpbrk(clean, ",\"\r\n") != NULL;
+
+	if (quoted)
+		putchar('"');
+	if (formula)
+		putchar('\'');
+	for (const char *p = clean; *p != '\0'; p++) {
+		if (*p == '"')
+			putchar('"');
+		putchar(*p);
+	}
+	if (quoted)
+		putchar('"');
+	free(clean);
+}
+
+void command_csv(const char *const *cells, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			putchar(',');
+		csv_cell(cells[i] ? cells[i] : "");
+	}
+	fputs("\r\n", stdout);
+}
