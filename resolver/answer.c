@@ -1,8 +1,11 @@
-/* Replies that usherd words itself, and the OPT of all replies. What the recursor brought is
- * answer_stored.c's. */
+/* Replies that usherd words itself, and the OPT of all replies. answer_stored.c does what the recursor
+ * brought. */
 #include "answer.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "answer_builder.h"
 
 #define EDNS_DO 0x8000
 #define OPT_FIXED 11 /* root, type, size, TTL, length */
@@ -106,8 +109,7 @@ size_t answer_opt(uint8_t *out, size_t room, const struct message *query, uint16
 		return 0;
 	size_t options_len = edns == NULL ? 0 : options_put(out + OPT_FIXED, room - OPT_FIXED, query, edns);
 
-	/* RFC 6891 6.1.2, 6.1.3: the upper eight bits of the rcode, version 0, DO as the client's (RFC 3225
-	 * 3). */
+	/* RFC 6891 6.1.3: the upper eight bits of the rcode, version 0, DO as the client's. */
 	out[0] = 0;
 	wire_write16(out + 1, TYPE_OPT);
 	wire_write16(out + 3, MESSAGE_UDP_MAX);
@@ -166,10 +168,9 @@ static void writer_put(struct answer_writer *writer, enum message_section sectio
 		pack_known(&writer->pack, MESSAGE_HEADER_LEN);
 	if (class == CLASS_ANY || class == 0)
 		class = CLASS_IN;
-	if (pack_record(&writer->pack, owner, type, class, ttl_s, rdata) < 0)
-		writer->truncated = true;
-	else
-		writer->count[section]++;
+	int ret = pack_record(&writer->pack, owner, type, class, ttl_s, rdata);
+	writer->truncated = ret == -EMSGSIZE;
+	writer->count[section] += ret >= 0;
 }
 
 void answer_record(struct answer_writer *writer, enum message_section section, const struct name *owner,
@@ -190,11 +191,10 @@ uint32_t answer_ttl(uint32_t ttl_s, uint32_t age_s, uint32_t max_ttl_s, bool sta
 	return ttl_s > 0 ? ttl_s : 1;
 }
 
-/* What a rewrite takes over: data, and a negative answer's SOA, but nothing that proves another name's
- * answer. */
+/* What a rewrite takes over: data and a negative answer's SOA, no proofs of another name's answer. */
 static bool is_copied(const struct message_record *record, const struct answer_stored *stored)
 {
-	if (record->type == TYPE_RRSIG || record->type == TYPE_NSEC || record->type == TYPE_NSEC3)
+	if (answer_type_is_dnssec(record->type))
 		return false;
 	return record->section == SECTION_ANSWER ||
 	       (stored->flags & ANSWER_NEGATIVE && record->type == TYPE_SOA);

@@ -21,7 +21,7 @@ struct answer_edns {
 	int ede;                        /* enum dns_ede, EDE_NONE */
 	const char *ede_text;           /* UTF-8, NULL none; cut to what fits */
 	const uint8_t *cookie;          /* client + server cookie, NULL none */
-	uint8_t cookie_len;
+	uint8_t cookie_len;             /* at most 40 */
 	const char *nsid;               /* NULL or "" none */
 	uint16_t keepalive;             /* units of 100 ms, RFC 7828; 0 none */
 	uint16_t extended_rcode;        /* full rcode when above 15 (BADVERS, BADCOOKIE) */
@@ -45,15 +45,15 @@ void answer_begin(struct answer_writer *writer, uint8_t *out, size_t limit, cons
 
 /*
  * Adds a record; sections must come in order. owner NULL is the question's name (written as a pointer to it). A record that
- * does not fit makes the reply one with TC and no records: half an RRset is of no use (RFC 2181 9).
+ * does not fit makes the reply one with TC and no records: half an RRset is of no use (RFC 2181 9). Malformed rdata is left out.
  */
 void answer_record(struct answer_writer *writer, enum message_section section, const struct name *owner, uint16_t type,
 	uint32_t ttl_s, const uint8_t *rdata, size_t rdata_len);
 
 /*
- * Copies the records of a stored answer's answer and (negative answers: the SOA) authority sections behind what is written, for a
- * rewrite: the target's own records behind our CNAME. TTLs are aged and capped as in answer_from_stored(). RRSIG, NSEC and NSEC3 are left out;
- * the rcode is the caller's business.
+ * Copies a stored answer's answer section and, if it is negative, its SOA behind what is written, for a rewrite: the target's
+ * own records behind our CNAME. TTLs are aged and capped as in answer_from_stored(). RRSIG, NSEC and NSEC3 are left out; the
+ * rcode is the caller's business.
  */
 struct answer_stored;
 void answer_copy(struct answer_writer *writer, const struct answer_stored *stored, uint32_t age_s, uint32_t max_ttl_s);
@@ -111,7 +111,7 @@ struct answer_room {
 int answer_normalise(struct answer_stored *stored, struct answer_room *room, const uint8_t *wire, size_t len, bool dnssec_ok);
 
 /*
- * Reply from a stored answer: TTLs less age_s, at least 1 (30 for a stale answer, RFC 8767 4: pass stale), at most max_ttl_s. AD is set if it is secure and the client sent
+ * Reply from a stored answer to the same question, bar case: TTLs less age_s, at least 1 (30 for a stale answer, RFC 8767 4: pass stale), at most max_ttl_s. AD is set if it is secure and the client sent
  * AD or DO and not CD. Sets TC and keeps only the question when it does not fit limit. Returns the reply's length.
  */
 size_t answer_from_stored(uint8_t *out, size_t limit, const struct message *query, const struct answer_stored *stored,

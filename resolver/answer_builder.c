@@ -17,12 +17,16 @@ bool answer_address_in(const struct config_network *network, const uint8_t addre
 
 bool answer_address_is_private(const uint8_t address[16])
 {
+	/* RFC 1918, loopback, link-local, unique local */
 	static const struct config_network networks[] = {
-		{ { [10] = 0xff, 0xff, 10 }, 96 + 8 }, /* RFC 1918 */
-		{ { [10] = 0xff, 0xff, 172, 16 }, 96 + 12 }, { { [10] = 0xff, 0xff, 192, 168 }, 96 + 16 },
-		{ { [10] = 0xff, 0xff, 127 }, 96 + 8 },                              /* loopback */
-		{ { [15] = 1 }, 128 }, { { [10] = 0xff, 0xff, 169, 254 }, 96 + 16 }, /* link-local */
-		{ { 0xfe, 0x80 }, 10 }, { { 0xfc }, 7 },                             /* unique local */
+		{ { [10] = 0xff, 0xff, 10 }, 96 + 8 },
+		{ { [10] = 0xff, 0xff, 172, 16 }, 96 + 12 },
+		{ { [10] = 0xff, 0xff, 192, 168 }, 96 + 16 },
+		{ { [10] = 0xff, 0xff, 127 }, 96 + 8 },
+		{ { [15] = 1 }, 128 },
+		{ { [10] = 0xff, 0xff, 169, 254 }, 96 + 16 },
+		{ { 0xfe, 0x80 }, 10 },
+		{ { 0xfc }, 7 },
 	};
 
 	for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++)

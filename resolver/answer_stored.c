@@ -118,19 +118,21 @@ static bool is_asked(const struct origin *origin, uint16_t type)
 	return origin->type == type || origin->type == TYPE_ANY;
 }
 
-/* Does a record of the answer section answer this question, for this kind of client? */
+/* Does a record of the answer section answer this question, for this kind of client? A signature goes with
+ * what it signs. */
 static bool belongs_in_answer(
         const struct origin *origin, const struct message_record *record, const struct pack_name *owner)
 {
-	uint16_t covered = answer_covered_type(origin->wire, record);
-	bool is_link = record->type == TYPE_CNAME || record->type == TYPE_DNAME;
+	uint16_t type = record->type;
 
-	if (!is_asked(origin, record->type) && !is_link &&
-	        !(answer_type_is_dnssec(record->type) && origin->dnssec_ok))
-		return false;
-	if (record->type == TYPE_DNAME || covered == TYPE_DNAME)
+	if (type == TYPE_RRSIG && !is_asked(origin, type)) {
+		if (!origin->dnssec_ok)
+			return false;
+		type = answer_covered_type(origin->wire, record);
+	}
+	if (type == TYPE_DNAME)
 		return chain_is_below(origin, owner);
-	return chain_has(origin, owner);
+	return (type == TYPE_CNAME || is_asked(origin, type)) && chain_has(origin, owner);
 }
 
 /* Of the authority section: a negative answer's SOA, and the proofs of negatives and wildcards for those who

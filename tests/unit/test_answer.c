@@ -257,6 +257,18 @@ static void reply_too_big_is_an_empty_tc(void **state)
 	assert_records(out, len, "--\n--\n");
 }
 
+static void malformed_record_of_ours_is_left_out(void **state)
+{
+	struct answer_writer writer;
+
+	ask(WWW, TYPE_MX, 0, false);
+	answer_begin(&writer, out, 512, &query, RCODE_NOERROR);
+	answer_record(&writer, SECTION_ANSWER, NULL, TYPE_MX, 60, (const uint8_t *)"\0", 1);
+	answer_record(&writer, SECTION_ANSWER, NULL, TYPE_MX, 60, (const uint8_t *)"\0\12\1m", 5);
+	size_t len = answer_finish(&writer, &no_ede);
+	assert_records(out, len, WWW " 60 IN MX 10 m.\n--\n--\n");
+}
+
 static void rewrite_is_cname_and_the_target_s_own_records(void **state)
 {
 	struct answer_writer writer;
@@ -458,6 +470,14 @@ static void foreign_records_are_dropped(void **state)
 	        "A 10.0.0.1");
 	assert_records(stored.wire, stored.len, WWW " 300 IN A 192.0.2.1\n--\n--\n");
 	assert_int_equal(stored.flags, ANSWER_HAS_ADDRESS);
+}
+
+static void signatures_go_with_what_they_sign(void **state)
+{
+	normalise(WWW, TYPE_A, 0, true,
+	        "www.example.com. 300 IN A 192.0.2.1\nwww.example.com. 300 IN TXT \"x\"\n"
+	        "www.example.com. 300 IN " SIG("TXT") "\nother.example.com. 300 IN " SIG("A"));
+	assert_int_equal(stored.ttl_count, 1);
 }
 
 static void chain_in_a_loop_ends(void **state)
@@ -1042,6 +1062,7 @@ int main(void)
 		cmocka_unit_test(ede_text_is_cut_between_characters),
 		cmocka_unit_test(cookie_nsid_and_keepalive_only_for_who_asked),
 		cmocka_unit_test(reply_too_big_is_an_empty_tc),
+		cmocka_unit_test(malformed_record_of_ours_is_left_out),
 		cmocka_unit_test(rewrite_is_cname_and_the_target_s_own_records),
 		cmocka_unit_test(rewrite_without_address_has_the_target_s_soa),
 		cmocka_unit_test(flags_are_set_and_cleared),
@@ -1056,6 +1077,7 @@ int main(void)
 		cmocka_unit_test(wildcard_keeps_its_proof_for_do_only),
 		cmocka_unit_test(chain_is_kept_in_any_order),
 		cmocka_unit_test(foreign_records_are_dropped),
+		cmocka_unit_test(signatures_go_with_what_they_sign),
 		cmocka_unit_test(chain_in_a_loop_ends),
 		cmocka_unit_test(dname_is_part_of_the_chain),
 		cmocka_unit_test(ttl_with_top_bit_is_zero_and_weeks_are_cut),
