@@ -239,7 +239,7 @@ int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256
 	int ret = config_read(&config, daemon->config_file, why);
 
 	if (ret == 0)
-		ret = recursor_check(config, why, CONFIG_WHY_MAX);
+		ret = recursor_check(config, why);
 	if (ret < 0)
 		return ret;
 	reload_note(before, config, note);

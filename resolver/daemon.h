@@ -16,6 +16,7 @@
 #include "cookie.h"
 #include "http.h"
 #include "keeper.h"
+#include "recursor.h"
 #include "snapshot.h"
 #include "stats.h"
 #include "stream.h"

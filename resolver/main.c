@@ -24,7 +24,7 @@ static struct config *read_config(const char *file)
 	struct config *config;
 
 	if (config_read(&config, file, why) == 0) {
-		if (recursor_check(config, why, sizeof why) == 0)
+		if (recursor_check(config, why) == 0)
 			return config;
 		config_free(config);
 	}
