@@ -251,19 +251,53 @@ static void what_is_no_time_is_refused(void **state)
 
 /* ---- asking usherd ---- */
 
-static char run_dir[64];
+static char run_dir[64], stats_path[96]; /* one server behind both names */
 static struct event_base *base;
 static pthread_t server_thread;
 
+#define STATUS                                                                                               \
+	"{\"version\":\"1.2.3\",\"pid\":7,\"uptime_s\":90061,\"config\":\"/etc/usher/"                       \
+	"usher.yaml\",\"parts\":["                                                                           \
+	"{\"part\":\"lists\",\"state\":\"ok\",\"text\":\"generation 42\"},"                                  \
+	"{\"part\":\"recursor\",\"state\":\"%s\",\"text\":\"pid 8\\u001b[2J\"}],"                            \
+	"\"libraries\":{\"libunbound\":\"1.17.1\",\"ldns\":\"1.8.3\"}}"
+
+static const char *recursor_state = "ok";
+static _Atomic unsigned stats_asked;
+
 static void handle_status(struct http_request *request, void *arg)
 {
-	http_reply_json(request, 200, "{\"pid\":1}");
+	char text[1024];
+
+	snprintf(text, sizeof text, STATUS, recursor_state);
+	http_reply_json(request, 200, text);
 }
+
+/* Counts 1000 lookups between two questions. */
+static void handle_stats(struct http_request *request, void *arg)
+{
+	char text[1024];
+
+	snprintf(text, sizeof text,
+	        "{\"version\":\"1.2.3\",\"uptime_s\":90061,\"generation\":{\"id\":42,\"names\":1000,\"age_"
+	        "s\":3600,\"hash\":"
+	        "\"ab\"},\"queries\":{\"udp\":%u,\"tcp\":5},\"blocked\":{\"gambling\":3},\"profiles\":{"
+	        "\"pupils\":{"
+	        "\"queries\":9,\"blocked\":3}},\"cache\":{\"entries\":4},\"latency_us\":{\"le\":[8,16,null],"
+	        "\"count\":[5,5,0],"
+	        "\"sum\":99},\"recursor_restarts\":2}",
+	        1000 * ++stats_asked);
+	http_reply_json(request, 200, text);
+}
+
+static char flushed[256];
 
 static void handle_flush(struct http_request *request, void *arg)
 {
 	size_t len;
-	http_reply_json(request, 200, http_body(request, &len));
+
+	snprintf(flushed, sizeof flushed, "%s", http_body(request, &len));
+	http_reply_json(request, 200, "{\"flushed\":3}");
 }
 
 static void handle_reload(struct http_request *request, void *arg)
@@ -288,6 +322,7 @@ static void handle_stop(struct http_request *request, void *arg)
 
 static const struct http_route routes[] = {
 	{ "GET", "/v1/status", handle_status },
+	{ "GET", "/v1/stats", handle_stats },
 	{ "POST", "/v1/flush", handle_flush },
 	{ "POST", "/v1/reload", handle_reload },
 	{ "GET", "/v1/follow", handle_follow },
@@ -315,12 +350,15 @@ static void start(void)
 	snprintf(path, sizeof path, "%s/control.sock", run_dir);
 	base = event_base_new();
 	struct http_server *server = http_serve(base, http_unix_socket(path, (gid_t)-1), routes, NULL);
+	snprintf(stats_path, sizeof stats_path, "%s/stats.sock", run_dir);
+	assert_int_equal(symlink("control.sock", stats_path), 0);
 	assert_non_null(server);
 	assert_int_equal(pthread_create(&server_thread, NULL, serve, server), 0);
 }
 
 static void stop(const struct config *config)
 {
+	unlink(stats_path);
 	char *reply, path[96];
 
 	assert_int_equal(command_http(config, "control.sock", "/stop", "", &reply), 200);
@@ -353,11 +391,12 @@ static void usherd_is_asked_over_its_socket(void **state)
 	setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not be used */
 	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
 	assert_int_equal(command_http(&config, "control.sock", "/v1/status", NULL, &reply), 200);
-	assert_string_equal(reply, "{\"pid\":1}");
+	assert_contains(reply, "\"pid\":7");
 	free(reply);
 	assert_int_equal(
 	        command_http(&config, "control.sock", "/v1/flush", "{\"name\":\"a.b\"}", &reply), 200);
-	assert_string_equal(reply, "{\"name\":\"a.b\"}");
+	assert_string_equal(reply, "{\"flushed\":3}");
+	assert_string_equal(flushed, "{\"name\":\"a.b\"}");
 	free(reply);
 	assert_int_equal(command_http(&config, "control.sock", "/nothing", NULL, &reply), 404);
 	free(reply);
@@ -394,6 +433,83 @@ static void nobody_at_the_socket_is_said(void **state)
 	assert_null(reply);
 	assert_contains(
 	        printed, "usher: usherd does not run (nobody answers at /nonexistent/run/control.sock)\n");
+}
+
+/* Runs a command with its words; what it prints is in printed. */
+static int run(
+        int (*command)(struct command_context *context), const char *words, bool json, bool csv, int fd)
+{
+	struct config config = { .run_dir = run_dir };
+	char copy[128], *rest = copy, *argv[8];
+	struct command_context context = { .config = &config, .json = json, .csv = csv, .argv = argv };
+
+	snprintf(copy, sizeof copy, "%s", words);
+	while (rest && *rest != '\0')
+		argv[context.argc++] = strsep(&rest, " ");
+	argv[context.argc] = NULL;
+	capture(fd);
+	int ret = command(&context);
+	captured();
+	return ret;
+}
+
+static void stats_are_shown_for_people_and_programs(void **state)
+{
+	struct config config = { .run_dir = run_dir };
+
+	start();
+	assert_int_equal(run(stats_command, "", false, false, STDOUT_FILENO), COMMAND_OK);
+	assert_contains(printed,
+	        "usherd 1.2.3, up 1 d 1 h; lists: generation 42, 1000 names, published 1 h 0 min ago\n");
+	assert_contains(printed, "half of the answers within 8 us, 99 of 100 within 16 us\n");
+	assert_contains(printed, "\nblocked   gambling           3\n");
+	assert_contains(printed, "\nprofiles  pupils queries     9\n");
+	assert_int_equal(run(stats_command, "", true, false, STDOUT_FILENO), COMMAND_OK);
+	assert_int_equal(strncmp(printed, "{\"version\":\"1.2.3\",\"uptime_s\":90061,", 37), 0);
+	assert_int_equal(strcspn(printed, "\n"), strlen(printed) - 1);
+	assert_int_equal(run(stats_command, "", false, true, STDOUT_FILENO), COMMAND_OK);
+	assert_int_equal(strncmp(printed, "section,key,value\r\n", 19), 0);
+	assert_contains(printed, "\r\nqueries,tcp,5\r\n");
+	assert_int_equal(run(stats_command, "extra", false, false, STDERR_FILENO), COMMAND_USAGE);
+	stop(&config);
+}
+
+static void status_fails_when_a_part_has_failed(void **state)
+{
+	struct config config = { .run_dir = run_dir };
+
+	start();
+	assert_int_equal(run(status_command, "", false, false, STDOUT_FILENO), COMMAND_OK);
+	assert_contains(
+	        printed, "usherd 1.2.3, process 7, up 1 d 1 h, configuration /etc/usher/usher.yaml\n");
+	assert_contains(printed, "recursor  ok     pid 8?[2J\n");
+	assert_contains(printed, "libraries: libunbound 1.17.1, ldns 1.8.3\n");
+	recursor_state = "warning";
+	assert_int_equal(run(status_command, "", false, true, STDOUT_FILENO), COMMAND_OK);
+	assert_contains(printed, "part,state,text\r\nlists,ok,generation 42\r\nrecursor,warning,");
+	recursor_state = "failed";
+	assert_int_equal(run(status_command, "", true, false, STDOUT_FILENO), COMMAND_FAILED);
+	assert_contains(printed, "\"state\":\"failed\"");
+	recursor_state = "ok";
+	stop(&config);
+	assert_int_equal(run(status_command, "", true, false, STDERR_FILENO), COMMAND_FAILED);
+	assert_contains(printed, "usherd does not run");
+}
+
+static void reload_and_flush_tell_what_happened(void **state)
+{
+	struct config config = { .run_dir = run_dir };
+
+	start();
+	assert_int_equal(run(reload_command, "", false, false, STDERR_FILENO), COMMAND_FAILED);
+	assert_contains(printed, "usher: usher.yaml:3: port: found '70000'\n");
+	assert_int_equal(run(flush_command, "WWW.School.Example.", false, false, STDOUT_FILENO), COMMAND_OK);
+	assert_string_equal(flushed, "{\"name\":\"www.school.example\"}");
+	assert_string_equal(printed, "3 answers for www.school.example and names below it were forgotten\n");
+	assert_int_equal(run(flush_command, "a..b", false, false, STDERR_FILENO), COMMAND_USAGE);
+	assert_int_equal(run(flush_command, "a b", false, false, STDERR_FILENO), COMMAND_USAGE);
+	assert_int_equal(run(flush_command, "", false, false, STDERR_FILENO), COMMAND_USAGE);
+	stop(&config);
 }
 
 /* ---- configuration and user ---- */
@@ -468,6 +584,9 @@ int main(void)
 		cmocka_unit_test(what_is_no_time_is_refused),
 		cmocka_unit_test(usherd_is_asked_over_its_socket),
 		cmocka_unit_test(nobody_at_the_socket_is_said),
+		cmocka_unit_test(stats_are_shown_for_people_and_programs),
+		cmocka_unit_test(status_fails_when_a_part_has_failed),
+		cmocka_unit_test(reload_and_flush_tell_what_happened),
 		cmocka_unit_test(wrong_configuration_ends_the_program),
 		cmocka_unit_test(root_becomes_the_configured_user),
 	};

@@ -1,0 +1,237 @@
+/* `usher`: one table that is dispatch, usage and help. */
+#include "commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG_FILE "/etc/usher/usher.yaml"
+
+/* What a TIME is, where a command takes one. */
+#define HELP_TIME                                                                                            \
+	"TIME is a duration (30s 10m 1h 90d), now, today, yesterday, '2026-11-23', '2026-11-23 10:15' "      \
+	"(local),\n"                                                                                         \
+	"or RFC 3339: 2026-11-23T10:15:00Z.\n"
+
+static int help_command(struct command_context *context);
+
+static const struct command {
+	const char *name;
+	int (*run)(struct command_context *context);
+	const char *summary;
+	const char *help; /* usage lines, an empty line, the rest */
+} commands[] = {
+	{ "lists", lists_command, "the blocklists: update, status, find, history, rollback, accept",
+	        "usher lists update [--source S] [--force] [--resume]\n"
+	        "usher lists status\n"
+	        "usher lists find NAME\n"
+	        "usher lists history\n"
+	        "usher lists rollback [GENERATION]\n"
+	        "usher lists accept SOURCE --reason TEXT\n"
+	        "\n"
+	        "update fetches what changed, compiles it, checks it and makes it current; usherd notices by "
+	        "itself.\n"
+	        "  --source S   fetch this source alone\n"
+	        "  --force      ignore ETags and compile again; no check is skipped\n"
+	        "  --resume     end the pin that a rollback left, then update\n"
+	        "  It ends with 0: published, nothing new, or pinned; 3: a source is held back; 1: a fetch "
+	        "or the compile\n"
+	        "  failed. In the last two cases the last good content of that source stays and the others "
+	        "go ahead.\n"
+	        "status says what is live and how old each source is. find says where a name is listed.\n"
+	        "history names earlier generations, rollback goes back to one (the one before, if none is "
+	        "named) and\n"
+	        "stays there until update --resume. accept lets a source through that was held back.\n" },
+	{ "check", check_command, "what a name gets, for whom, and why",
+	        "usher check NAME [--client ADDRESS | --profile P] [--type TYPE] [--at TIME]\n"
+	        "\n"
+	        "Prints the verdict and the steps that led to it. Sends no query and needs no usherd.\n"
+	        "  --client ADDRESS   as asked from this address\n"
+	        "  --profile P        as asked by this profile (else the default profile)\n"
+	        "  --type TYPE        A if not given\n"
+	        "  --at TIME          as asked then, for the timetable\n" HELP_TIME },
+	{ "log", log_command, "blocked lookups",
+	        "usher log [--client ADDRESS/NETWORK] [--profile P] [--category C] [--severity S] [--name "
+	        "SUFFIX]\n"
+	        "          [--since TIME] [--until TIME] [--limit N] [--follow]\n"
+	        "usher log [filters] --count-by client|category|name|hour\n"
+	        "\n"
+	        "Newest first. Allowed lookups are not stored. --severity is advisory, caution or danger, "
+	        "and means that\n"
+	        "or worse. --follow prints new ones as they come. --csv and --json print for programs.\n"
+	        "Who reads the log is recorded.\n" HELP_TIME },
+	{ "stats", stats_command, "counters of a running usherd",
+	        "usher stats [--watch]\n"
+	        "\n"
+	        "  --watch   every second, with rates, until Ctrl-C\n" },
+	{ "status", status_command, "health of each part of a running usherd",
+	        "usher status\n"
+	        "\n"
+	        "Ends with 1 if a part has failed or usherd does not run.\n" },
+	{ "reload", reload_command, "make usherd read its configuration again",
+	        "usher reload\n"
+	        "\n"
+	        "A mistake in the file is told, with its line, and changes nothing.\n" },
+	{ "flush", flush_command, "make usherd forget cached answers",
+	        "usher flush NAME\n"
+	        "\n"
+	        "Drops the cached answers for NAME and all names below it; . drops all.\n" },
+	{ "help", help_command, "this, or help on one command", "usher help [COMMAND]\n" },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static void print_usage(FILE *to)
+{
+	fputs("usage: usher [-c FILE] [--json | --csv] COMMAND …\n\n", to);
+	for (const struct command *command = commands; command->name; command++)
+		fprintf(to, "  %-8s %s\n", command->name, command->summary);
+	fputs("\n  -c FILE     the configuration, " CONFIG_FILE " if not given\n"
+	      "  --json      one JSON object a line\n"
+	      "  --csv       for spreadsheets, with a header row\n"
+	      "  --version\n"
+	      "\n`usher help COMMAND` says more.\n",
+	        to);
+}
+
+static const struct command *command_find(const char *name)
+{
+	for (const struct command *command = commands; command->name; command++)
+		if (strcmp(command->name, name) == 0)
+			return command;
+	return NULL;
+}
+
+/* ---- a mistyped command ---- */
+
+#define WORD_MAX 15
+
+/* Levenshtein's distance of two short words. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[WORD_MAX + 1], len = (unsigned)strlen(b);
+
+	for (unsigned j = 0; j <= len; j++)
+		row[j] = j;
+	for (unsigned i = 1; a[i - 1] != '\0'; i++) {
+		unsigned diagonal = row[0];
+		row[0] = i;
+		for (unsigned j = 1; j <= len; j++) {
+			unsigned change = diagonal + (a[i - 1] != b[j - 1]);
+			unsigned insert = row[j - 1] + 1, delete = row[j] + 1;
+			diagonal = row[j];
+			row[j] = change < insert ? change : insert;
+			row[j] = row[j] < delete ? row[j] : delete;
+		}
+	}
+	return row[len];
+}
+
+static int unknown_command(const char *name)
+{
+	const struct command *nearest = NULL;
+	unsigned least = 3; /* further off is no typing mistake */
+
+	for (const struct command *command = commands; command->name && strlen(name) <= WORD_MAX; command++) {
+		unsigned off = distance(name, command->name);
+		if (off < least) {
+			least = off;
+			nearest = command;
+		}
+	}
+	if (nearest)
+		return command_usage_error(
+		        "", "there is no command %s; did you mean %s?", name, nearest->name);
+	return command_usage_error("", "there is no command %s", name);
+}
+
+static int help_command(struct command_context *context)
+{
+	if (context->argc == 0) {
+		print_usage(stdout);
+		return COMMAND_OK;
+	}
+	const struct command *command = command_find(context->argv[0]);
+	if (!command)
+		return unknown_command(context->argv[0]);
+	fputs(command->help, stdout);
+	return COMMAND_OK;
+}
+
+/* ---- the words that stand anywhere ---- */
+
+struct global {
+	bool help, version;
+};
+
+/* Takes -c FILE, --json, --csv, --help out of argv, up to a "--". Returns 0 or COMMAND_USAGE. */
+static int take_global(struct command_context *context, struct global *global)
+{
+	int left = 0, at = 0;
+
+	for (; at < context->argc && strcmp(context->argv[at], "--") != 0; at++) {
+		const char *word = context->argv[at];
+		if (strcmp(word, "--json") == 0)
+			context->json = true;
+		else if (strcmp(word, "--csv") == 0)
+			context->csv = true;
+		else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+			global->help = true;
+		else if (strcmp(word, "--version") == 0)
+			global->version = true;
+		else if (strcmp(word, "-c") != 0)
+			context->argv[left++] = context->argv[at];
+		else if (++at < context->argc)
+			context->config_file = context->argv[at];
+		else
+			return command_usage_error("", "-c needs a file");
+	}
+	for (; at < context->argc; at++)
+		context->argv[left++] = context->argv[at];
+	context->argc = left;
+	context->argv[left] = NULL;
+	if (context->json && context->csv)
+		return command_usage_error("", "--json and --csv exclude each other");
+	return 0;
+}
+
+static int dispatch(struct command_context *context, const struct global *global)
+{
+	if (global->version) {
+		printf("usher %s\n", USHER_VERSION);
+		return COMMAND_OK;
+	}
+	if (global->help)
+		return help_command(context);
+	if (context->argc == 0) {
+		print_usage(stderr);
+		return COMMAND_USAGE;
+	}
+	const char *name = context->argv[0];
+	const struct command *command = command_find(name);
+	if (!command)
+		return name[0] == '-' ? command_usage_error("", "there is no option %s", name)
+		                      : unknown_command(name);
+	context->argv++;
+	context->argc--;
+	return command->run(context);
+}
+
+int main(int argc, char **argv)
+{
+	struct command_context context = { .config_file = CONFIG_FILE, .argc = argc - 1, .argv = argv + 1 };
+	struct global global = { false };
+	int ret;
+
+	if (argc == 0)
+		return COMMAND_USAGE;
+	ret = take_global(&context, &global);
+	if (ret == 0)
+		ret = dispatch(&context, &global);
+	config_free(context.config);
+	/* A report that did not fit on the disk has failed. */
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		perror("usher: output");
+		return COMMAND_FAILED;
+	}
+	return ret;
+}
