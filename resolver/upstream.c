@@ -331,12 +331,17 @@ void upstream_close(struct upstream *upstream)
 
 /* ---- questions and answers ---- */
 
-/* "validation failure <www.example. A IN>: signature expired from 192.0.2.1": from behind the colon, so that
- * no name can pass for a reason. */
+/*
+ * "validation failure <www.example. A IN>: signature expired from 192.0.2.1": from behind the last colon of
+ * that kind, so that no name can pass for a reason and nobody reads the name that somebody else asked
+ * ("because of a previous validation failure <…>: …").
+ */
 static const char *reason_text(const char *why_bogus)
 {
-	const char *colon = why_bogus ? strstr(why_bogus, ">: ") : NULL;
-	return colon ? colon + 3 : "";
+	const char *reason = "";
+	for (const char *at = why_bogus; at && (at = strstr(at, ">: ")); reason = at)
+		at += strlen(">: ");
+	return reason;
 }
 
 static enum dns_ede reason_ede(const char *reason)

@@ -1,0 +1,147 @@
+/* The cage, tried from inside by a child for each act. With sanitizers there is none, and nothing to try. */
+#include "resolver/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MEMORY (64u << 20)
+
+/* The wait status of a caged child that runs act() and exits with what it returns. */
+static int status_of(int (*act)(void))
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(sandbox_enter(MEMORY) == 0 ? act() : 100);
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static void expect_allowed(int (*act)(void))
+{
+	int status = status_of(act);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void expect_killed(int (*act)(void))
+{
+	int status = status_of(act);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGSYS);
+}
+
+#define NEED_CAGE                                                                                            \
+	do {                                                                                                 \
+		if (!sandbox_is_real())                                                                      \
+			skip();                                                                              \
+	} while (0)
+
+static int ask_the_internet(void)
+{
+	int v4 = socket(AF_INET, SOCK_DGRAM, 0), v6 = socket(AF_INET6, SOCK_STREAM, 0);
+	struct timespec now;
+	void *memory = malloc(8 << 20);
+	bool fine = v4 >= 0 && (v6 >= 0 || errno == EAFNOSUPPORT) && clock_gettime(CLOCK_REALTIME, &now) == 0;
+	free(memory);
+	return fine && memory ? 0 : 1;
+}
+
+static int open_files(void)
+{
+	bool refused = open("/etc/passwd", O_RDONLY) < 0 && errno == EPERM;
+	refused = refused && open("/tmp", O_TMPFILE | O_RDWR, 0600) < 0 && errno == EPERM;
+	return refused ? 0 : 1;
+}
+
+static int take_too_much_memory(void)
+{
+	char *much = malloc(2 * (size_t)MEMORY);
+	return much ? 1 : 0;
+}
+
+static int start_a_program(void)
+{
+	return execl("/bin/true", "true", (char *)NULL);
+}
+
+static int make_a_process(void)
+{
+	return fork() < 0;
+}
+
+static int talk_to_the_machine(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0) < 0;
+}
+
+static int talk_raw(void)
+{
+	return socket(AF_NETLINK, SOCK_RAW, 0) < 0;
+}
+
+static int trace(void)
+{
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0;
+}
+
+static int make_code(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	       MAP_FAILED;
+}
+
+static void what_a_resolver_needs_is_allowed(void **state)
+{
+	NEED_CAGE;
+	expect_allowed(ask_the_internet);
+}
+
+static void files_cannot_be_opened(void **state)
+{
+	NEED_CAGE;
+	expect_allowed(open_files);
+}
+
+static void memory_is_limited(void **state)
+{
+	NEED_CAGE;
+	expect_allowed(take_too_much_memory);
+}
+
+static void what_an_intruder_needs_kills(void **state)
+{
+	NEED_CAGE;
+	expect_killed(start_a_program);
+	expect_killed(make_a_process);
+	expect_killed(talk_to_the_machine);
+	expect_killed(talk_raw);
+	expect_killed(trace);
+	expect_killed(make_code);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_resolver_needs_is_allowed),
+		cmocka_unit_test(files_cannot_be_opened),
+		cmocka_unit_test(memory_is_limited),
+		cmocka_unit_test(what_an_intruder_needs_kills),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
