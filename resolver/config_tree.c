@@ -181,11 +181,11 @@ static void tell_yaml_error(
 		        "YAML: found an octet that is no text (%s), expected UTF-8", problem);
 		return;
 	}
-	/* Marks count characters, not octets: find the line by its number. */
-	unsigned line = (unsigned)parser->problem_mark.line + 1;
+	/* Marks count characters, not octets: find the line by its number, which may be one behind the last. */
+	unsigned line = 1;
 	size_t offset = 0;
-	for (unsigned at = 1; offset < len && at < line; offset++)
-		at += text[offset] == '\n';
+	for (; offset + 1 < len && line <= parser->problem_mark.line; offset++)
+		line += text[offset] == '\n';
 	const char *begin = line_of(text, len, offset, &line_len);
 	size_t blank = 0;
 	while (blank < line_len && begin[blank] == ' ')
