@@ -1,0 +1,742 @@
+#include "update.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "compile.h"
+#include "fetch.h"
+#include "generations.h"
+#include "manifest.h"
+#include "source_account.h"
+
+#define SHRINK_FLOOR 100 /* a category of fewer names may come and go as it likes */
+
+/* One source during a run. */
+struct job {
+	const struct source *source;
+	char dir[PATH_MAX]; /* its folder */
+	json_t *good;       /* account of the last good content, NULL if there is none */
+	json_t *trouble;    /* state.json: held and failed */
+	char settings[FETCH_SHA256_TEXT];
+	enum update_state state;
+	char why[LISTS_WHY_MAX];
+	struct source_content content; /* with claims once it was read */
+};
+
+struct update {
+	const struct update_options *options;
+	struct update_result *result;
+	char *why;
+	char work[PATH_MAX];
+	struct job *jobs;
+	size_t job_count;
+	char inputs[FETCH_SHA256_TEXT];
+};
+
+const char *update_state_name(enum update_state state)
+{
+	static const char *const names[] = { "unchanged", "taken", "held", "failed" };
+
+	return names[state];
+}
+
+/* ---- a source's folder ---- */
+
+static int path_in(char path[PATH_MAX], const char *dir, const char *name)
+{
+	int len = snprintf(path, PATH_MAX, "%s/%s", dir, name);
+
+	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* A source's name becomes a folder's: nothing that could be a path. */
+static bool is_folder_name(const char *name)
+{
+	if (name[0] == '\0' || name[0] == '.' || strlen(name) > 100)
+		return false;
+	for (const char *at = name; *at != '\0'; at++)
+		if (*at == '/' || (unsigned char)*at <= ' ')
+			return false;
+	return true;
+}
+
+static int folder_of(char path[PATH_MAX], const char *dir, const char *source)
+{
+	int len = snprintf(path, PATH_MAX, "%s/sources/%s", dir, source);
+
+	if (!is_folder_name(source))
+		return -EINVAL;
+	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int folder_make(const char *dir, const char *source)
+{
+	char path[PATH_MAX];
+
+	int ret = path_in(path, dir, "sources");
+	if (ret < 0)
+		return ret;
+	if (mkdir(path, 0755) != 0 && errno != EEXIST)
+		return -errno;
+	ret = folder_of(path, dir, source);
+	if (ret < 0)
+		return ret;
+	return mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+static json_t *json_in(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+	json_t *json = NULL;
+
+	return path_in(path, dir, name) == 0 && manifest_read(path, &json) == 0 ? json : NULL;
+}
+
+static int json_to(const char *dir, const char *name, const json_t *json)
+{
+	char path[PATH_MAX];
+	int ret = path_in(path, dir, name);
+
+	return ret < 0 ? ret : manifest_write(path, json);
+}
+
+static int move_in(const char *dir, const char *from, const char *to)
+{
+	char from_path[PATH_MAX], to_path[PATH_MAX];
+
+	if (path_in(from_path, dir, from) < 0 || path_in(to_path, dir, to) < 0)
+		return -ENAMETOOLONG;
+	return rename(from_path, to_path) == 0 ? manifest_sync_dir(dir) : -errno;
+}
+
+static void remove_in(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (path_in(path, dir, name) == 0)
+		unlink(path);
+}
+
+/* ---- trouble: held and failed, since when and why ---- */
+
+static int64_t trouble_since(const struct job *job, const char *key, const char *sha256)
+{
+	const json_t *before = json_object_get(job->trouble, key);
+
+	if (!json_is_object(before) || strcmp(manifest_text(before, "sha256"), sha256) != 0)
+		return time(NULL);
+	return manifest_number(before, "since");
+}
+
+/* Notes what is the matter now; what is no longer the matter is forgotten. */
+static int trouble_write(struct job *job, const char *key, const char *sha256, bool acceptable)
+{
+	json_t *trouble = json_pack("{s:n, s:n}", "held", "failed");
+
+	if (trouble == NULL)
+		return -ENOMEM;
+	if (key != NULL)
+		json_object_set_new(trouble, key,
+		        json_pack("{s:I, s:s, s:s, s:b}", "since",
+		                (json_int_t)trouble_since(job, key, sha256), "why", job->why, "sha256",
+		                sha256, "acceptable", acceptable));
+	int ret = json_to(job->dir, "state.json", trouble);
+	json_decref(job->trouble);
+	job->trouble = trouble;
+	return ret;
+}
+
+/* A fetch that failed: a candidate that is held meanwhile stays so. */
+static int job_failed(struct job *job)
+{
+	job->state = UPDATE_FAILED;
+	const json_t *held = json_object_get(job->trouble, "held");
+	json_t *kept = json_is_object(held) ? json_deep_copy(held) : NULL;
+	int ret = trouble_write(job, "failed", "", false);
+	if (ret == 0 && kept != NULL) {
+		json_object_set_new(job->trouble, "held", kept);
+		ret = json_to(job->dir, "state.json", job->trouble);
+	}
+	return ret;
+}
+
+static void candidate_drop(struct job *job)
+{
+	remove_in(job->dir, "candidate");
+	remove_in(job->dir, "candidate.json");
+}
+
+static int job_held(struct job *job, const struct fetch_result *fetched, json_t *account)
+{
+	job->state = UPDATE_HELD;
+	candidate_drop(job);
+	if (account == NULL) {
+		remove_in(job->dir, "incoming");
+		return trouble_write(job, "held", fetched->sha256, false);
+	}
+	int ret = move_in(job->dir, "incoming", "candidate");
+	if (ret == 0)
+		ret = json_to(job->dir, "candidate.json", account);
+	json_decref(account);
+	return ret < 0 ? ret : trouble_write(job, "held", fetched->sha256, true);
+}
+
+/* ---- guards ---- */
+
+static uint64_t percent_lost(uint64_t before, uint64_t now)
+{
+	return now >= before ? 0 : (before - now) * 100 / before;
+}
+
+/* Compares with the last good content, as a whole and category by category. Returns false with why if it must
+ * be held. */
+static bool guard_shrink(struct job *job, const json_t *before, const json_t *now, uint32_t max_percent)
+{
+	uint64_t taken = (uint64_t)manifest_number(before, "taken"), lost;
+	const json_t *categories = json_object_get(now, "categories");
+	const char *category;
+	json_t *count;
+
+	lost = percent_lost(taken, (uint64_t)manifest_number(now, "taken"));
+	if (lost > max_percent) {
+		snprintf(job->why, sizeof job->why,
+		        "%" PRIu64 " %% smaller than the last good content (%" PRIu64 " names)", lost, taken);
+		return false;
+	}
+	json_object_foreach(json_object_get(before, "categories"), category, count)
+	{
+		taken = (uint64_t)json_integer_value(count);
+		lost = percent_lost(taken, (uint64_t)manifest_number(categories, category));
+		if (taken >= SHRINK_FLOOR && lost > max_percent) {
+			snprintf(job->why, sizeof job->why,
+			        "%s is %" PRIu64 " %% smaller than before (%" PRIu64 " names)", category,
+			        lost, taken);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* A source that begins to name what no list may block is not what it was, though those entries are left out
+ * anyway. */
+static bool guard_protected(struct job *job, const json_t *before, const struct source_content *content)
+{
+	const json_t *skipped = json_object_get(before, "skipped");
+	uint64_t known = (uint64_t)manifest_number(skipped, parse_reason_key(PARSE_PROTECTED));
+
+	if (content->counts.skipped[PARSE_PROTECTED] <= known)
+		return true;
+	snprintf(
+	        job->why, sizeof job->why, "newly lists %.400s, which no list may block", content->forbidden);
+	return false;
+}
+
+/* ---- one source ---- */
+
+static struct source_reading reading_of(const struct update *update)
+{
+	return (struct source_reading){ .work = update->work,
+		.memory = update->options->memory,
+		.guards = update->options->guards,
+		.guard_count = update->options->guard_count,
+		.sealed = update->options->sealed };
+}
+
+static int read_in(
+        const struct update *update, struct job *job, const char *file, struct source_content *content)
+{
+	const struct source_reading reading = reading_of(update);
+	char path[PATH_MAX];
+	int ret = path_in(path, job->dir, file);
+
+	return ret < 0 ? ret : source_read(job->source, path, &reading, content, job->why);
+}
+
+/* The account to compare with: the last good one, counted anew if the source was read in another way then. */
+static json_t *comparable_account(const struct update *update, struct job *job)
+{
+	struct source_content before;
+
+	if (job->good == NULL || strcmp(manifest_text(job->good, "settings"), job->settings) == 0)
+		return json_incref(job->good);
+	if (read_in(update, job, "good", &before) < 0)
+		return NULL;
+	json_t *account = source_account_new(
+	        job->source, &before, update->options->categories, update->options->category_count);
+	source_content_clear(&before);
+	return account;
+}
+
+static bool job_passes_guards(const struct update *update, struct job *job, const json_t *account)
+{
+	json_t *before = comparable_account(update, job);
+	bool passes = true;
+
+	job->why[0] = '\0';
+	if (before != NULL)
+		passes = guard_protected(job, before, &job->content) &&
+		         guard_shrink(job, before, account, update->options->max_shrink_percent);
+	json_decref(before);
+	return passes;
+}
+
+/* Makes what was fetched the last good content. */
+static int job_take(struct job *job, json_t *account)
+{
+	int ret = move_in(job->dir, "incoming", "good");
+
+	if (ret == 0)
+		ret = json_to(job->dir, "good.json", account);
+	if (ret < 0) {
+		json_decref(account);
+		return ret;
+	}
+	json_decref(job->good);
+	job->good = account;
+	job->state = UPDATE_TAKEN;
+	job->why[0] = '\0';
+	candidate_drop(job);
+	return trouble_write(job, NULL, "", false);
+}
+
+/* The content held is still the newest. */
+static int job_confirmed(struct job *job, const struct fetch_result *fetched)
+{
+	remove_in(job->dir, "incoming");
+	candidate_drop(job);
+	json_object_set_new(job->good, "fetched_at", json_integer((json_int_t)time(NULL)));
+	if (!fetched->unchanged)
+		source_account_fetched(job->good, fetched);
+	int ret = json_to(job->dir, "good.json", job->good);
+	return ret < 0 ? ret : trouble_write(job, NULL, "", false);
+}
+
+/* New content: read, judged, taken or held. */
+static int job_judge(const struct update *update, struct job *job, const struct fetch_result *fetched)
+{
+	int ret = read_in(update, job, "incoming", &job->content);
+
+	if (ret == -EBADMSG)
+		return job_held(job, fetched, NULL);
+	if (ret < 0)
+		return ret;
+	json_t *account = source_account_new(
+	        job->source, &job->content, update->options->categories, update->options->category_count);
+	if (account == NULL)
+		return -ENOMEM;
+	source_account_fetched(account, fetched);
+	if (job_passes_guards(update, job, account))
+		return job_take(job, account);
+	source_content_clear(&job->content);
+	return job_held(job, fetched, account);
+}
+
+static void job_progressed(void *arg, uint64_t got, uint64_t total)
+{
+	const void *const *context = arg;
+	const struct update *update = context[0];
+	const struct job *job = context[1];
+
+	update->options->progress(update->options->arg, job->source->name, got, total);
+}
+
+/* True if the content held is what the configuration asks for now, so that the server may say "unchanged". */
+static bool good_is_of_this_source(const struct job *job)
+{
+	return job->good != NULL && strcmp(manifest_text(job->good, "url"), job->source->url) == 0 &&
+	       strcmp(manifest_text(job->good, "settings"), job->settings) == 0;
+}
+
+static int job_fetch(const struct update *update, struct job *job, struct fetch_result *fetched)
+{
+	const void *context[2] = { update, job };
+	bool conditional = good_is_of_this_source(job) && !update->options->force;
+	const struct fetch_request request = {
+		.url = job->source->url,
+		.etag = conditional ? manifest_text(job->good, "etag") : "",
+		.last_modified = conditional ? manifest_text(job->good, "last_modified") : "",
+		.progress = update->options->progress != NULL ? job_progressed : NULL,
+		.progress_arg = context,
+	};
+	char path[PATH_MAX];
+
+	int ret = path_in(path, job->dir, "incoming");
+	if (ret == 0)
+		ret = fetch(&request, path, fetched, job->why);
+	if (ret < 0)
+		return ret;
+	if (!fetched->unchanged && job->source->sha256[0] != '\0' &&
+	        strcasecmp(job->source->sha256, fetched->sha256) != 0) {
+		snprintf(job->why, sizeof job->why, "its sha256 is %s, not the one configured",
+		        fetched->sha256);
+		remove_in(job->dir, "incoming");
+		return -EIO;
+	}
+	return 0;
+}
+
+static int job_update(const struct update *update, struct job *job)
+{
+	struct fetch_result fetched;
+
+	int ret = job_fetch(update, job, &fetched);
+	if (ret == 0) {
+		bool same = fetched.unchanged ||
+		            (good_is_of_this_source(job) &&
+		                    strcmp(fetched.sha256, manifest_text(job->good, "sha256")) == 0);
+		ret = same ? job_confirmed(job, &fetched) : job_judge(update, job, &fetched);
+	}
+	if (ret == 0)
+		return 0;
+	/* What goes wrong with one source, a full disk included, is that source's failure: the others go
+	 * ahead. */
+	if (job->why[0] == '\0')
+		snprintf(job->why, sizeof job->why, "%s", strerror(-ret));
+	remove_in(job->dir, "incoming");
+	source_content_clear(&job->content);
+	job_failed(job);
+	return 0;
+}
+
+/* The starter list comes with the program: always there, always good. */
+static int job_starter(const struct update *update, struct job *job)
+{
+	const struct update_options *options = update->options;
+	struct fetch_result fetched = { .size = options->starter_len };
+
+	int ret = fetch_sha256(options->starter, options->starter_len, fetched.sha256);
+	if (ret < 0 || (job->good != NULL && strcmp(manifest_text(job->good, "sha256"), fetched.sha256) == 0))
+		return ret;
+	const struct source_reading reading = reading_of(update);
+	ret = source_read_starter(options->starter, options->starter_len, options->categories,
+	        options->category_count, &reading, &job->content, job->why);
+	if (ret < 0)
+		return ret;
+	json_decref(job->good);
+	job->good =
+	        source_account_new(job->source, &job->content, options->categories, options->category_count);
+	if (job->good == NULL)
+		return -ENOMEM;
+	source_account_fetched(job->good, &fetched);
+	job->state = UPDATE_TAKEN;
+	return json_to(job->dir, "good.json", job->good);
+}
+
+static bool is_starter(const struct job *job)
+{
+	return job->source == &source_starter;
+}
+
+/* Reads the last good content for the compile, if this run has not read it already. */
+static int job_claims(const struct update *update, struct job *job)
+{
+	const struct update_options *options = update->options;
+	char why[LISTS_WHY_MAX];
+	int ret;
+
+	if (job->content.claims != NULL)
+		return 0;
+	memcpy(why, job->why, sizeof why);
+	if (is_starter(job)) {
+		const struct source_reading reading = reading_of(update);
+		ret = source_read_starter(options->starter, options->starter_len, options->categories,
+		        options->category_count, &reading, &job->content, job->why);
+	} else {
+		ret = read_in(update, job, "good", &job->content);
+	}
+	if (ret < 0) {
+		snprintf(update->why, LISTS_WHY_MAX, "%s: its last good content: %.400s", job->source->name,
+		        job->why);
+		/* Asked for without conditions, the next run brings it anew. */
+		json_object_set_new(job->good, "settings", json_string(""));
+		json_to(job->dir, "good.json", job->good);
+		return ret;
+	}
+	memcpy(job->why, why, sizeof why);
+	return 0;
+}
+
+static int job_init(struct update *update, struct job *job, const struct source *source)
+{
+	job->source = source;
+	int ret = folder_make(update->options->dir, source->name);
+	if (ret < 0) {
+		snprintf(update->why, LISTS_WHY_MAX, "%.100s: its folder cannot be made: %s", source->name,
+		        strerror(-ret));
+		return ret;
+	}
+	ret = folder_of(job->dir, update->options->dir, source->name);
+	if (ret == 0)
+		ret = source_account_settings(source, update->options->categories, job->settings);
+	job->good = json_in(job->dir, "good.json");
+	job->trouble = json_in(job->dir, "state.json");
+	return ret;
+}
+
+static void job_clear(struct job *job)
+{
+	source_content_clear(&job->content);
+	json_decref(job->good);
+	json_decref(job->trouble);
+}
+
+/* ---- the run ---- */
+
+static int jobs_init(struct update *update)
+{
+	const struct update_options *options = update->options;
+	int ret = 0;
+
+	update->jobs = calloc(options->source_count + 1, sizeof *update->jobs);
+	if (update->jobs == NULL)
+		return -ENOMEM;
+	if (options->starter != NULL)
+		ret = job_init(update, &update->jobs[update->job_count++], &source_starter);
+	for (size_t i = 0; ret == 0 && i < options->source_count; i++) {
+		if (options->starter != NULL && strcmp(options->sources[i].name, source_starter.name) == 0) {
+			snprintf(update->why, LISTS_WHY_MAX, "a source is called %s, as the built-in one",
+			        source_starter.name);
+			return -EINVAL;
+		}
+		ret = job_init(update, &update->jobs[update->job_count++], &options->sources[i]);
+	}
+	return ret;
+}
+
+static int jobs_update(struct update *update)
+{
+	const struct update_options *options = update->options;
+	bool found = options->only == NULL;
+
+	for (size_t i = 0; i < update->job_count; i++) {
+		struct job *job = &update->jobs[i];
+		bool wanted = options->only == NULL || strcmp(options->only, job->source->name) == 0;
+		int ret = 0;
+		if (is_starter(job))
+			ret = job_starter(update, job);
+		else if (wanted && !options->offline)
+			ret = job_update(update, job);
+		if (ret < 0)
+			return ret;
+		found = found || wanted;
+		update->result->held += job->state == UPDATE_HELD;
+		update->result->failed += job->state == UPDATE_FAILED;
+		const struct update_report report = { job->source->name, job->state, job->why,
+			job->good != NULL, job->good };
+		if (options->report != NULL && wanted)
+			options->report(options->arg, &report);
+	}
+	if (!found)
+		snprintf(update->why, LISTS_WHY_MAX, "no source is called %.200s", options->only);
+	return found ? 0 : -ENOENT;
+}
+
+/* A fingerprint of all that the generation is made from: what is the same again needs no new one. */
+static int inputs_of(struct update *update)
+{
+	const struct update_options *options = update->options;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *memory = open_memstream(&text, &len);
+
+	if (memory == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < options->category_count; i++)
+		fprintf(memory, "%s\n", options->categories[i]);
+	for (size_t i = 0; i < update->job_count; i++)
+		if (update->jobs[i].good != NULL)
+			fprintf(memory, "%s %s %s\n", update->jobs[i].source->name, update->jobs[i].settings,
+			        manifest_text(update->jobs[i].good, "sha256"));
+	int ret = fclose(memory) == 0 ? fetch_sha256(text, len, update->inputs) : -ENOMEM;
+	free(text);
+	return ret;
+}
+
+/* True if the current generation was made from the same, and is whole. */
+static bool current_is_the_same(struct update *update)
+{
+	const struct update_options *options = update->options;
+	uint64_t id = lists_current_id(options->dir);
+	char why[LISTS_WHY_MAX];
+	struct lists *lists;
+	json_t *manifest;
+
+	if (id == 0 || generations_manifest(options->dir, id, &manifest) < 0)
+		return false;
+	bool same = strcmp(manifest_text(manifest, "inputs"), update->inputs) == 0;
+	json_decref(manifest);
+	if (!same ||
+	        lists_open(&lists, options->dir, NULL, options->categories, options->category_count, why) < 0)
+		return false;
+	lists_free(lists);
+	return true;
+}
+
+/* Compiles all sources that have content, and publishes. */
+static int compile_and_publish(struct update *update)
+{
+	const struct update_options *options = update->options;
+	struct claims **claims = calloc(update->job_count + 1, sizeof(struct claims *));
+	struct compile_options compile = {
+		.work = update->work,
+		.id = generations_next(options->dir),
+		.categories = options->categories,
+		.category_count = options->category_count,
+		.claims = claims,
+		.sources = json_array(),
+		.starter = true,
+		.inputs = update->inputs,
+	};
+	int ret = claims == NULL || compile.sources == NULL ? -ENOMEM : 0;
+
+	for (size_t i = 0; ret == 0 && i < update->job_count; i++) {
+		struct job *job = &update->jobs[i];
+		if (job->good == NULL)
+			continue;
+		ret = job_claims(update, job);
+		claims[compile.source_count++] = job->content.claims;
+		compile.starter = compile.starter && is_starter(job);
+		json_array_append(compile.sources, job->good);
+	}
+	if (ret == 0 && compile.source_count == 0) {
+		snprintf(update->why, LISTS_WHY_MAX, "no source has any content");
+		ret = -ENODATA;
+	}
+	if (ret == 0)
+		ret = compile_generation(&compile, &update->result->names, update->why);
+	if (ret == 0)
+		ret = generations_publish(options->dir, update->work, compile.id);
+	if (ret == 0)
+		ret = generations_prune(options->dir, options->keep_generations);
+	update->result->published = ret == 0;
+	json_decref(compile.sources);
+	free(claims);
+	return ret;
+}
+
+static int run(struct update *update)
+{
+	const struct update_options *options = update->options;
+
+	int ret = generations_work(options->dir, update->work, sizeof update->work);
+	if (ret == 0 && options->resume)
+		ret = generations_unpin(options->dir);
+	if (ret < 0)
+		return ret;
+	if (generations_pinned(options->dir) != 0) {
+		update->result->pinned = true;
+		return 0;
+	}
+	fetch_init();
+	ret = jobs_init(update);
+	if (ret == 0)
+		ret = jobs_update(update);
+	if (ret == 0)
+		ret = inputs_of(update);
+	if (ret < 0 || (!options->force && current_is_the_same(update)))
+		return ret;
+	return compile_and_publish(update);
+}
+
+int update_run(const struct update_options *options, struct update_result *result, char why[LISTS_WHY_MAX])
+{
+	struct update update = { .options = options, .result = result, .why = why };
+
+	memset(result, 0, sizeof *result);
+	why[0] = '\0';
+	int lock = generations_lock(options->dir, GENERATIONS_LOCK_WAIT_S);
+	if (lock < 0) {
+		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", options->dir,
+		        lock == -EBUSY ? "another update is running" : strerror(-lock));
+		return lock;
+	}
+	int ret = run(&update);
+	if (ret < 0 && why[0] == '\0')
+		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", options->dir, strerror(-ret));
+	for (size_t i = 0; i < update.job_count; i++)
+		job_clear(&update.jobs[i]);
+	free(update.jobs);
+	result->id = lists_current_id(options->dir);
+	close(lock);
+	return ret;
+}
+
+/* ---- accounts, and a person's word ---- */
+
+json_t *update_account(const char *dir, const char *source)
+{
+	char folder[PATH_MAX];
+
+	if (folder_of(folder, dir, source) < 0)
+		return NULL;
+	json_t *trouble = json_in(folder, "state.json");
+	json_t *account = json_in(folder, "good.json");
+	if (trouble == NULL && account == NULL)
+		return NULL;
+	if (account == NULL)
+		account = json_pack("{s:s}", "name", source);
+	for (size_t i = 0; i < 2; i++) {
+		const char *key = i == 0 ? "held" : "failed";
+		json_t *value = json_object_get(trouble, key);
+		json_object_set_new(account, key, value != NULL ? json_incref(value) : json_null());
+	}
+	json_decref(trouble);
+	return account;
+}
+
+static int accept_candidate(const char *folder, const char *reason, const char *by, char why[LISTS_WHY_MAX])
+{
+	json_t *trouble = json_in(folder, "state.json"), *account = json_in(folder, "candidate.json");
+	const json_t *held = json_object_get(trouble, "held");
+	int ret = 0;
+
+	if (!json_is_object(held)) {
+		snprintf(why, LISTS_WHY_MAX, "is not held");
+		ret = -ENOENT;
+	} else if (account == NULL || !json_is_true(json_object_get(held, "acceptable"))) {
+		snprintf(why, LISTS_WHY_MAX, "cannot be accepted: %.400s", manifest_text(held, "why"));
+		ret = -EBADMSG;
+	} else {
+		json_object_set_new(account, "accepted",
+		        json_pack(
+		                "{s:s, s:s, s:I}", "reason", reason, "by", by, "at", (json_int_t)time(NULL)));
+		ret = move_in(folder, "candidate", "good");
+		if (ret == 0)
+			ret = json_to(folder, "good.json", account);
+		remove_in(folder, "candidate.json");
+		remove_in(folder, "state.json");
+	}
+	json_decref(account);
+	json_decref(trouble);
+	return ret;
+}
+
+int update_accept(
+        const char *dir, const char *source, const char *reason, const char *by, char why[LISTS_WHY_MAX])
+{
+	char folder[PATH_MAX];
+
+	why[0] = '\0';
+	int ret = folder_of(folder, dir, source);
+	if (ret < 0) {
+		snprintf(why, LISTS_WHY_MAX, "is no source");
+		return ret;
+	}
+	int lock = generations_lock(dir, GENERATIONS_LOCK_WAIT_S);
+	if (lock < 0) {
+		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", dir, strerror(-lock));
+		return lock;
+	}
+	ret = accept_candidate(folder, reason, by, why);
+	if (ret < 0 && why[0] == '\0')
+		snprintf(why, LISTS_WHY_MAX, "%s", strerror(-ret));
+	close(lock);
+	return ret;
+}

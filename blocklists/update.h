@@ -1,0 +1,87 @@
+/*
+ * One run of `usher lists update`: fetch what changed, read it, hold back what looks wrong, compile, publish.
+ * Either a checked generation appears by one act, or nothing changes and the result says why. A source that
+ * fails or is held keeps its last good content while the others go ahead.
+ *
+ * State beside the generations: sources/NAME/good (the file as fetched, last good), good.json (its account),
+ * candidate and candidate.json (fetched, and held back).
+ */
+#ifndef USHER_UPDATE_H
+#define USHER_UPDATE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "source.h"
+
+struct update_report;
+
+struct update_options {
+	const char *dir; /* STATE-DIR/lists */
+	const char *const *categories;
+	size_t category_count;
+	const struct source *sources;
+	size_t source_count;
+	const char *starter; /* text of the starter list, NULL: not a source */
+	size_t starter_len;
+	const struct source_guard *guards;
+	size_t guard_count;
+	uint64_t sealed; /* categories that guards do not stop */
+	uint32_t keep_generations;
+	uint32_t max_shrink_percent;
+	size_t memory;    /* for sorting, 0: 64 MiB */
+	const char *only; /* fetch this source alone, NULL: all */
+	bool offline;     /* fetch none: compile from what is held */
+	bool force;  /* ask for everything anew and compile though nothing changed; no guard is skipped */
+	bool resume; /* end a pin first */
+	void (*report)(void *arg, const struct update_report *report); /* once a source; NULL: none */
+	void (*progress)(
+	        void *arg, const char *source, uint64_t got, uint64_t total); /* while fetching; NULL: none */
+	void *arg;
+};
+
+enum update_state {
+	UPDATE_UNCHANGED, /* the last good content is still the newest, or was not asked for */
+	UPDATE_TAKEN,     /* new content */
+	UPDATE_HELD,      /* new content that is held back */
+	UPDATE_FAILED     /* not fetched, or no list */
+};
+const char *update_state_name(enum update_state state);
+
+struct update_report {
+	const char *source;
+	enum update_state state;
+	const char *why;       /* held or failed; "" else */
+	bool has_good;         /* there is earlier content that stays in use */
+	const json_t *account; /* what is in use: good.json; NULL without */
+};
+
+struct update_result {
+	bool published;
+	bool pinned;           /* a rollback pins the current generation: nothing was done */
+	uint64_t id;           /* the generation that is current now, 0: none */
+	uint64_t names;        /* in the published one */
+	unsigned held, failed; /* sources */
+};
+
+/* Returns 0 with *result (sources may have failed), or negative errno with `why`: then nothing was published.
+ */
+int update_run(const struct update_options *options, struct update_result *result, char why[LISTS_WHY_MAX]);
+
+/*
+ * Takes a held source's candidate as good, for a reason a person gives; the next run compiles it. Returns 0,
+ * -ENOENT (nothing is held), -EBADMSG (held because it is no list: cannot be taken), or other negative errno,
+ * with `why`.
+ */
+int update_accept(
+        const char *dir, const char *source, const char *reason, const char *by, char why[LISTS_WHY_MAX]);
+
+/*
+ * What is known of a source now: its account as in the manifest, but of today, with "held" and "failed" (null
+ * or {"since","why"}). Returns a new reference, NULL if the source was never tried.
+ */
+json_t *update_account(const char *dir, const char *source);
+
+#endif
