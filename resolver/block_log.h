@@ -40,27 +40,27 @@ struct block_log;                       /* the writer */
 
 struct block_log_options {
 	const char *dir;                /* state-dir/log */
-	uint64_t max_size;              /* octets, all days together: the oldest days go first */
+	uint64_t max_size;              /* octets, all days together: the oldest days go first; 0: no bound */
 	struct ring **rings;
 	unsigned ring_count;
-	/* called on the writer's thread after every commit with events, and with a sentence when something is wrong ("" when it is right again) */
+	/* called on the writer's thread with a sentence when something is wrong, and with "" when it is right again */
 	void (*trouble)(void *arg, const char *sentence);
 	void *arg;
 };
 
 /*
- * Starts the writer thread; what the rings still hold from before is committed first (each event once: a sequence number a ring is
- * committed with the events). Prunes days that are past their keep.
+ * Commits what the rings still hold from before (each event once: a sequence number a ring is committed with the events), prunes days
+ * that are past their keep, then starts the writer thread. No worker may write before it returns.
  */
 int block_log_start(struct block_log **out, const struct block_log_options *options);
 void block_log_stop(struct block_log *log); /* commits what is left */
-uint64_t block_log_lost(const struct block_log *log); /* events the writer had to drop */
-const char *block_log_trouble(const struct block_log *log); /* "" or a sentence */
+uint64_t block_log_lost(const struct block_log *log); /* events the writer had to drop: damaged in their ring */
+const char *block_log_trouble(const struct block_log *log); /* "" or a sentence; any thread, for reading at once */
 
 /* ---- reading: any process that may open the files ---- */
 
 struct block_record {                   /* as read back; pointers valid until the next record */
-	uint64_t id;                    /* unique, increasing in the order of commit */
+	uint64_t id;                    /* unique, increasing in the order of commit; at least the microseconds since 1970 then */
 	int64_t time_us;
 	const uint8_t *client;          /* NULL: not logged */
 	const char *profile, *category, *source; /* NULL: none */
@@ -85,9 +85,22 @@ struct block_filter {
 	size_t profile_count;
 };
 
-/* Calls found for each record that passes, newest first; a found() that returns false ends it. Returns the number found or negative errno. */
+/*
+ * Calls found for each record that passes, newest first (after_id: oldest first, in order of ids); a found() that returns false ends it.
+ * What was committed before the call is found, also while a writer goes on. Not on two threads of a process at once, nor in the
+ * writer's process while it runs (LMDB's locks are a process's). Returns the number found or negative errno.
+ */
 int64_t block_log_scan(const char *dir, const struct block_filter *filter,
 	bool (*found)(void *arg, const struct block_record *record), void *arg);
+
+/* Id of the newest event of all, 0 if there is none: where a follow begins. */
+uint64_t block_log_last_id(const char *dir);
+
+/* The test of a filter on a record, for one scan that serves many. */
+bool block_log_passes(const struct block_record *record, const struct block_filter *filter);
+
+/* An address as text, IPv4 where it is mapped. */
+void block_client_text(const uint8_t *client, char text[INET6_ADDRSTRLEN]);
 
 /* A record as one JSON object, keys as in DESIGN.md 5 (device is null until leases are read). malloc()ed. */
 char *block_record_json(const struct block_record *record);

@@ -79,8 +79,7 @@ static bool record_is_whole(const struct ring *ring, const struct ring_record *r
 	       record->check == record_check(ring, record);
 }
 
-/* ---- opening
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static size_t page_size(void)
 {
@@ -283,8 +282,7 @@ void ring_sequence_after(struct ring *ring, uint64_t sequence)
 	header->last = sequence;
 }
 
-/* ---- the producer
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the producer ---- */
 
 void *ring_reserve(struct ring *ring, size_t len)
 {
@@ -317,8 +315,7 @@ uint64_t ring_commit(struct ring *ring)
 	return sequence;
 }
 
-/* ---- the consumer
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the consumer ---- */
 
 const void *ring_next(struct ring *ring, uint64_t *cursor, size_t *len, uint64_t *sequence, uint64_t *damaged)
 {

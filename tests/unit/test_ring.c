@@ -368,8 +368,7 @@ static void links_and_folders_are_refused(void **state)
 	assert_int_equal(ring_open(&ring, dir, SIZE), -EISDIR);
 }
 
-/* ---- kill -9
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- kill -9 ------------------------------------------------------------------------------------------- */
 
 struct progress {
 	_Atomic uint64_t committed; /* ring_commit() returned this */
@@ -454,8 +453,7 @@ static void kill_9_at_any_moment_loses_and_tears_nothing(void **state)
 	munmap(progress, sizeof *progress);
 }
 
-/* ---- two threads
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- two threads ---- */
 
 #define MANY 200000
 

@@ -1,0 +1,247 @@
+/*
+ * Keys of an environment's one database: a letter, then a number of 8 octets, big endian.
+ *
+ *   d  first id of a segment   its data (block_pack.c)
+ *   r  id of a ring            the newest sequence number of that ring in this file, 8 octets, big endian
+ *   s  first id of a segment   its summary
+ *
+ * Ids count the events of the whole store in the order of their commits, so that the order of the keys is
+ * that of time, but for clocks that jump. An id is at least the time of its commit in microseconds since
+ * 1970; so it stays unique even where all files were removed, and fits a double.
+ *
+ * A segment and the sequence numbers of its events are written in one transaction: an event that stands in a
+ * ring and, after a crash, in a file as well, is known by its number and not written again.
+ *
+ * The day is that of the event, the class its profile's `keep`; so one unlink forgets a whole file when its
+ * day is older than that, and nothing is left in free pages as a delete would leave it. A row lives for keep
+ * and what was left of its day.
+ */
+#include "block_file.h"
+
+#include <dirent.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Places by enum block_file_kind. */
+static const char *const endings[] = { ".mdb", ".mdb-lock", ".mdb.damaged" };
+
+int64_t block_file_day(int64_t time_us)
+{
+	int64_t day_us = (int64_t)BLOCK_DAY_S * 1000000;
+	return time_us / day_us - (time_us % day_us < 0);
+}
+
+void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind)
+{
+	time_t start = (time_t)(day * BLOCK_DAY_S);
+	bool whole_days = keep_s % BLOCK_DAY_S == 0;
+	char date[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&start, &tm))
+		strftime(date, sizeof date, "%Y-%m-%d", &tm);
+	snprintf(name, BLOCK_FILE_NAME_MAX, "%s-%" PRIu32 "%c%s", date,
+	        whole_days ? keep_s / BLOCK_DAY_S : keep_s, whole_days ? 'd' : 's', endings[kind]);
+}
+
+/* A name is ours if writing what it says gives it again. */
+static bool name_parse(struct block_file *file, const char *name)
+{
+	struct tm tm = { 0 };
+	const char *end = strptime(name, "%Y-%m-%d-", &tm);
+	char *unit, again[BLOCK_FILE_NAME_MAX];
+
+	if (!end)
+		return false;
+	unsigned long long keep = strtoull(end, &unit, 10);
+	if (*unit == 'd')
+		keep = keep > UINT32_MAX ? keep : keep * BLOCK_DAY_S;
+	if (keep > UINT32_MAX)
+		return false;
+	file->day = (int64_t)timegm(&tm) / BLOCK_DAY_S;
+	file->keep_s = (uint32_t)keep;
+	for (file->kind = BLOCK_FILE_STORE; file->kind <= BLOCK_FILE_DAMAGED; file->kind++) {
+		block_file_name(again, file->day, file->keep_s, file->kind);
+		if (strcmp(again, name) == 0)
+			break;
+	}
+	return file->kind <= BLOCK_FILE_DAMAGED;
+}
+
+static bool file_read(struct block_file *file, DIR *dir, const char *name)
+{
+	struct stat st;
+
+	if (strlen(name) >= sizeof file->name || !name_parse(file, name) ||
+	        fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	strcpy(file->name, name);
+	file->size = (uint64_t)st.st_size;
+	file->written_us = st.st_mtim.tv_sec * INT64_C(1000000) + st.st_mtim.tv_nsec / 1000;
+	return true;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct block_file *x = a, *y = b;
+
+	if (x->day != y->day)
+		return x->day < y->day ? 1 : -1;
+	return strcmp(x->name, y->name);
+}
+
+int block_file_list(const char *dir_path, struct block_file **files, size_t *count)
+{
+	size_t room = 0;
+	struct dirent *entry;
+
+	*files = NULL;
+	*count = 0;
+	DIR *dir = opendir(dir_path);
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir)) != NULL) {
+		if (*count == room) {
+			room = 2 * room + 16;
+			struct block_file *more = realloc(*files, room * sizeof **files);
+			if (!more)
+				goto no_memory;
+			*files = more;
+		}
+		*count += file_read(&(*files)[*count], dir, entry->d_name);
+	}
+	closedir(dir);
+	if (*count > 0)
+		qsort(*files, *count, sizeof **files, newest_first);
+	return 0;
+
+no_memory:
+	closedir(dir);
+	free(*files);
+	*files = NULL;
+	*count = 0;
+	return -ENOMEM;
+}
+
+void block_file_forget_rings(const char *dir_path, int64_t before_s)
+{
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir = opendir(dir_path);
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (fnmatch("ring-*.damaged", entry->d_name, 0) == 0 &&
+		        fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		        st.st_mtim.tv_sec < before_s)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+}
+
+int block_file_open(
+        MDB_env **env, MDB_dbi *dbi, const char *dir, const char *name, unsigned flags, size_t map_size)
+{
+	char path[4096];
+	MDB_txn *txn;
+
+	*env = NULL;
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
+		return ENAMETOOLONG;
+	int ret = mdb_env_create(env);
+	if (ret != 0)
+		return ret;
+	ret = mdb_env_set_mapsize(*env, map_size);
+	if (ret == 0)
+		ret = mdb_env_open(*env, path, MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
+	if (ret == 0)
+		ret = mdb_txn_begin(*env, NULL, flags & MDB_RDONLY, &txn);
+	if (ret == 0) {
+		ret = mdb_dbi_open(txn, NULL, 0, dbi);
+		if (ret == 0)
+			ret = mdb_txn_commit(txn);
+		else
+			mdb_txn_abort(txn);
+	}
+	if (ret != 0) {
+		mdb_env_close(*env);
+		*env = NULL;
+	}
+	return ret;
+}
+
+int block_file_error(int ret)
+{
+	if (ret >= 0)
+		return -ret;
+	switch (ret) {
+	case MDB_CORRUPTED:
+	case MDB_INVALID:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_VERSION_MISMATCH:
+	case MDB_INCOMPATIBLE:
+	case MDB_BAD_VALSIZE:
+		return -EBADMSG;
+	case MDB_MAP_FULL:
+		return -ENOSPC;
+	case MDB_READERS_FULL:
+		return -EBUSY;
+	default:
+		return -EIO;
+	}
+}
+
+int block_file_read(MDB_env *env, MDB_txn **txn)
+{
+	int ret = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+
+	if (ret == MDB_MAP_RESIZED) {
+		ret = mdb_env_set_mapsize(env, 0);
+		if (ret == 0)
+			ret = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+	}
+	return ret;
+}
+
+MDB_val block_file_key(uint8_t octets[BLOCK_KEY_LEN], enum block_key kind, uint64_t number)
+{
+	uint64_t big = htobe64(number);
+
+	octets[0] = (uint8_t)kind;
+	memcpy(octets + 1, &big, sizeof big);
+	return (MDB_val){ BLOCK_KEY_LEN, octets };
+}
+
+uint64_t block_file_key_number(const MDB_val *key)
+{
+	uint64_t big = 0;
+
+	if (key->mv_size == BLOCK_KEY_LEN)
+		memcpy(&big, (const uint8_t *)key->mv_data + 1, sizeof big);
+	return be64toh(big);
+}
+
+/* Summaries are the last keys of all. */
+int block_file_newest(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *summary)
+{
+	MDB_cursor *cursor;
+	int ret = mdb_cursor_open(txn, dbi, &cursor);
+
+	if (ret != 0)
+		return ret;
+	ret = mdb_cursor_get(cursor, key, summary, MDB_LAST);
+	mdb_cursor_close(cursor);
+	if (ret == 0 &&
+	        (key->mv_size != BLOCK_KEY_LEN || *(const uint8_t *)key->mv_data != BLOCK_KEY_SUMMARY))
+		ret = MDB_NOTFOUND;
+	return ret;
+}

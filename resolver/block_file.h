@@ -1,0 +1,54 @@
+/*
+ * The files of the block log: one LMDB environment a UTC day and retention class, DIR/2026-11-22-90d.mdb, with its lock file
+ * beside it (.mdb-lock), and .mdb.damaged where one had to be moved aside. The key table stands at the head of block_file.c.
+ */
+#ifndef USHER_BLOCK_FILE_H
+#define USHER_BLOCK_FILE_H
+
+#include <lmdb.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCK_FILE_NAME_MAX 64
+#define BLOCK_DAY_S 86400
+
+enum block_file_kind { BLOCK_FILE_STORE, BLOCK_FILE_LOCK, BLOCK_FILE_DAMAGED };
+
+struct block_file {
+	int64_t day;                    /* since 1970, UTC */
+	uint32_t keep_s;
+	enum block_file_kind kind;
+	uint64_t size;
+	int64_t written_us;             /* last change */
+	char name[BLOCK_FILE_NAME_MAX];
+};
+
+int64_t block_file_day(int64_t time_us); /* also before 1970 */
+void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind);
+
+/* All files of dir, newest day first; *files is malloc()ed. Other files are passed over. Returns 0 or negative errno. */
+int block_file_list(const char *dir, struct block_file **files, size_t *count);
+
+/* Unlinks rings that were moved aside (ring-*.damaged, see ring.h) before that time: they hold events too. */
+void block_file_forget_rings(const char *dir, int64_t before_s);
+
+/* Opens the environment name in dir, mode 0600, and its one database. Returns 0 or an LMDB result (see block_file_error). */
+int block_file_open(MDB_env **env, MDB_dbi *dbi, const char *dir, const char *name, unsigned flags, size_t map_size);
+
+/* 0 or negative errno from an LMDB result; -EBADMSG where the file is damaged or foreign. */
+int block_file_error(int ret);
+
+/* A read transaction; a map that the writer made larger is mapped anew. Returns an LMDB result. */
+int block_file_read(MDB_env *env, MDB_txn **txn);
+
+/* What a key names. */
+enum block_key { BLOCK_KEY_DATA = 'd', BLOCK_KEY_RING = 'r', BLOCK_KEY_SUMMARY = 's' };
+#define BLOCK_KEY_LEN 9
+MDB_val block_file_key(uint8_t octets[BLOCK_KEY_LEN], enum block_key kind, uint64_t number);
+uint64_t block_file_key_number(const MDB_val *key); /* key is one of ours */
+
+/* The newest segment's summary; valid in the transaction. Returns an LMDB result, MDB_NOTFOUND where there is none. */
+int block_file_newest(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *summary);
+
+#endif

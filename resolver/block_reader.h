@@ -1,0 +1,31 @@
+/*
+ * The reading half of the block log's files, for any process that may open them: one file at a time. Transactions are short, one a
+ * call, so that a slow reader never keeps the writer from using freed pages again.
+ */
+#ifndef USHER_BLOCK_READER_H
+#define USHER_BLOCK_READER_H
+
+#include "block_file.h"
+#include "block_segment.h"
+
+struct block_reader;
+
+/* Opens the file name in dir. Returns 0 or negative errno, -ENOENT if it was pruned meanwhile. Not twice in one process at a time. */
+int block_reader_open(struct block_reader **out, const char *dir, const char *name);
+void block_reader_close(struct block_reader *reader);
+
+/* Id of the newest event, 0 if there is none. */
+uint64_t block_reader_last_id(struct block_reader *reader);
+
+/*
+ * Calls found for every segment that has an event newer than after_id, oldest first; the summary is valid during the call. A
+ * found() that does not return 0 ends it. Returns what found() returned, or negative errno.
+ */
+int block_reader_summaries(struct block_reader *reader, uint64_t after_id,
+	int (*found)(void *arg, const struct block_span *span, const struct block_piece *summary), void *arg);
+
+/* Copies of a segment's two pieces, in one malloc(), that of summary->data. Returns 0 or negative errno. */
+int block_reader_segment(struct block_reader *reader, uint64_t first_id, struct block_piece *summary,
+	struct block_piece *data);
+
+#endif

@@ -1,0 +1,457 @@
+/*
+ * Every commit is synced, so that a power loss costs what is not committed yet. The newest segment is not
+ * full in most commits: it is unpacked, lengthened and packed again, which costs a fraction of the sync and
+ * keeps the number of segments small (five a second otherwise, with a dictionary each).
+ */
+#include "block_store.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "block_file.h"
+#include "block_segment.h"
+
+#define OPEN_MAX 8
+#define MAP_MIN ((size_t)16 << 20)
+#define DAMAGED_RING_KEEP_S (7 * BLOCK_DAY_S)
+
+struct open_file {
+	MDB_env *env; /* NULL: free */
+	MDB_dbi dbi;
+	int64_t day;
+	uint32_t keep_s;
+	uint64_t used; /* when, in appends */
+	char name[BLOCK_FILE_NAME_MAX];
+};
+
+struct block_store {
+	char *dir;
+	unsigned ring_count;
+	uint64_t *ring_ids;
+	uint64_t *committed; /* a ring's newest sequence number in the file at hand */
+	uint64_t next_id, appends, grown;
+	bool over_size;
+	struct open_file open[OPEN_MAX];
+	char why[BLOCK_STORE_WHY_MAX];
+	struct block_item segment[BLOCK_SEGMENT_EVENTS];
+	uint8_t clients[BLOCK_SEGMENT_EVENTS][16];
+};
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* ---- open files ---- */
+
+static void file_close(struct open_file *file)
+{
+	if (file->env)
+		mdb_env_close(file->env);
+	file->env = NULL;
+}
+
+static void file_path(const struct block_store *store, const char *name, char path[4096])
+{
+	snprintf(path, 4096, "%s/%s", store->dir, name);
+}
+
+/* Out of the way with its lock, for somebody to look at, until its keep is over. */
+static void file_move_aside(const struct block_store *store, const struct open_file *file)
+{
+	char name[BLOCK_FILE_NAME_MAX], from[4096], to[4096];
+
+	file_path(store, file->name, from);
+	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_DAMAGED);
+	file_path(store, name, to);
+	rename(from, to);
+	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_LOCK);
+	file_path(store, name, from);
+	unlink(from);
+}
+
+/* A file that failed is opened anew the next time: after an error in a commit LMDB wants that. */
+static int file_failed(struct block_store *store, struct open_file *file, int ret)
+{
+	int error = block_file_error(ret);
+
+	file_close(file);
+	if (error == -EBADMSG)
+		file_move_aside(store, file);
+	snprintf(store->why, sizeof store->why, "%s: %s", file->name,
+	        error == -EBADMSG ? "damaged, moved aside" : mdb_strerror(ret));
+	return error;
+}
+
+static struct open_file *file_slot(struct block_store *store, int64_t day, uint32_t keep_s)
+{
+	struct open_file *slot = &store->open[0];
+
+	for (unsigned i = 0; i < OPEN_MAX; i++) {
+		struct open_file *file = &store->open[i];
+		if (file->env && file->day == day && file->keep_s == keep_s)
+			return file;
+		if (slot->env && (!file->env || file->used < slot->used))
+			slot = file;
+	}
+	file_close(slot);
+	slot->day = day;
+	slot->keep_s = keep_s;
+	block_file_name(slot->name, day, keep_s, BLOCK_FILE_STORE);
+	return slot;
+}
+
+static size_t map_size(const char *path)
+{
+	struct stat st;
+	size_t size = MAP_MIN;
+
+	if (stat(path, &st) == 0)
+		while (size < 2 * (size_t)st.st_size)
+			size *= 2;
+	return size;
+}
+
+static int file_get(struct block_store *store, int64_t day, uint32_t keep_s, struct open_file **out)
+{
+	struct open_file *file = file_slot(store, day, keep_s);
+	char path[4096];
+	int dead;
+
+	*out = file;
+	file->used = ++store->appends;
+	if (file->env)
+		return 0;
+	file_path(store, file->name, path);
+	int ret = block_file_open(&file->env, &file->dbi, store->dir, file->name, 0, map_size(path));
+	if (ret != 0)
+		return file_failed(store, file, ret);
+	mdb_reader_check(file->env, &dead);
+	return 0;
+}
+
+static int file_grow(struct open_file *file)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(file->env, &info);
+	return mdb_env_set_mapsize(file->env, 2 * info.me_mapsize);
+}
+
+/* ---- opening ---- */
+
+static uint64_t ring_committed(MDB_txn *txn, MDB_dbi dbi, uint64_t ring_id)
+{
+	uint8_t octets[BLOCK_KEY_LEN];
+	MDB_val key = block_file_key(octets, BLOCK_KEY_RING, ring_id), value;
+	uint64_t big = 0;
+
+	if (mdb_get(txn, dbi, &key, &value) == 0 && value.mv_size == sizeof big)
+		memcpy(&big, value.mv_data, sizeof big);
+	return be64toh(big);
+}
+
+/* What one file says of ids and sequence numbers. One that cannot be read says nothing. */
+static void survey_file(struct block_store *store, const char *name, uint64_t *sequences)
+{
+	MDB_env *env;
+	MDB_dbi dbi;
+	MDB_txn *txn;
+	MDB_val key, value;
+	struct block_span span;
+
+	if (block_file_open(&env, &dbi, store->dir, name, MDB_RDONLY, MAP_MIN) != 0)
+		return;
+	if (block_file_read(env, &txn) == 0) {
+		for (unsigned i = 0; i < store->ring_count; i++) {
+			uint64_t sequence = ring_committed(txn, dbi, store->ring_ids[i]);
+			sequences[i] = sequence > sequences[i] ? sequence : sequences[i];
+		}
+		if (block_file_newest(txn, dbi, &key, &value) == 0 &&
+		        block_segment_span(&span, &(struct block_piece){ value.mv_data, value.mv_size }) ==
+		                0 &&
+		        span.last_id >= store->next_id)
+			store->next_id = span.last_id + 1;
+		mdb_txn_abort(txn);
+	}
+	mdb_env_close(env);
+}
+
+static int survey(struct block_store *store, uint64_t *sequences)
+{
+	struct block_file *files;
+	size_t count;
+
+	int ret = block_file_list(store->dir, &files, &count);
+	if (ret < 0)
+		return ret;
+	memset(sequences, 0, store->ring_count * sizeof *sequences);
+	store->next_id = 1;
+	for (size_t i = 0; i < count; i++)
+		if (files[i].kind == BLOCK_FILE_STORE)
+			survey_file(store, files[i].name, sequences);
+	free(files);
+	return 0;
+}
+
+int block_store_open(struct block_store **out, const char *dir, const uint64_t *ring_ids, uint64_t *sequences,
+        unsigned ring_count)
+{
+	*out = NULL;
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	struct block_store *store = calloc(1, sizeof *store);
+	if (!store)
+		return -ENOMEM;
+	store->dir = strdup(dir);
+	store->ring_ids = calloc(ring_count + 1, sizeof *store->ring_ids);
+	store->committed = calloc(ring_count + 1, sizeof *store->committed);
+	int ret = store->dir && store->ring_ids && store->committed ? 0 : -ENOMEM;
+	if (ret == 0) {
+		store->ring_count = ring_count;
+		memcpy(store->ring_ids, ring_ids, ring_count * sizeof *ring_ids);
+		ret = survey(store, sequences);
+	}
+	if (ret < 0) {
+		block_store_close(store);
+		return ret;
+	}
+	*out = store;
+	return 0;
+}
+
+void block_store_close(struct block_store *store)
+{
+	if (!store)
+		return;
+	for (unsigned i = 0; i < OPEN_MAX; i++)
+		file_close(&store->open[i]);
+	free(store->dir);
+	free(store->ring_ids);
+	free(store->committed);
+	free(store);
+}
+
+/* ---- appending ---- */
+
+/* One transaction on its way. */
+struct append {
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	uint64_t id;          /* of the next event */
+	size_t segment_count; /* items in store->segment */
+	uint64_t octets;
+};
+
+static int put(struct append *append, enum block_key kind, uint64_t number, void *data, size_t len)
+{
+	uint8_t octets[BLOCK_KEY_LEN];
+	MDB_val key = block_file_key(octets, kind, number), value = { len, data };
+
+	append->octets += len;
+	return mdb_put(append->txn, append->dbi, &key, &value, 0);
+}
+
+/* Takes the newest segment back if it is not full. A damaged one is left alone: the next begins a new one. */
+static int segment_resume(struct block_store *store, struct append *append)
+{
+	uint8_t octets[BLOCK_KEY_LEN];
+	MDB_val key, summary, data;
+	struct block_span span;
+
+	append->segment_count = 0;
+	int ret = block_file_newest(append->txn, append->dbi, &key, &summary);
+	if (ret != 0)
+		return ret == MDB_NOTFOUND ? 0 : ret;
+	struct block_piece head = { summary.mv_data, summary.mv_size };
+	if (block_segment_span(&span, &head) < 0 || span.count == BLOCK_SEGMENT_EVENTS)
+		return 0;
+	key = block_file_key(octets, BLOCK_KEY_DATA, span.first_id);
+	ret = mdb_get(append->txn, append->dbi, &key, &data);
+	if (ret != 0)
+		return ret == MDB_NOTFOUND ? 0 : ret;
+	int count = block_segment_unpack(
+	        store->segment, store->clients, &head, &(struct block_piece){ data.mv_data, data.mv_size });
+	append->segment_count = count > 0 ? (size_t)count : 0;
+	return 0;
+}
+
+/* Packs before it puts: what it packs may lie in the pages that the put changes. */
+static int segment_put(struct block_store *store, struct append *append)
+{
+	struct block_piece summary, data;
+	uint64_t first_id = store->segment[0].id;
+
+	if (append->segment_count == 0)
+		return 0;
+	int ret = block_segment_pack(&summary, &data, store->segment, append->segment_count);
+	if (ret < 0)
+		return -ret;
+	ret = put(append, BLOCK_KEY_DATA, first_id, data.data, data.len);
+	if (ret == 0)
+		ret = put(append, BLOCK_KEY_SUMMARY, first_id, summary.data, summary.len);
+	free(summary.data);
+	free(data.data);
+	append->segment_count = 0;
+	return ret;
+}
+
+static int put_items(
+        struct block_store *store, struct append *append, const struct block_item *items, size_t count)
+{
+	int ret = segment_resume(store, append);
+
+	for (size_t i = 0; i < count && ret == 0; i++) {
+		const struct block_item *item = &items[i];
+		if (item->sequence <= store->committed[item->ring])
+			continue;
+		store->segment[append->segment_count] = *item;
+		store->segment[append->segment_count++].id = append->id++;
+		if (append->segment_count == BLOCK_SEGMENT_EVENTS)
+			ret = segment_put(store, append);
+	}
+	return ret == 0 ? segment_put(store, append) : ret;
+}
+
+/* Items are in order of time, not of their rings: the highest number of each ring is noted after all are put.
+ */
+static int put_sequences(
+        struct block_store *store, struct append *append, const struct block_item *items, size_t count)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (items[i].sequence > store->committed[items[i].ring])
+			store->committed[items[i].ring] = items[i].sequence;
+	for (unsigned i = 0; i < store->ring_count && ret == 0; i++) {
+		uint64_t big = htobe64(store->committed[i]);
+		if (big)
+			ret = put(append, BLOCK_KEY_RING, store->ring_ids[i], &big, sizeof big);
+	}
+	return ret;
+}
+
+static bool all_committed(const struct block_store *store, const struct block_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (items[i].sequence > store->committed[items[i].ring])
+			return false;
+	return true;
+}
+
+/* Returns an LMDB result. */
+static int append_once(
+        struct block_store *store, struct open_file *file, const struct block_item *items, size_t count)
+{
+	struct append append = { .dbi = file->dbi };
+	uint64_t now = (uint64_t)now_us();
+
+	int ret = mdb_txn_begin(file->env, NULL, 0, &append.txn);
+	if (ret != 0)
+		return ret;
+	append.id = now > store->next_id ? now : store->next_id;
+	for (unsigned i = 0; i < store->ring_count; i++)
+		store->committed[i] = ring_committed(append.txn, append.dbi, store->ring_ids[i]);
+	if (all_committed(store, items, count)) {
+		mdb_txn_abort(append.txn);
+		return 0;
+	}
+	ret = put_items(store, &append, items, count);
+	if (ret == 0)
+		ret = put_sequences(store, &append, items, count);
+	if (ret != 0) {
+		mdb_txn_abort(append.txn);
+		return ret;
+	}
+	ret = mdb_txn_commit(append.txn);
+	if (ret == 0) {
+		store->next_id = append.id;
+		store->grown += append.octets;
+	}
+	return ret;
+}
+
+int block_store_append(struct block_store *store, const struct block_item *items, size_t count)
+{
+	struct open_file *file;
+
+	if (store->over_size) {
+		snprintf(store->why, sizeof store->why, "today's events alone have reached log.max-size");
+		return -EDQUOT;
+	}
+	int ret = file_get(store, block_file_day(items[0].time_us), items[0].keep_s, &file);
+	if (ret < 0)
+		return ret;
+	ret = append_once(store, file, items, count);
+	while (ret == MDB_MAP_FULL) {
+		ret = file_grow(file);
+		if (ret == 0)
+			ret = append_once(store, file, items, count);
+	}
+	return ret == 0 ? 0 : file_failed(store, file, ret);
+}
+
+/* ---- pruning ---- */
+
+/* Closed first even where only the lock file goes: with another lock file, readers would not see the writer.
+ */
+static void file_remove(struct block_store *store, const struct block_file *file)
+{
+	char path[4096];
+
+	for (unsigned i = 0; i < OPEN_MAX; i++)
+		if (store->open[i].day == file->day && store->open[i].keep_s == file->keep_s)
+			file_close(&store->open[i]);
+	file_path(store, file->name, path);
+	unlink(path);
+}
+
+int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size)
+{
+	struct block_file *files;
+	size_t count;
+	uint64_t total = 0;
+	int64_t today = block_file_day(now_s * 1000000);
+
+	int ret = block_file_list(store->dir, &files, &count);
+	if (ret < 0) {
+		snprintf(store->why, sizeof store->why, "%s: %s", store->dir, strerror(-ret));
+		return ret;
+	}
+	size_t left = 0;
+	for (size_t i = 0; i < count; i++) {
+		if ((files[i].day + 1) * BLOCK_DAY_S + files[i].keep_s <= now_s) {
+			file_remove(store, &files[i]);
+			continue;
+		}
+		total += files[i].size;
+		files[left++] = files[i];
+	}
+	while (total > max_size && left > 0 && files[left - 1].day < today) {
+		total -= files[--left].size;
+		file_remove(store, &files[left]);
+	}
+	free(files);
+	block_file_forget_rings(store->dir, now_s - DAMAGED_RING_KEEP_S);
+	store->over_size = total > max_size;
+	store->grown = 0;
+	return 0;
+}
+
+uint64_t block_store_grown(const struct block_store *store)
+{
+	return store->grown;
+}
+
+const char *block_store_why(const struct block_store *store)
+{
+	return store->why;
+}
