@@ -1,0 +1,350 @@
+#include "log_query.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define GROUPS_MAX 1000000 /* different clients or names one count can hold */
+
+/* Places by enum log_count_by. */
+static const char *const count_keys[] = { NULL, "client", "category", "name", "hour" };
+
+/* ---- parameters ---- */
+
+struct reading {
+	struct log_query *query;
+	const struct config *config;
+	char *why;
+};
+
+__attribute__((format(printf, 2, 3))) static int wrong(struct reading *reading, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reading->why, LOG_QUERY_WHY_MAX, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+/* Adds ", name" to a sentence, as far as there is room. */
+static void list_add(char *sentence, bool first, const char *name)
+{
+	size_t len = strlen(sentence);
+	snprintf(sentence + len, LOG_QUERY_WHY_MAX - len, "%s%s", first ? "" : ", ", name);
+}
+
+static int read_client(struct reading *reading, const char *text)
+{
+	reading->query->filter.has_client = true;
+	if (config_network_parse(&reading->query->filter.client, text) < 0)
+		return wrong(reading,
+		        "client: found '%s', expected an address or a network such as 10.20.0.0/16", text);
+	return 0;
+}
+
+static int read_profile(struct reading *reading, const char *text)
+{
+	const struct config *config = reading->config;
+	int profile = config_profile(config, text);
+
+	if (profile >= 0) {
+		reading->query->filter.profile = config->profiles[profile].name;
+		return 0;
+	}
+	wrong(reading, "profile: there is no '%s'; known are: ", text);
+	for (size_t i = 0; i < config->profile_count; i++)
+		list_add(reading->why, i == 0, config->profiles[i].name);
+	return -EINVAL;
+}
+
+static int read_category(struct reading *reading, const char *text)
+{
+	const struct config *config = reading->config;
+	int category = config_category(config, text);
+
+	if (category >= 0) {
+		reading->query->filter.category = config->categories[category].name;
+		return 0;
+	}
+	wrong(reading, "category: there is no '%s'; known are: ", text);
+	for (size_t i = 0; i < config->category_count; i++)
+		list_add(reading->why, i == 0, config->categories[i].name);
+	return -EINVAL;
+}
+
+static int read_severity(struct reading *reading, const char *text)
+{
+	for (int severity = SEVERITY_ADVISORY; severity <= SEVERITY_DANGER; severity++)
+		if (strcmp(config_severity_text(severity), text) == 0) {
+			reading->query->filter.severity = severity;
+			return 0;
+		}
+	return wrong(reading, "severity: found '%s', expected danger, caution or advisory", text);
+}
+
+static int read_name(struct reading *reading, const char *text)
+{
+	if (name_from_user_text(&reading->query->filter.name, text, strlen(text)) < 0)
+		return wrong(reading, "name: found '%s', expected a domain name", text);
+	return 0;
+}
+
+/* "Z", "+01:00"; a plus comes as a space where a client did not encode it. Seconds east of UTC. */
+static bool offset_parse(const char *text, int *offset_s)
+{
+	unsigned hours, minutes;
+	int len = 0;
+
+	*offset_s = 0;
+	if (strcmp(text, "Z") == 0)
+		return true;
+	if (!strchr("+- ", *text) || sscanf(text + 1, "%2u:%2u%n", &hours, &minutes, &len) != 2 ||
+	        text[1 + len] != 0)
+		return false;
+	*offset_s = (int)(hours * 3600 + minutes * 60) * (*text == '-' ? -1 : 1);
+	return hours < 24 && minutes < 60;
+}
+
+/* RFC 3339 5.6 */
+static bool date_parse(const char *text, int64_t *us)
+{
+	struct tm tm = { 0 };
+	int offset_s;
+	int64_t fraction = 0, unit = 100000;
+	const char *at = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (!at)
+		return false;
+	if (*at == '.')
+		for (at++; isdigit((unsigned char)*at); at++, unit /= 10)
+			fraction += (*at - '0') * unit;
+	if (!offset_parse(at, &offset_s))
+		return false;
+	*us = ((int64_t)timegm(&tm) - offset_s) * 1000000 + fraction;
+	return true;
+}
+
+static int read_time(struct reading *reading, const char *key, const char *text, int64_t *us)
+{
+	uint64_t ms;
+	char *end;
+
+	if (date_parse(text, us))
+		return 0;
+	if (config_duration_parse(text, &ms) == 0 && ms < INT64_MAX / 1000) {
+		struct timespec now;
+		clock_gettime(CLOCK_REALTIME, &now);
+		*us = now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000 - (int64_t)ms * 1000;
+		return 0;
+	}
+	errno = 0;
+	long long s = strtoll(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end || errno || s > INT64_MAX / 1000000)
+		return wrong(reading, "%s: found '%s', expected a time such as 2026-11-23T10:15:00Z, or 1h",
+		        key, text);
+	*us = s * 1000000;
+	return 0;
+}
+
+static int read_since(struct reading *reading, const char *text)
+{
+	return read_time(reading, "since", text, &reading->query->filter.since_us);
+}
+
+static int read_until(struct reading *reading, const char *text)
+{
+	return read_time(reading, "until", text, &reading->query->filter.until_us);
+}
+
+static int read_limit(struct reading *reading, const char *text)
+{
+	char *end;
+	unsigned long limit = strtoul(text, &end, 10);
+
+	if (!isdigit((unsigned char)*text) || *end || limit < 1 || limit > LOG_QUERY_LIMIT_MAX)
+		return wrong(reading, "limit: found '%s', expected 1 to %d", text, LOG_QUERY_LIMIT_MAX);
+	reading->query->filter.limit = limit;
+	return 0;
+}
+
+static int read_count_by(struct reading *reading, const char *text)
+{
+	for (int key = LOG_COUNT_CLIENT; key <= LOG_COUNT_HOUR; key++)
+		if (strcmp(count_keys[key], text) == 0) {
+			reading->query->count_by = (enum log_count_by)key;
+			return 0;
+		}
+	return wrong(reading, "count-by: found '%s', expected client, category, name or hour", text);
+}
+
+static int read_format(struct reading *reading, const char *text)
+{
+	return strcmp(text, "json") == 0 ? 0 : wrong(reading, "format: found '%s', expected json", text);
+}
+
+const char *const log_query_parameters[] = { "client", "profile", "category", "severity", "name", "since",
+	"until", "limit", "count-by", "format", NULL };
+/* In the order of the names above. */
+static int (*const readers[])(struct reading *reading, const char *text) = { read_client, read_profile,
+	read_category, read_severity, read_name, read_since, read_until, read_limit, read_count_by,
+	read_format };
+
+int log_query_read(struct log_query *query, const struct config *config,
+        const char *(*parameter)(void *arg, const char *name), void *arg, char why[LOG_QUERY_WHY_MAX])
+{
+	struct reading reading = { query, config, why };
+
+	*query = (struct log_query){ .filter.severity = -1 };
+	for (size_t i = 0; log_query_parameters[i]; i++) {
+		const char *text = parameter(arg, log_query_parameters[i]);
+		int ret = text ? readers[i](&reading, text) : 0;
+		if (ret < 0)
+			return ret;
+	}
+	if (query->count_by == LOG_COUNT_NONE && query->filter.limit == 0)
+		query->filter.limit = LOG_QUERY_LIMIT;
+	return 0;
+}
+
+/* ---- counting ---- */
+
+struct counting {
+	enum log_count_by by;
+	json_t *counts; /* text -> integer; "" where there is none */
+	bool overflow;
+};
+
+static void hour_text(int64_t time_us, char *text, size_t size)
+{
+	time_t s = (time_t)(time_us / 1000000);
+	struct tm tm;
+
+	*text = 0;
+	if (gmtime_r(&s, &tm))
+		strftime(text, size, "%Y-%m-%dT%H:00:00Z", &tm);
+}
+
+static const char *count_key(
+        enum log_count_by by, const struct block_record *record, char text[NAME_TEXT_MAX])
+{
+	*text = 0;
+	switch (by) {
+	case LOG_COUNT_CATEGORY:
+		return record->category ? record->category : text;
+	case LOG_COUNT_CLIENT:
+		if (record->client)
+			block_client_text(record->client, text);
+		return text;
+	case LOG_COUNT_NAME:
+		name_to_text(&record->name, text);
+		return text;
+	default:
+		hour_text(record->time_us, text, NAME_TEXT_MAX);
+		return text;
+	}
+}
+
+static bool count_record(void *arg, const struct block_record *record)
+{
+	struct counting *counting = arg;
+	char text[NAME_TEXT_MAX];
+	const char *key = count_key(counting->by, record, text);
+	json_t *count = json_object_get(counting->counts, key);
+
+	if (count)
+		json_integer_set(count, json_integer_value(count) + 1);
+	else
+		counting->overflow = json_object_size(counting->counts) >= GROUPS_MAX ||
+		                     json_object_set_new(counting->counts, key, json_integer(1)) < 0;
+	return !counting->overflow;
+}
+
+struct group {
+	const char *key;
+	json_int_t count;
+};
+
+static int most_first(const void *a, const void *b)
+{
+	const struct group *x = a, *y = b;
+
+	if (x->count != y->count)
+		return x->count < y->count ? 1 : -1;
+	return strcmp(x->key, y->key);
+}
+
+static int key_order(const void *a, const void *b)
+{
+	return strcmp(((const struct group *)a)->key, ((const struct group *)b)->key);
+}
+
+static int print_group(const struct group *group, const char *name, FILE *out)
+{
+	json_t *json = json_pack("{s:s?, s:I}", name, *group->key ? group->key : NULL, "count", group->count);
+	int ret = json ? json_dumpf(json, out, JSON_COMPACT) : -1;
+
+	json_decref(json);
+	return ret < 0 || putc('\n', out) == EOF ? -ENOMEM : 0;
+}
+
+static int64_t print_counts(const struct counting *counting, uint64_t limit, FILE *out)
+{
+	size_t count = json_object_size(counting->counts), i = 0;
+	struct group *groups = calloc(count + 1, sizeof *groups);
+	const char *key;
+	json_t *value;
+	int ret = 0;
+
+	if (!groups)
+		return -ENOMEM;
+	json_object_foreach(counting->counts, key, value) groups[i++] =
+	        (struct group){ key, json_integer_value(value) };
+	qsort(groups, count, sizeof *groups, counting->by == LOG_COUNT_HOUR ? key_order : most_first);
+	if (limit && count > limit)
+		count = limit;
+	for (i = 0; i < count && ret == 0; i++)
+		ret = print_group(&groups[i], count_keys[counting->by], out);
+	free(groups);
+	return ret < 0 ? ret : (int64_t)count;
+}
+
+static int64_t run_count(const struct log_query *query, const char *dir, FILE *out)
+{
+	struct counting counting = { .by = query->count_by, .counts = json_object() };
+	struct block_filter filter = query->filter;
+
+	if (!counting.counts)
+		return -ENOMEM;
+	filter.limit = 0;
+	int64_t ret = block_log_scan(dir, &filter, count_record, &counting);
+	if (ret >= 0)
+		ret = counting.overflow ? -E2BIG : print_counts(&counting, query->filter.limit, out);
+	json_decref(counting.counts);
+	return ret;
+}
+
+/* ---- rows ---- */
+
+static bool print_record(void *arg, const struct block_record *record)
+{
+	FILE *out = arg;
+	char *json = block_record_json(record);
+	bool printed = json && fputs(json, out) != EOF && putc('\n', out) != EOF;
+
+	free(json);
+	return printed;
+}
+
+int64_t log_query_run(const struct log_query *query, const char *dir, FILE *out)
+{
+	if (query->count_by != LOG_COUNT_NONE)
+		return run_count(query, dir, out);
+	int64_t ret = block_log_scan(dir, &query->filter, print_record, out);
+	return ret >= 0 && ferror(out) ? -EIO : ret;
+}
