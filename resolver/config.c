@@ -14,6 +14,8 @@
 #include "config_option.h"
 #include "config_tree.h"
 
+#define WARNINGS_MAX 100 /* more say no more */
+
 /* What config_read() allocates: the configuration is its first member. */
 struct config_whole {
 	struct config config;
@@ -95,14 +97,11 @@ void config_warn(struct config_reader *reader, const struct config_node *node, c
 	va_start(args, format);
 	vsnprintf(text + at, sizeof text - (size_t)at, format, args);
 	va_end(args);
-	const char **more = config_reader_alloc(reader, (config->warning_count + 1) * sizeof *more);
+	if (config->warnings == NULL)
+		config->warnings = config_reader_alloc(reader, WARNINGS_MAX * sizeof *config->warnings);
 	const char *copy = config_arena_text(reader->arena, text, strlen(text));
-	if (more == NULL || copy == NULL)
-		return;
-	if (config->warning_count > 0)
-		memcpy(more, config->warnings, config->warning_count * sizeof *more);
-	more[config->warning_count++] = copy;
-	config->warnings = more;
+	if (config->warnings != NULL && copy != NULL && config->warning_count < WARNINGS_MAX)
+		config->warnings[config->warning_count++] = copy;
 }
 
 /* Levenshtein's distance, for words that people type. */
@@ -452,12 +451,10 @@ static void complete_from(struct config_tree *tree, struct config_node *builtin)
 		struct config_node *given = config_node_find(tree->root, child->key);
 		if (given == NULL)
 			config_node_append(tree->root, child);
-		else if (strcmp(child->key, PROTECTED_NAMES) != 0)
-			continue;
-		else if (given->type == NODE_LIST)
-			move_items(given, child, is_new_name, tree);
 		else if (config_node_is_null(given))
 			config_node_replace(given, child);
+		else if (strcmp(child->key, PROTECTED_NAMES) == 0 && given->type == NODE_LIST)
+			move_items(given, child, is_new_name, tree);
 	}
 }
 

@@ -265,6 +265,26 @@ static void check_profiles(struct config_reader *reader)
 
 /* ---- names and servers ---- */
 
+/* SO_REUSEPORT would let us share the port with ourselves, in silence. */
+static void check_listen(struct config_reader *reader)
+{
+	const struct config *config = reader->config;
+	const struct config_node *listen = config_node_find(reader->tree->root, "listen");
+
+	for (size_t i = 0; i < config->listen_count; i++)
+		for (size_t k = 0; k < i; k++) {
+			if (config->listen[i].socket_len != config->listen[k].socket_len ||
+			        memcmp(&config->listen[i].socket, &config->listen[k].socket,
+			                config->listen[i].socket_len) != 0)
+				continue;
+			const struct config_node *node = child_at(listen, i), *other = child_at(listen, k);
+			PROBLEM(reader, node,
+			        "listen[%zu]: found '%s' a second time, expected once: %s:%u has it already",
+			        i, config->listen[i].text, other->file, other->line);
+			break;
+		}
+}
+
 static void check_engines(struct config_reader *reader)
 {
 	const struct config *config = reader->config;
@@ -352,6 +372,7 @@ void config_check(struct config_reader *reader)
 {
 	const struct config *config = reader->config;
 
+	check_listen(reader);
 	check_categories(reader);
 	check_sources(reader);
 	check_networks(reader);

@@ -28,20 +28,36 @@ static const char *text_at(const void *at)
 
 /* ---- texts and words ---- */
 
+/*
+ * A character at *at of valid UTF-8, behind which *at moves, that YAML takes as it is and that does not end a
+ * line (YAML 1.1 5.1): no control characters, U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF.
+ */
+static bool is_plain_character(const char **at)
+{
+	unsigned char first = (unsigned char)*(*at)++;
+	uint32_t character = first < 0x80   ? first
+	                     : first < 0xe0 ? first & 0x1f
+	                     : first < 0xf0 ? first & 0x0f
+	                                    : first & 0x07;
+
+	while (((unsigned char)**at & 0xc0) == 0x80)
+		character = character << 6 | ((unsigned char)*(*at)++ & 0x3f);
+	if (character < 0x20 || (character >= 0x7f && character < 0xa0))
+		return false;
+	return character != 0x2028 && character != 0x2029 && character != 0xfeff && (character | 1) != 0xffff;
+}
+
 READ(text)
 {
-	for (size_t i = 0; i < node->len; i++)
-		if ((unsigned char)node->text[i] < 0x20 || node->text[i] == 0x7f) {
-			config_wrong(reader, node, "text of one line");
-			return;
-		}
-	if (node->len > (option->max > 0 ? option->max : TEXT_MAX) ||
-	        (node->len == 0 && !config_may_be_empty(option))) {
-		config_wrong(reader, node, "text of 1 to %" PRIu64 " octets",
-		        option->max > 0 ? option->max : TEXT_MAX);
-		return;
-	}
-	config_keep_text(reader, node->text, at);
+	uint64_t longest = option->max > 0 ? option->max : TEXT_MAX;
+	bool good = node->len <= longest && (node->len > 0 || config_may_be_empty(option));
+
+	for (const char *next = node->text; good && *next != '\0';)
+		good = is_plain_character(&next);
+	if (good)
+		config_keep_text(reader, node->text, at);
+	else
+		config_wrong(reader, node, "text of one line, of 1 to %" PRIu64 " octets", longest);
 }
 
 PRINT(text)

@@ -30,8 +30,8 @@ READ(address)
 		config_keep_text(reader, "", &address->text);
 		return;
 	}
-	int ret = config_socket_parse(&read.socket, &read.socket_len, node->text,
-	        option->min > 0 ? (uint16_t)option->min : DNS_PORT);
+	int ret = config_socket_parse(
+	        &read.socket, &read.socket_len, node->text, option->port > 0 ? option->port : DNS_PORT);
 	if (ret < 0) {
 		socket_wrong(reader, node, ret);
 		return;
@@ -48,12 +48,20 @@ PRINT(address)
 
 KIND(address, .example = "10.0.0.53@53");
 
+static bool is_tls_name(const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+	struct name name;
+
+	return text[strspn(text, plain)] == '\0' && name_from_text(&name, text, strlen(text)) == 0 &&
+	       name.labels > 0;
+}
+
 READ(forward)
 {
 	struct config_address *address = at;
 	struct config_address read = { .tls_name = NULL };
 	char without[INET6_ADDRSTRLEN + 8];
-	struct name tls_name;
 	const char *hash = strchr(node->text, '#');
 	size_t len = hash == NULL ? node->len : (size_t)(hash - node->text);
 
@@ -69,7 +77,7 @@ READ(forward)
 		socket_wrong(reader, node, ret);
 		return;
 	}
-	if (hash != NULL && name_from_text(&tls_name, hash + 1, strlen(hash + 1)) < 0) {
+	if (hash != NULL && !is_tls_name(hash + 1)) {
 		config_wrong(reader, node,
 		        "the server's TLS name behind the #, such as 9.9.9.9@853#dns.quad9.net");
 		return;
@@ -111,6 +119,22 @@ PRINT(network)
 
 KIND(network, .example = "10.20.0.0/16");
 
+/* What people take for a name: a URL, a pattern. '/' is in classless reverse zones only (RFC 2317 4). */
+static bool is_no_name(const struct name *name)
+{
+	const uint8_t *last = name->labels == 0 ? NULL : name->wire + name->offset[name->labels - 1];
+	bool is_arpa = last != NULL && memcmp(last, "\4arpa", 5) == 0;
+
+	for (unsigned i = 0; i < name->labels; i++) {
+		const uint8_t *label = name->wire + name->offset[i];
+		for (unsigned k = 1; k <= label[0]; k++)
+			if (label[k] <= ' ' || label[k] == ':' || label[k] == '*' ||
+			        (label[k] == '/' && !is_arpa))
+				return true;
+	}
+	return name->labels == 0;
+}
+
 READ(name)
 {
 	struct name name;
@@ -119,8 +143,7 @@ READ(name)
 		config_wrong(reader, node, "the name alone: what is below it is meant too");
 		return;
 	}
-	if (strpbrk(node->text, "/: *") != NULL || name_from_user_text(&name, node->text, node->len) < 0 ||
-	        name.labels == 0) {
+	if (name_from_user_text(&name, node->text, node->len) < 0 || is_no_name(&name)) {
 		config_wrong(reader, node, "a domain name such as www.example.com");
 		return;
 	}

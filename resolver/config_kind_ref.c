@@ -6,7 +6,7 @@
 static void not_one_of(struct config_reader *reader, const struct config_node *node, const char *what,
         const void *items, size_t count, size_t stride)
 {
-	struct config_nearest nearest = { .word = node->text };
+	struct config_nearest nearest = { .word = node->type == NODE_SCALAR ? node->text : "" };
 	char names[NAMES_TEXT_MAX];
 	size_t len = 0, told = 0;
 

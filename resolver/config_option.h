@@ -38,8 +38,8 @@ struct config_option {
 	const char *fallback;               /* the default as YAML; NULL: all zero */
 	const struct config_option *fields; /* SECTION, ITEMS, NAMED: up to a NULL key */
 	const char *const *words;           /* the values a word may have, by place */
-	uint64_t min, max; /* bounds: numbers, durations (ms), sizes, items; max 0: the kind's own. Of an
-	                      address, min is its default port */
+	uint64_t min, max; /* bounds: numbers, durations (ms), sizes, items; max 0: the kind's own */
+	uint16_t port;     /* of an address without one; 0: 53 */
 	bool required;
 	bool unique;   /* ITEMS: the first field is a text and no two have the same */
 	bool later;    /* checked, but not in effect in this version */

@@ -56,16 +56,16 @@ void config_problem(
 
 const char *config_text_found(const char *text, size_t len, char *found, size_t size)
 {
-	size_t out = 0;
+	size_t out = 0, i = 0;
 
-	for (size_t i = 0; i < len && out + 4 < size; i++) {
+	for (; i < len && out + 4 < size; i++) {
 		unsigned char c = (unsigned char)text[i];
 		bool c1 = c == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0;
 		found[out++] = c < 0x20 || c == 0x7f || c1 ? '?' : (char)c;
 		i += c1;
 	}
 	/* Don't end in the middle of a UTF-8 character. */
-	if (out + 4 >= size) {
+	if (i < len) {
 		while (out > 0 && ((unsigned char)found[out - 1] & 0xc0) == 0x80)
 			out--;
 		if (out > 0 && (unsigned char)found[out - 1] >= 0xc0)
@@ -181,7 +181,8 @@ static void tell_yaml_error(
 		        "YAML: found an octet that is no text (%s), expected UTF-8", problem);
 		return;
 	}
-	/* Marks count characters, not octets: find the line by its number, which may be one behind the last. */
+	/* Marks count characters, not octets: find the line by its number, which may be one behind the last.
+	 */
 	unsigned line = 1;
 	size_t offset = 0;
 	for (; offset + 1 < len && line <= parser->problem_mark.line; offset++)
