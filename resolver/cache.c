@@ -5,7 +5,7 @@
  *   arena:    small queue (10 %), main queue (90 %): rings of items, newest at head, oldest at tail
  *   item:     struct item, ttl_at[], name, answer; rounded up to 16 octets, never across the ring's end
  *   bucket:   16 references of 32 bits, one cache line: 8 bits of hash, 24 of place / 16 + 1; 0 is free
- *   ghosts:   8 fingerprints of 16 bits for each bucket: names that left the small queue unasked
+ *   ghosts:   8 fingerprints of 32 bits for each bucket: names that left the small queue unasked
  *
  * A look-up reads one bucket and, but for one tag in 256, only the item it wants. The index is
  * set-associative instead of probed, so that there are neither tombstones nor long chains: a full bucket
@@ -62,7 +62,7 @@ struct bucket {
 };
 
 struct ghosts {
-	uint16_t print[GHOSTS];
+	uint32_t print[GHOSTS];
 };
 
 struct queue {
@@ -308,9 +308,10 @@ static void index_add(struct shard *shard, uint64_t hash, uint32_t place)
 
 /* ---- ghosts ---- */
 
-static uint16_t ghost_print(uint64_t hash)
+static uint32_t ghost_print(uint64_t hash)
 {
-	return (uint16_t)((hash >> 40) | 1); /* 0 is free */
+	uint32_t print = (uint32_t)(hash >> 32);
+	return print != 0 ? print : 1; /* 0 is free */
 }
 
 static void ghost_add(struct shard *shard, uint64_t hash)
@@ -420,6 +421,17 @@ static uint32_t main_place(struct shard *shard, uint32_t size)
 	return place;
 }
 
+/* Where an item that leaves the small queue goes on living, or NOWHERE. */
+static uint32_t place_after_small(struct shard *shard, const struct item *item)
+{
+	if (item_is_worn(shard, item))
+		return NOWHERE;
+	if (item->uses >= USES_TO_STAY)
+		return main_place(shard, item->size);
+	/* Room that nobody has is for everybody: a cache that is not full forgets nothing. */
+	return queue_place(shard, &shard->main, item->size);
+}
+
 static uint32_t small_place(struct shard *shard, uint32_t size)
 {
 	struct queue *queue = &shard->small;
@@ -429,13 +441,14 @@ static uint32_t small_place(struct shard *shard, uint32_t size)
 		struct item *item = queue_pop(shard, queue);
 		if (item->state == ITEM_DEAD)
 			continue;
-		if (item->uses < USES_TO_STAY || item_is_worn(shard, item)) {
+		uint32_t to = place_after_small(shard, item);
+		if (to == NOWHERE) {
 			ghost_add(shard, item->hash);
 			item_evict(shard, item);
 			continue;
 		}
 		item->uses = 0;
-		item_move(shard, item, main_place(shard, item->size));
+		item_move(shard, item, to);
 	}
 	return place;
 }

@@ -305,6 +305,23 @@ static void flood_of_names_asked_once_keeps_what_a_class_uses(void **state)
 	cache_free(cache);
 }
 
+static void cache_that_is_not_full_forgets_nothing(void **state)
+{
+	struct cache *cache = cache_new(MIB);
+	char text[32];
+
+	for (unsigned i = 1; i <= 1200; i++) {
+		snprintf(text, sizeof text, "n%u.example", i);
+		put(cache, text, TYPE_A, i, 100);
+	}
+	for (unsigned i = 1; i <= 1200; i++) {
+		snprintf(text, sizeof text, "n%u.example", i);
+		assert_int_equal(get(cache, text, TYPE_A, 0), i);
+	}
+	assert_int_equal(cache_figures(cache).evictions, 0);
+	cache_free(cache);
+}
+
 static void entry_past_its_stale_time_gets_no_second_chance(void **state)
 {
 	struct cache *cache = cache_new(64 << 10);
@@ -418,6 +435,7 @@ int main(void)
 		cmocka_unit_test(sharded_cache_agrees_with_a_model),
 		cmocka_unit_test(size_zero_is_the_smallest_cache),
 		cmocka_unit_test(flood_of_names_asked_once_keeps_what_a_class_uses),
+		cmocka_unit_test(cache_that_is_not_full_forgets_nothing),
 		cmocka_unit_test(entry_past_its_stale_time_gets_no_second_chance),
 		cmocka_unit_test(threads_never_see_each_others_half),
 	};
