@@ -1,7 +1,7 @@
 /*
- * An immutable map from names to small numbers, for the names that the configuration itself speaks of (protected names,
- * internal zones, local records, canaries, safe-search engines, a school's rules): a few thousand at most, in memory,
- * one probe a suffix. Built once per configuration, read by all threads.
+ * An immutable map from names to small numbers, for the names that the configuration itself speaks of
+ * (protected names, internal zones, local records, canaries, safe-search engines, a school's rules): a few
+ * thousand at most, in memory, one probe a suffix. Built once per configuration, read by all threads.
  */
 #ifndef USHER_NAMEMAP_H
 #define USHER_NAMEMAP_H
@@ -18,7 +18,8 @@ struct namemap;
 struct namemap *namemap_new(uint64_t seed);
 void namemap_free(struct namemap *map);
 
-/* Adds name -> (role, value). exact: the name alone, else the name and all below. One name may have many. 0 or -ENOMEM. */
+/* Adds name -> (role, value). exact: the name alone, else the name and all below. One name may have many. 0
+ * or -ENOMEM. */
 int namemap_add(struct namemap *map, const struct name *name, bool exact, uint8_t role, uint16_t value);
 
 /* One found entry: role and value as added, labels the length of the entry's name. */
@@ -32,7 +33,7 @@ struct namemap_hit {
  * Fills hits with the entries for name and its parents, longest first, up to max; returns how many.
  * hash: name_hash_suffixes() with the map's seed.
  */
-size_t namemap_find(const struct namemap *map, const struct name *name, const uint64_t *hash, struct namemap_hit *hits,
-	size_t max);
+size_t namemap_find(const struct namemap *map, const struct name *name, const uint64_t *hash,
+        struct namemap_hit *hits, size_t max);
 
 #endif

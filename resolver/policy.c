@@ -367,6 +367,8 @@ static void apply_safe_search(struct decision *d)
 	d->verdict.moderate = engine->has_levels && d->profile->youtube == YOUTUBE_MODERATE;
 	const struct name *target = d->verdict.moderate ? &engine->target_moderate : &engine->target;
 	if (d->steps != NULL) {
+		d->steps->step[d->steps->count - 1].decided =
+		        false; /* what let it pass was not the last word */
 		if (target->len > 0)
 			name_to_text(target, text);
 		say(d, TIER_SAFE_SEARCH, true, "%s: answered as %s", engine->name,

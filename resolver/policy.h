@@ -1,6 +1,6 @@
 /*
- * The verdict: pure arithmetic from profile, facts and time, in the precedence of DESIGN.md 2. No I/O, no clock, no
- * globals: the daemon and `usher check` call the same function with the same facts.
+ * The verdict: pure arithmetic from profile, facts and time, in the precedence of DESIGN.md 2. No I/O, no
+ * clock, no globals: the daemon and `usher check` call the same function with the same facts.
  */
 #ifndef USHER_POLICY_H
 #define USHER_POLICY_H
@@ -15,42 +15,42 @@
 enum verdict_action {
 	VERDICT_RESOLVE,
 	VERDICT_BLOCK,
-	VERDICT_REWRITE,        /* to a safe-search target */
-	VERDICT_LOCAL,          /* TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with EDE 18 */
-	VERDICT_REFUSE,         /* an unlisted network; decided by clients, never here */
-	VERDICT_FAIL,           /* lists unreadable and the profile fails closed: SERVFAIL + EDE 14 */
+	VERDICT_REWRITE, /* to a safe-search target */
+	VERDICT_LOCAL,   /* TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with EDE 18 */
+	VERDICT_REFUSE,  /* an unlisted network; decided by clients, never here */
+	VERDICT_FAIL,    /* lists unreadable and the profile fails closed: SERVFAIL + EDE 14 */
 };
 
 /* Which of the published tiers decided. */
 enum verdict_tier {
-	TIER_SEALED,            /* 1 */
-	TIER_PROTECTED,         /* 2 */
+	TIER_SEALED,    /* 1 */
+	TIER_PROTECTED, /* 2 */
 	TIER_INTERNAL,
 	TIER_LOCAL_RECORD,
-	TIER_CANARY,            /* 3 */
-	TIER_RULE,              /* 4 */
-	TIER_CATEGORY,          /* 5 */
+	TIER_CANARY,   /* 3 */
+	TIER_RULE,     /* 4 */
+	TIER_CATEGORY, /* 5 */
 	TIER_KEYWORD,
-	TIER_LIST_FAILURE,      /* the categories of tier 5 are unknown */
-	TIER_DEFAULT,           /* 6: resolve, or block in a walled garden */
-	TIER_SAFE_SEARCH,       /* what passed is rewritten */
+	TIER_LIST_FAILURE, /* the categories of tier 5 are unknown */
+	TIER_DEFAULT,      /* 6: resolve, or block in a walled garden */
+	TIER_SAFE_SEARCH,  /* what passed is rewritten */
 	TIER_COUNT
 };
 
 struct verdict {
 	enum verdict_action action;
 	enum verdict_tier tier;
-	int16_t category;       /* the most severe one that blocks, or -1 */
-	uint16_t rule;          /* facts_rule_get(), or FACTS_NONE */
-	uint16_t engine;        /* VERDICT_REWRITE, or FACTS_NONE */
-	bool moderate;          /* VERDICT_REWRITE: the moderate target of an engine with levels */
+	int16_t category; /* the most severe one that blocks, or -1 */
+	uint16_t rule;    /* facts_rule_get(), or FACTS_NONE */
+	uint16_t engine;  /* VERDICT_REWRITE, or FACTS_NONE */
+	bool moderate;    /* VERDICT_REWRITE: the moderate target of an engine with levels */
 };
 
 /* A moment as the school's clock shows it. */
 struct moment {
-	int64_t utc_s;          /* seconds since 1970 */
-	uint16_t minute;        /* local, since midnight: 0 to 1439 */
-	uint8_t weekday;        /* local: 0 Monday .. 6 Sunday */
+	int64_t utc_s;   /* seconds since 1970 */
+	uint16_t minute; /* local, since midnight: 0 to 1439 */
+	uint8_t weekday; /* local: 0 Monday .. 6 Sunday */
 };
 
 struct moment moment_at(int64_t utc_s); /* local time zone; the one function here that is not pure */
@@ -80,16 +80,18 @@ struct policy_steps {
 
 /* steps may be NULL: the daemon does not pay for words. */
 struct verdict policy_decide(const struct config *config, const struct facts_table *table,
-	const struct policy_asker *asker, const struct facts *facts, const struct moment *now,
-	struct policy_steps *steps);
+        const struct policy_asker *asker, const struct facts *facts, const struct moment *now,
+        struct policy_steps *steps);
 
 /*
- * The verdict on a hop of an answer (CNAME, DNAME, HTTPS/SVCB target), given that on the asked name: sealed always blocks; an
- * asked name that is protected, internal, local or allowed by a rule, and a safe-search target, covers the rest of its chain; an internal hop under a public name is blocked
- * for a profile without `internal`. Returns VERDICT_RESOLVE or VERDICT_BLOCK (TIER_LIST_FAILURE where the lists can't be read and the
- * profile fails closed).
+ * The verdict on a hop of an answer (CNAME, DNAME, HTTPS/SVCB target), given that on the asked name: sealed
+ * always blocks; an asked name that is protected, internal, local or allowed by a rule, and a safe-search
+ * target, covers the rest of its chain; an internal hop under a public name is blocked for a profile without
+ * `internal`. Returns VERDICT_RESOLVE or VERDICT_BLOCK (TIER_LIST_FAILURE where the lists can't be read and
+ * the profile fails closed).
  */
 struct verdict policy_decide_hop(const struct config *config, const struct facts_table *table,
-	const struct policy_asker *asker, const struct verdict *asked, const struct facts *hop, const struct moment *now);
+        const struct policy_asker *asker, const struct verdict *asked, const struct facts *hop,
+        const struct moment *now);
 
 #endif

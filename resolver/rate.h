@@ -16,7 +16,8 @@
 
 struct rate;
 
-/* Room for so many clients that all ask at their limit at the same time (136 octets each). NULL without memory. */
+/* Room for so many clients that all ask at their limit at the same time (136 octets each). NULL without
+ * memory. */
 struct rate *rate_new(size_t clients);
 void rate_free(struct rate *rate);
 

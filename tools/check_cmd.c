@@ -70,6 +70,9 @@ static int check_read(struct check *check, struct command_context *context)
 	if (context->argc != 1)
 		return command_usage_error(COMMAND, "expected one NAME");
 	const char *text = context->argv[0];
+	if (strstr(text, "://") != NULL)
+		return command_usage_error(
+		        COMMAND, "'%s' is an address of a page, expected the name in it", text);
 	if (name_from_user_text(&check->name, text, strlen(text)) < 0)
 		return command_usage_error(COMMAND, "'%s' is no domain name", text);
 	if (client != NULL && check->profile_text != NULL)
@@ -109,7 +112,8 @@ static int check_find_profile(struct check *check)
 	return 0;
 }
 
-/* Lists that can't be read are not the end: the policy knows what a profile gets then. */
+/* The lists that the daemon would serve. None at all is not the end: the policy knows what a profile gets
+ * then. */
 static int check_open(struct check *check)
 {
 	const struct config *config = check->config;
@@ -119,11 +123,10 @@ static int check_open(struct check *check)
 	for (size_t i = 0; i < config->category_count; i++)
 		categories[i] = config->categories[i].name;
 	snprintf(dir, sizeof dir, "%s/lists", config->state_dir);
-	int ret = lists_open(&check->lists, dir, NULL, categories, config->category_count, why);
-	if (ret < 0) {
+	if (lists_open_newest_good(&check->lists, dir, categories, config->category_count, why) < 0)
 		check->lists = NULL;
-		fprintf(stderr, "usher: lists: %s\n", why[0] != '\0' ? why : strerror(-ret));
-	}
+	if (why[0] != '\0')
+		command_say(why);
 	check->table = facts_table_new(config, check->lists != NULL ? lists_seed(check->lists) : 0);
 	if (check->lists != NULL)
 		check->view = lists_view_open(check->lists);
@@ -289,8 +292,8 @@ static void step_text(const struct check *check, const struct policy_step *step,
 			continue;
 		origin_of_category(check, i, &origin);
 		if (origin.source != NULL)
-			len += (size_t)snprintf(text + len, TEXT_MAX - len, "; %s: %s by %s",
-			        check->config->categories[i].name, origin.rule, origin.source);
+			len += (size_t)snprintf(text + len, TEXT_MAX - len, "; listed as %s by %s (%s)",
+			        origin.rule, origin.source, check->config->categories[i].name);
 	}
 }
 
@@ -394,7 +397,8 @@ static int print_people(const struct check *check, const char *reason)
 	char text[TEXT_MAX], type[16];
 	unsigned number = 1;
 
-	printf("%s %s: %s (%s)\n", check->name_text, message_type_text(check->type, type),
+	printf("%s %s for %s: %s (%s)\n", check->name_text, message_type_text(check->type, type),
+	        check->profile >= 0 ? check->config->profiles[check->profile].name : check->client_text,
 	        words[check->verdict.action], reason);
 	client_step_text(check, text);
 	printf("  %u. client: %s\n", number, text);
