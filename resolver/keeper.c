@@ -451,7 +451,9 @@ static int process_prepare(struct process *process, int *line, const struct keep
 	process->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (process->signals < 0)
 		return -errno;
-	return rights_drop(options);
+	ret = rights_drop(options);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* where the daemon's uid may send it; EOF comes in any case */
+	return ret;
 }
 
 _Noreturn static void process_main(int line, const struct keeper_options *options)

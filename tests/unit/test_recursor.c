@@ -40,8 +40,10 @@ static const char zones_make[] =
 	"	printf '@ NS ns.unsigned.\\n'; cat; }\n"
 	"sign() { zone=$1; origin=$2; shift 2; key=$(ldns-keygen -a ECDSAP256SHA256 -k $origin)\n"
 	"	ldns-signzone \"$@\" -o $origin -f $zone.served $zone.zone $key; cp $key.ds $zone.ds; }\n"
+	"x=$(printf '%0255d' 0)\n"
 	"for z in signed bogus expired future stripped keyless; do\n"
-	"	printf 'www A 192.0.2.1\\nalias CNAME www\\nodd\\\\.dot\\\\032x A 192.0.2.9\\n' | apex $z. > $z.zone\n"
+	"	printf 'www A 192.0.2.1\\nalias CNAME www\\nodd\\\\.dot\\\\032x A 192.0.2.9\\nbig TXT %s\\n' \"$x $x $x $x $x $x\" |\n"
+	"		apex $z. > $z.zone\n"
 	"done\n"
 	"sign signed signed.; sign bogus bogus.; sign stripped stripped.; sign keyless keyless.\n"
 	"sign expired expired. -i 20200101 -e 20200201; sign future future. -i 20400101 -e 20450101\n"
@@ -55,7 +57,7 @@ static const char zones_make[] =
 	"	apex . > root.zone\n"
 	"sign root .; grep DNSKEY root.served | grep -v RRSIG > anchor\n"
 	"{ printf 'server:\\n ip-address: 127.0.0.1@%s\\n zonesdir: \"%s\"\\n' $2 \"$1\"\n"
-	"printf ' database: \"\"\\n username: \"\"\\n chroot: \"\"\\n xfrdir: \"%s\"\\n' \"$1\"\n"
+	"printf ' database: \"\"\\n rrl-ratelimit: 0\\n username: \"\"\\n chroot: \"\"\\n xfrdir: \"%s\"\\n' \"$1\"\n"
 	"for f in pidfile xfrdfile zonelistfile logfile; do printf ' %s: \"%s/nsd.%s\"\\n' $f \"$1\" $f; done\n"
 	"printf 'remote-control:\\n control-enable: no\\n'\n"
 	"for f in *.served; do\n"
@@ -300,6 +302,18 @@ static void signed_names_are_secure_whatever_the_answer(void **state)
 	daemon_stop(&daemon);
 }
 
+static void big_answers_come_over_tcp(void **state)
+{
+	NEED_LAB;
+	struct daemon daemon;
+	struct asked asked;
+	daemon_start(&daemon, yaml(""), DEADLINE_MS);
+	ask(&daemon, &asked, "big.signed", TYPE_TXT, false);
+	expect(&asked, RECURSION_ANSWERED, true, RCODE_NOERROR, 2);
+	assert_true(asked.result.wire_len > 6 * 255);
+	daemon_stop(&daemon);
+}
+
 static void odd_octets_in_names_arrive_as_asked(void **state)
 {
 	NEED_LAB;
@@ -401,6 +415,8 @@ static void private_reverse_names_stay_here_unless_a_zone_is_the_schools(void **
 	daemon_start(&daemon, yaml(zones), DEADLINE_MS);
 	ask(&daemon, &asked, "4.3.20.10.in-addr.arpa", TYPE_PTR, false);
 	expect(&asked, RECURSION_ANSWERED, false, RCODE_NOERROR, 1);
+	ask(&daemon, &asked, "ac", TYPE_A, false); /* its NSEC covers "ad" too */
+	expect(&asked, RECURSION_ANSWERED, true, RCODE_NXDOMAIN, 0);
 	ask(&daemon, &asked, "pc.ad", TYPE_A, false); /* the signed root denies "ad": domain-insecure */
 	expect(&asked, RECURSION_ANSWERED, false, RCODE_NOERROR, 1);
 	ask(&daemon, &asked, "no.ad", TYPE_A, false);
@@ -595,6 +611,7 @@ int main(int argc, char **argv)
 		recursor_main(argc, argv);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signed_names_are_secure_whatever_the_answer),
+		cmocka_unit_test(big_answers_come_over_tcp),
 		cmocka_unit_test(odd_octets_in_names_arrive_as_asked),
 		cmocka_unit_test(unsigned_names_resolve_and_are_not_secure),
 		cmocka_unit_test(bogus_names_fail_and_say_how),
