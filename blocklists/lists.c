@@ -686,5 +686,6 @@ int lists_walk_next(struct lists_walk *walk, struct lists_listed *listed)
 		return -EIO;
 	listed->at = walk->lists->sets[index].at;
 	listed->below = walk->lists->sets[index].below;
+	listed->excepts = walk->lists->sets[index].excepts;
 	return 1;
 }

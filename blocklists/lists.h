@@ -121,10 +121,11 @@ struct lists_walk;
 struct lists_walk *lists_walk_open(struct lists_view *view); /* NULL without memory */
 void lists_walk_close(struct lists_walk *walk);
 
-/* What the lists say of one stored name itself, exceptions left aside. */
+/* What the lists say of one stored name itself. */
 struct lists_listed {
 	struct name name;
 	uint64_t at, below; /* categories of the name, and of what lies below it */
+	bool excepts;       /* an exception stands here: ask lists_lookup() what is left */
 };
 /* Returns 1 with the next name, 0 at the end, -EIO. */
 int lists_walk_next(struct lists_walk *walk, struct lists_listed *listed);

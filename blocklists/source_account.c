@@ -65,7 +65,8 @@ json_t *source_account_new(const struct source *source, const struct source_cont
 	        settings, "read", (json_int_t)counts->read, "taken", (json_int_t)counts->taken, "duplicate",
 	        (json_int_t)counts->duplicate, "covered", (json_int_t)counts->covered, "skipped", skipped,
 	        "categories", by_category, "ignored", folders_json(&content->ignored), "missing",
-	        folders_json(&content->missing), "samples", samples_json(counts), "accepted");
+	        folders_json(&content->missing), "left_out", content->forbidden, "samples",
+	        samples_json(counts), "accepted");
 }
 
 static void set_text(json_t *account, const char *key, const char *text)

@@ -1,0 +1,48 @@
+/* What the files of `usher lists` share: lists_cmd.c (the words after `lists`), lists_update.c (what changes
+ * the lists), lists_show.c (what shows them), lists_compare.c (diff, coverage, export). */
+#ifndef USHER_LISTS_CMD_H
+#define USHER_LISTS_CMD_H
+
+#include <limits.h>
+#include <sys/types.h>
+
+#include "blocklists/lists.h"
+#include "commands.h"
+
+#define LISTS_COMMAND "lists"
+
+/* The configuration as the lists know it. */
+struct lists_tool {
+	struct command_context *context;
+	const struct config *config;
+	char dir[PATH_MAX]; /* STATE-DIR/lists */
+	const char *categories[CONFIG_CATEGORIES_MAX];
+	uid_t uid; /* who typed it, also after the change of user */
+};
+
+/* Each takes the operands and options after its word out of tool->context. Returns an exit code. */
+int lists_update(struct lists_tool *tool);
+int lists_accept(struct lists_tool *tool);
+int lists_rollback(struct lists_tool *tool);
+int lists_status(struct lists_tool *tool);
+int lists_find_name(struct lists_tool *tool);
+int lists_history(struct lists_tool *tool);
+int lists_diff(struct lists_tool *tool);
+int lists_coverage(struct lists_tool *tool);
+int lists_export(struct lists_tool *tool);
+
+/* Opens a generation, 0 for the current one (or the newest that is whole, with a word on stderr). Returns
+ * NULL after saying why not. */
+struct lists *lists_tool_open(const struct lists_tool *tool, uint64_t id);
+
+/* A generation's number as typed ("42", "gen-000042"). Returns 0 if it is none. */
+uint64_t lists_tool_generation(const char *text);
+
+/* Prints one line of JSON and frees it. */
+void lists_tool_json(json_t *json);
+
+#define LISTS_AGE_MAX 40
+/* "3 h ago" */
+const char *lists_tool_age(int64_t since, char text[LISTS_AGE_MAX]);
+
+#endif

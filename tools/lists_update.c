@@ -1,0 +1,423 @@
+/* `usher lists update`, `accept` and `rollback`: what changes the lists, in words of the configuration. */
+#include "lists_cmd.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "blocklists/generations.h"
+#include "blocklists/manifest.h"
+#include "blocklists/update.h"
+#include "resolver/account.h"
+#include "resolver/builtin.h"
+#include "resolver/ledger.h"
+
+#define ROLLBACK_MAX 256
+#define SENTENCE_MAX 8192
+
+/* The configuration in the words of update.h. Texts and names belong to the configuration. */
+struct plan {
+	struct update_options options;
+	struct source *sources;
+	struct source_guard *guards;
+};
+
+static void plan_sources(struct plan *plan, const struct config *config)
+{
+	for (size_t i = 0; i < config->source_count; i++) {
+		const struct config_source *from = &config->sources[i];
+		struct source *to = &plan->sources[i];
+		struct source_mapping *map = calloc(from->map_count + 1, sizeof *map);
+		if (map == NULL)
+			abort();
+		for (size_t k = 0; k < from->map_count; k++)
+			map[k] = (struct source_mapping){ from->map[k].folder,
+				(unsigned)from->map[k].category };
+		*to = (struct source){ .name = from->name,
+			.url = from->url,
+			.licence = from->licence,
+			.sha256 = from->sha256,
+			.format = (enum parse_format)parse_format_by_name(from->format),
+			.category = from->category,
+			.map = map,
+			.map_count = from->map_count };
+	}
+	plan->options.sources = plan->sources;
+	plan->options.source_count = config->source_count;
+}
+
+static void guard_add(struct plan *plan, const struct name *name, bool below)
+{
+	if (name->labels > 0)
+		plan->guards[plan->options.guard_count++] = (struct source_guard){ *name, below };
+}
+
+/*
+ * What no list may block: protected names, the school's own zones, and the engines of safe search with their
+ * targets. YouTube is not among them: a school may well block it, target and all, as a category.
+ */
+static void plan_guards(struct plan *plan, const struct config *config)
+{
+	size_t count = config->protected_count + config->internal_zone_count;
+
+	for (size_t i = 0; i < config->engine_count; i++)
+		count += config->engines[i].name_count + 1;
+	plan->guards = calloc(count + 1, sizeof *plan->guards);
+	if (plan->guards == NULL)
+		abort();
+	for (size_t i = 0; i < config->protected_count; i++)
+		guard_add(plan, &config->protected_names[i], false);
+	for (size_t i = 0; i < config->internal_zone_count; i++)
+		guard_add(plan, &config->internal_zones[i].zone, true);
+	for (size_t i = 0; i < config->engine_count; i++) {
+		const struct config_engine *engine = &config->engines[i];
+		if (engine->has_levels)
+			continue;
+		if (engine->target.len > 0)
+			guard_add(plan, &engine->target, false);
+		for (size_t k = 0; k < engine->name_count; k++)
+			guard_add(plan, &engine->names[k], false);
+	}
+	plan->options.guards = plan->guards;
+}
+
+static void plan_make(struct plan *plan, const struct lists_tool *tool)
+{
+	const struct config *config = tool->config;
+	const struct builtin_file *starter = config->starter ? builtin_file("starter.txt") : NULL;
+
+	*plan = (struct plan){ .sources = calloc(config->source_count + 1, sizeof *plan->sources) };
+	if (plan->sources == NULL)
+		abort();
+	plan->options.dir = tool->dir;
+	plan->options.categories = tool->categories;
+	plan->options.category_count = config->category_count;
+	plan->options.sealed = config->sealed;
+	plan->options.keep_generations = config->keep_generations;
+	plan->options.max_shrink_percent = config->max_shrink_percent;
+	if (starter != NULL) {
+		plan->options.starter = starter->text;
+		plan->options.starter_len = starter->len;
+	}
+	plan_sources(plan, config);
+	plan_guards(plan, config);
+}
+
+static void plan_clear(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->options.source_count; i++)
+		free((void *)(uintptr_t)plan->sources[i].map);
+	free(plan->sources);
+	free(plan->guards);
+}
+
+/* The folder, and the rights of the user who may write there. */
+static int become_writer(const struct lists_tool *tool)
+{
+	struct account account = { .uid = (uid_t)-1 };
+	int ret = 0;
+
+	if (geteuid() == 0)
+		ret = account_find(&account, tool->config->user, tool->config->user_given);
+	if (ret == 0)
+		ret = account_make_folder(&account, tool->config->state_dir, 0750);
+	if (ret == 0)
+		ret = account_make_folder(&account, tool->dir, 0755);
+	if (ret < 0) {
+		fprintf(stderr, "usher: %s: %s\n", tool->dir, strerror(-ret));
+		return COMMAND_FAILED;
+	}
+	command_become_user(tool->config);
+	return COMMAND_OK;
+}
+
+static void note_in_ledger(const struct lists_tool *tool, const char *what, json_t *detail)
+{
+	char dir[PATH_MAX];
+	int ret = -ENAMETOOLONG;
+
+	if (snprintf(dir, sizeof dir, "%s/ledger", tool->config->state_dir) < (int)sizeof dir)
+		ret = ledger_append(dir, tool->uid, what, detail);
+	if (ret < 0)
+		fprintf(stderr, "usher: the ledger cannot be written: %s\n", strerror(-ret));
+	json_decref(detail);
+}
+
+/* ---- telling how it goes ---- */
+
+static void tell_folders(const char *source, const json_t *account, const char *key, const char *words)
+{
+	const json_t *folders = json_object_get(account, key);
+	char sentence[SENTENCE_MAX];
+	size_t i;
+	json_t *folder;
+
+	if (json_array_size(folders) == 0)
+		return;
+	int len = snprintf(sentence, sizeof sentence, "%s: %s:", source, words);
+	json_array_foreach(folders, i, folder) if (len > 0 && (size_t)len < sizeof sentence) len +=
+	        snprintf(sentence + len, sizeof sentence - (size_t)len, " %s", json_string_value(folder));
+	command_say(sentence);
+}
+
+static int64_t skipped_total(const json_t *account)
+{
+	const char *reason;
+	json_t *count;
+	int64_t total = 0;
+
+	json_object_foreach(json_object_get(account, "skipped"), reason, count) total +=
+	        json_integer_value(count);
+	return total;
+}
+
+static void tell_taken(const struct update_report *report)
+{
+	int64_t left_out = manifest_number(json_object_get(report->account, "skipped"), "protected");
+	char sentence[SENTENCE_MAX];
+
+	snprintf(sentence, sizeof sentence,
+	        "%s: %" PRId64 " names (%" PRId64 " named again, %" PRId64 " covered by a parent, %" PRId64
+	        " skipped)",
+	        report->source, manifest_number(report->account, "taken"),
+	        manifest_number(report->account, "duplicate"), manifest_number(report->account, "covered"),
+	        skipped_total(report->account));
+	command_say(sentence);
+	tell_folders(report->source, report->account, "ignored", "folders that its map does not name");
+	tell_folders(report->source, report->account, "missing", "folders of its map that are not in it");
+	if (left_out > 0) {
+		snprintf(sentence, sizeof sentence,
+		        "%s: left out, since no list may block them: %" PRId64 " entries, the first: %s",
+		        report->source, left_out, manifest_text(report->account, "left_out"));
+		command_say(sentence);
+	}
+}
+
+static void tell_people(const struct update_report *report)
+{
+	const char *rest =
+	        report->has_good ? "; its last good content stays in use" : "; it has no earlier content";
+	char sentence[SENTENCE_MAX];
+
+	switch (report->state) {
+	case UPDATE_TAKEN:
+		tell_taken(report);
+		return;
+	case UPDATE_UNCHANGED:
+		snprintf(sentence, sizeof sentence, "%s: nothing new, %" PRId64 " names", report->source,
+		        manifest_number(report->account, "taken"));
+		break;
+	case UPDATE_HELD:
+		snprintf(sentence, sizeof sentence, "%s: held back: %s%s", report->source, report->why, rest);
+		break;
+	case UPDATE_FAILED:
+		snprintf(sentence, sizeof sentence, "%s: failed: %s%s", report->source, report->why, rest);
+		break;
+	}
+	command_say(sentence);
+}
+
+static json_t *json_or_null(json_t *value)
+{
+	return value != NULL ? json_incref(value) : json_null();
+}
+
+static void reported(void *arg, const struct update_report *report)
+{
+	const struct lists_tool *tool = arg;
+	json_t *why = report->why[0] != '\0' ? json_string(report->why) : NULL;
+
+	if (isatty(STDERR_FILENO))
+		fputs("\r\x1b[K", stderr);
+	if (!tool->context->json) {
+		tell_people(report);
+		json_decref(why);
+		return;
+	}
+	lists_tool_json(json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "source",
+	        report->source, "state", update_state_name(report->state), "why",
+	        why != NULL ? why : json_null(), "has_good", report->has_good, "read",
+	        json_or_null(json_object_get(report->account, "read")), "taken",
+	        json_or_null(json_object_get(report->account, "taken")), "duplicate",
+	        json_or_null(json_object_get(report->account, "duplicate")), "covered",
+	        json_or_null(json_object_get(report->account, "covered")), "skipped",
+	        json_or_null(json_object_get(report->account, "skipped")), "ignored",
+	        json_or_null(json_object_get(report->account, "ignored")), "missing",
+	        json_or_null(json_object_get(report->account, "missing"))));
+}
+
+#define BAR_WIDTH 30
+#define MIB (1 << 20)
+
+/* A bar on a terminal; a journal gets the line at the end alone. */
+static void progressed(void *arg, const char *source, uint64_t got, uint64_t total)
+{
+	(void)arg;
+	if (total == 0) {
+		fprintf(stderr, "\r\x1b[K%s: %" PRIu64 " MiB", source, got / MIB);
+		return;
+	}
+	unsigned full = (unsigned)(got >= total ? BAR_WIDTH : got * BAR_WIDTH / total);
+	fprintf(stderr, "\r\x1b[K%s: [%.*s%*s] %" PRIu64 " of %" PRIu64 " MiB", source, (int)full,
+	        "##############################", (int)(BAR_WIDTH - full), "", got / MIB, total / MIB);
+}
+
+static int tell_result(const struct lists_tool *tool, const struct update_result *result)
+{
+	if (tool->context->json)
+		lists_tool_json(json_pack("{s:b, s:b, s:I, s:o, s:i, s:i}", "published", result->published,
+		        "pinned", result->pinned, "generation", (json_int_t)result->id, "names",
+		        result->published ? json_integer((json_int_t)result->names) : json_null(), "held",
+		        (int)result->held, "failed", (int)result->failed));
+	else if (result->pinned)
+		printf("generation %" PRIu64
+		       " is pinned by a rollback: nothing was done (--resume ends that)\n",
+		        result->id);
+	else if (result->published)
+		printf("generation %" PRIu64 " published: %" PRIu64 " names\n", result->id, result->names);
+	else
+		printf("nothing new: generation %" PRIu64 " stays\n", result->id);
+	if (result->failed > 0)
+		return COMMAND_FAILED;
+	return result->held > 0 ? COMMAND_HELD : COMMAND_OK;
+}
+
+static int run_plan(struct lists_tool *tool, struct plan *plan)
+{
+	struct update_result result;
+	char why[LISTS_WHY_MAX];
+
+	plan->options.report = reported;
+	plan->options.arg = tool;
+	if (isatty(STDERR_FILENO) && !tool->context->json)
+		plan->options.progress = progressed;
+	int ret = update_run(&plan->options, &result, why);
+	if (ret == 0)
+		return tell_result(tool, &result);
+	command_say(why);
+	return COMMAND_FAILED;
+}
+
+int lists_update(struct lists_tool *tool)
+{
+	const char *source = NULL, *force = NULL, *resume = NULL;
+	const struct command_option options[] = { { "source", true, &source }, { "force", false, &force },
+		{ "resume", false, &resume } };
+	struct plan plan;
+
+	int ret = command_options(tool->context, LISTS_COMMAND, options, sizeof options / sizeof options[0]);
+	if (ret != 0)
+		return ret;
+	if (tool->context->argc > 0)
+		return command_usage_error(
+		        LISTS_COMMAND, "lists update takes no '%s'", tool->context->argv[0]);
+	if (become_writer(tool) != COMMAND_OK)
+		return COMMAND_FAILED;
+	if (resume != NULL && generations_pinned(tool->dir) != 0)
+		note_in_ledger(tool, "lists.resume", json_object());
+	plan_make(&plan, tool);
+	plan.options.only = source;
+	plan.options.force = force != NULL;
+	plan.options.resume = resume != NULL;
+	ret = run_plan(tool, &plan);
+	plan_clear(&plan);
+	return ret;
+}
+
+/* ---- accept ---- */
+
+int lists_accept(struct lists_tool *tool)
+{
+	const char *reason = NULL;
+	const struct command_option options[] = { { "reason", true, &reason } };
+	char why[LISTS_WHY_MAX], by[32];
+	struct plan plan;
+
+	int ret = command_options(tool->context, LISTS_COMMAND, options, 1);
+	if (ret != 0)
+		return ret;
+	if (tool->context->argc != 1)
+		return command_usage_error(LISTS_COMMAND, "lists accept needs one source");
+	if (reason == NULL || reason[0] == '\0')
+		return command_usage_error(LISTS_COMMAND, "lists accept needs a --reason");
+	const char *source = tool->context->argv[0];
+	if (become_writer(tool) != COMMAND_OK)
+		return COMMAND_FAILED;
+	snprintf(by, sizeof by, "uid %u", (unsigned)tool->uid);
+	ret = update_accept(tool->dir, source, reason, by, why);
+	if (ret < 0) {
+		fprintf(stderr, "usher: %s: %s\n", source, why);
+		return COMMAND_FAILED;
+	}
+	note_in_ledger(tool, "lists.accept", json_pack("{s:s, s:s}", "source", source, "reason", reason));
+	plan_make(&plan, tool);
+	plan.options.only = source;
+	plan.options.offline = true;
+	ret = run_plan(tool, &plan);
+	plan_clear(&plan);
+	return ret;
+}
+
+/* ---- rollback ---- */
+
+static bool is_whole(const struct lists_tool *tool, uint64_t id)
+{
+	struct lists *lists = lists_tool_open(tool, id);
+
+	lists_free(lists);
+	return lists != NULL;
+}
+
+/* The newest generation before the current one that is whole, 0 if there is none. */
+static uint64_t generation_before(const struct lists_tool *tool)
+{
+	uint64_t ids[ROLLBACK_MAX], current = lists_current_id(tool->dir);
+	int count = generations_list(tool->dir, ids, ROLLBACK_MAX);
+
+	for (int i = 0; i < count; i++)
+		if (ids[i] < current && is_whole(tool, ids[i]))
+			return ids[i];
+	return 0;
+}
+
+int lists_rollback(struct lists_tool *tool)
+{
+	uint64_t id, from = lists_current_id(tool->dir);
+
+	int ret = command_options(tool->context, LISTS_COMMAND, NULL, 0);
+	if (ret != 0)
+		return ret;
+	if (tool->context->argc > 1)
+		return command_usage_error(LISTS_COMMAND, "lists rollback takes one generation");
+	id = tool->context->argc == 1 ? lists_tool_generation(tool->context->argv[0])
+	                              : generation_before(tool);
+	if (id == 0 && tool->context->argc == 1)
+		return command_usage_error(LISTS_COMMAND, "'%s' is no generation", tool->context->argv[0]);
+	if (id == 0) {
+		fputs("usher: there is no generation before the current one\n", stderr);
+		return COMMAND_FAILED;
+	}
+	if (become_writer(tool) != COMMAND_OK || !is_whole(tool, id))
+		return COMMAND_FAILED;
+	int lock = generations_lock(tool->dir, GENERATIONS_LOCK_WAIT_S);
+	ret = lock < 0 ? lock : generations_rollback(tool->dir, id);
+	if (lock >= 0)
+		close(lock);
+	if (ret < 0) {
+		fprintf(stderr, "usher: %s: %s\n", tool->dir, strerror(-ret));
+		return COMMAND_FAILED;
+	}
+	note_in_ledger(tool, "lists.rollback",
+	        json_pack("{s:I, s:I}", "from", (json_int_t)from, "to", (json_int_t)id));
+	if (tool->context->json)
+		lists_tool_json(json_pack("{s:I, s:I, s:b}", "generation", (json_int_t)id, "before",
+		        (json_int_t)from, "pinned", 1));
+	else
+		printf("generation %" PRIu64
+		       " is current again, and stays until `usher lists update --resume`\n",
+		        id);
+	return COMMAND_OK;
+}
