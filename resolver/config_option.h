@@ -102,6 +102,11 @@ void config_nearest_try(struct config_nearest *nearest, const char *candidate);
 /* As config_arena_alloc(), and remembers when there is no memory. */
 void *config_reader_alloc(struct config_reader *reader, size_t size);
 
+/* Reads the fields of one struct at base; a path in problems begins with the reader's. node NULL: all by
+ * default. config_read.c */
+void config_read_fields(struct config_reader *reader, const struct config_option *options,
+        const struct config_node *node, void *base);
+
 /* What one key says of another, once each is right by itself. config_check.c */
 void config_check(struct config_reader *reader);
 

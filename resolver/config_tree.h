@@ -1,10 +1,10 @@
 /*
  * A configuration file as a tree of nodes, each of which knows its file and line: YAML read by libyaml's
- * document API, the files that `include:` names merged into it. Knows no keys but `include`.
+ * events, the files that `include:` names merged into it. Knows no keys but `include`.
  *
  * Two files are merged so: sections (a map under a top-level key) are united, lists are appended, anything
- * else given in both is a mistake. Anchors and aliases are refused: a few lines of them can stand for
- * gigabytes.
+ * else given in both is a mistake. Aliases are refused: a few lines of them can stand for gigabytes; so
+ * are more levels than any key has.
  */
 #ifndef USHER_CONFIG_TREE_H
 #define USHER_CONFIG_TREE_H
@@ -14,6 +14,8 @@
 #include <stddef.h>
 
 #include "config_arena.h"
+
+#define CONFIG_TEXT_MAX (4u << 20) /* octets of one file */
 
 enum config_node_type { NODE_SCALAR, NODE_LIST, NODE_MAP };
 
@@ -52,8 +54,8 @@ void config_problem(struct config_problems *problems, const char *file, unsigned
         ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * Reads YAML into a tree; the root is a map, empty for an empty text. Returns NULL after a problem or without
- * memory. file must live as long as the tree.
+ * Reads YAML into a tree (config_yaml.c); the root is a map, empty for an empty text. Returns NULL after a
+ * problem or without memory. file must live as long as the tree.
  */
 struct config_node *config_tree_read(
         struct config_tree *tree, const char *text, size_t len, const char *file);

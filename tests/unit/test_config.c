@@ -732,8 +732,8 @@ static void yaml_that_is_none_is_refused_with_its_line(void **state)
 	bad("\"unterminated", "usher.yaml:1: YAML:");
 	bad("? [a, b]\n: c\n", "found a list as a key");
 	bad("workers: \"1\\0\"\n", "character of value 0");
-	bad("a: &x [1]\nb: *x\n", "usher.yaml:1: YAML: found an alias");
-	bad("a: &x [*x]\n", "found an alias");
+	bad("a: &x [1]\nb: *x\n", "usher.yaml:2: YAML: found the alias '*x'");
+	bad("a: &x [*x]\n", "found the alias");
 	bad("a: *nowhere\n", "usher.yaml:1: YAML:");
 }
 
@@ -767,7 +767,7 @@ static void depth_is_bounded(void **state)
 
 	memset(text, '[', sizeof text - 1);
 	text[sizeof text - 1] = '\0';
-	bad(text, "usher.yaml:1: YAML:");
+	bad(text, "usher.yaml:1: YAML: found more than 16 levels");
 	bad("a: [[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]\n", "found more than 16 levels");
 }
 
