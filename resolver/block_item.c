@@ -96,7 +96,7 @@ int block_item_read(struct block_item *item, const void *data, size_t len)
 
 	if (!profile || !category || !source || (size_t)(end - at) != (size_t)in->name_len + in->matched_len)
 		return -EBADMSG;
-	if (!block_wire_is_name(at, in->name_len) ||
+	if (in->severity > SEVERITY_DANGER || !block_wire_is_name(at, in->name_len) ||
 	        (in->matched_len && !block_wire_is_name(at + in->name_len, in->matched_len)))
 		return -EBADMSG;
 	*item = (struct block_item){

@@ -2,7 +2,7 @@
  * The block log: what was blocked, for whom, when. Workers write events into their rings; one writer thread commits them every 200 ms
  * at most to LMDB, one environment a day and retention class; readers scan them. Blocked lookups only: an allowed one leaves no trace.
  *
- * The key table stands at the head of block_log.c. Deleting is unlinking: see DESIGN.md 3.
+ * The key table stands at the head of block_file.c. Deleting is unlinking: see DESIGN.md 3.
  */
 #ifndef USHER_BLOCK_LOG_H
 #define USHER_BLOCK_LOG_H

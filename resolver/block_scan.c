@@ -141,7 +141,8 @@ static bool item_counts(const struct scan *scan, const struct segment *segment, 
 	return block_item_passes(item, scan->filter);
 }
 
-/* Unpacks a segment and orders those of its events that pass. A damaged one is said and passed over. */
+/* Unpacks a segment and orders those of its events that pass. A damaged one is passed over, and said (a
+ * follow, which comes back five times a second, does not say it). */
 static int segment_open(const struct scan *scan, struct segment *segment)
 {
 	int ret = block_reader_segment(
@@ -154,7 +155,7 @@ static int segment_open(const struct scan *scan, struct segment *segment)
 	if (!segment->items || !segment->clients || !segment->order)
 		return -ENOMEM;
 	int count = block_segment_unpack(segment->items, segment->clients, &segment->summary, &segment->data);
-	if (count == -EBADMSG)
+	if (count == -EBADMSG && !by_id(scan))
 		log_warn("log: a segment of %u events in %s is damaged, passed over", segment->span.count,
 		        scan->dir);
 	if (count < 0)
@@ -230,7 +231,7 @@ static int collect(
 		scan->reader = readers[i];
 		if (ret == 0)
 			ret = block_reader_summaries(readers[i], scan->filter->after_id, segment_found, scan);
-		if (ret == -EBADMSG)
+		if (ret == -EBADMSG && !by_id(scan))
 			log_warn("log: %s/%s is damaged, passed over", scan->dir, files[i].name);
 		if (ret == -EBADMSG || ret == -ENOENT)
 			ret = 0;

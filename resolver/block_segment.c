@@ -144,6 +144,8 @@ static void in_circumstance(struct in *in, const struct texts *texts, struct blo
 	item->source = in_text(in, texts);
 	item->type = (uint16_t)in_number(in);
 	item->severity = (uint8_t)in_number(in);
+	if (item->severity > SEVERITY_DANGER)
+		in->bad = true;
 	item->action = (uint8_t)in_number(in);
 	item->rule_labels = (uint8_t)in_number(in);
 	item->generation = in_number(in);
@@ -201,6 +203,12 @@ static bool some_name_may_pass(struct in *in, const struct block_filter *filter)
 	return bits && filter_has(bits, (1u << log2) - 1, hash[0]);
 }
 
+static bool filter_is_open(const struct block_filter *filter)
+{
+	return !filter->has_client && !filter->profile && !filter->profiles && !filter->category &&
+	       filter->severity <= SEVERITY_ADVISORY && filter->name.labels == 0;
+}
+
 bool block_segment_may_pass(const struct block_piece *summary, const struct block_filter *filter)
 {
 	struct block_span span;
@@ -209,6 +217,8 @@ bool block_segment_may_pass(const struct block_piece *summary, const struct bloc
 
 	if (!in_begin(&in, summary, 0) || in_span(&in, &span) < 0)
 		return false;
+	if (filter_is_open(filter))
+		return true;
 	in_texts(&in, &texts);
 	return !in.bad && some_client_passes(&in, filter) && some_circumstance_passes(&in, &texts, filter) &&
 	       some_name_may_pass(&in, filter) && !in.bad;

@@ -140,7 +140,7 @@ static int record_read(const struct reader *reader, struct http_request *request
 	return ret;
 }
 
-/* Returns false when the request has been answered. */
+/* Returns false when the request has been answered. What is refused is recorded too. */
 static bool request_admit(const struct reader *reader, struct http_request *request, const char *what,
         struct log_query *query, struct scope *scope)
 {
@@ -151,13 +151,9 @@ static bool request_admit(const struct reader *reader, struct http_request *requ
 		return false;
 	}
 	scope_of(scope, reader->config, http_peer_uid(request));
-	if (!scope_allows(scope, &query->filter)) {
-		http_reply_error(request, 403, "%s%s", "your groups may not read the log of ",
-		        query->filter.profile ? query->filter.profile : "any profile");
-		return false;
-	}
 	scope_apply(scope, &query->filter);
-	int ret = record_read(reader, request, what);
+	bool allowed = scope_allows(scope, &query->filter);
+	int ret = record_read(reader, request, allowed ? what : "log.refused");
 	if (ret < 0) {
 		log_error("ledger: a read of the log could not be recorded and was refused: %s",
 		        strerror(-ret));
@@ -165,7 +161,10 @@ static bool request_admit(const struct reader *reader, struct http_request *requ
 		        request, 503, "the read could not be recorded in the ledger: %s", strerror(-ret));
 		return false;
 	}
-	return true;
+	if (!allowed)
+		http_reply_error(request, 403, "your groups may not read the log of %s",
+		        query->filter.profile ? query->filter.profile : "any profile");
+	return allowed;
 }
 
 /* ---- /v1/log ---- */

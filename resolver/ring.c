@@ -101,6 +101,10 @@ static int ring_map(struct ring *ring, int fd, uint64_t size)
 		munmap(base, map_len);
 		return ret;
 	}
+#ifdef MADV_POPULATE_WRITE
+	/* So that the first records do not pay for page faults; nothing depends on it. */
+	madvise(base, map_len, MADV_POPULATE_WRITE);
+#endif
 	ring->header = (struct ring_header *)base;
 	ring->data = base + page;
 	ring->size = size;

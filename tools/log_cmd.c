@@ -233,17 +233,6 @@ static void line_as_row(void *arg, const char *line, const json_t *record)
 }
 
 /* {"category":"gambling","count":7}: the first key is what was counted by. */
-static void count_cells(const json_t *record, const char *key, char number[32], const char *cells[2])
-{
-	cells[0] = cell_text(record, key, number);
-	cells[1] = cell_text(record, "count", number);
-}
-
-static const char *count_key(const struct log_request *request)
-{
-	return request_parameter((void *)request, "count-by");
-}
-
 struct count_table {
 	const char *key;
 	struct command_table *table; /* NULL: CSV */
@@ -252,19 +241,23 @@ struct count_table {
 static void line_as_count(void *arg, const char *line, const json_t *record)
 {
 	struct count_table *counts = arg;
-	char number[32];
-	const char *cells[2];
+	char number[32], hour[TIME_LEN];
+	const char *cells[] = { cell_text(record, counts->key, number), cell_text(record, "count", number) };
 
-	count_cells(record, counts->key, number, cells);
-	if (counts->table)
-		command_table_row(counts->table, cells);
-	else
+	if (!counts->table) {
 		command_csv(cells, 2);
+		return;
+	}
+	if (strcmp(counts->key, "hour") == 0) {
+		local_time(cells[0], hour);
+		cells[0] = hour;
+	}
+	command_table_row(counts->table, cells);
 }
 
 static void print_counts(const struct log_request *request, char *text)
 {
-	const char *titles[] = { count_key(request), "count" };
+	const char *titles[] = { request_parameter((void *)request, "count-by"), "count" };
 	struct count_table counts = { titles[0], NULL };
 
 	if (request->context->csv)
