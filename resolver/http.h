@@ -1,7 +1,8 @@
 /*
- * HTTP/1.1 for local readers (libevent's evhttp) on a Unix socket or a loopback port: a table of routes, JSON and text replies, the
- * peer's uid. Any Host is accepted; requests are bounded (64 KiB, 10 s), connections too (64 a server; more wait unaccepted). It runs on the
- * main loop or in a child, never on a worker. The process must ignore SIGPIPE.
+ * HTTP/1.1 for local readers (libevent's evhttp) on a Unix socket or a loopback port: a table of routes, JSON
+ * and text replies, the peer's uid. Any Host is accepted; requests are bounded (64 KiB, 10 s), connections
+ * too (64 a server; more wait unaccepted). It runs on the main loop or in a child, never on a worker. The
+ * process must ignore SIGPIPE.
  */
 #ifndef USHER_HTTP_H
 #define USHER_HTTP_H
@@ -14,17 +15,19 @@ struct http_request;
 struct http_server;
 
 struct http_route {
-	const char *method;             /* "GET" or "POST" */
+	const char *method; /* "GET" or "POST" */
 	const char *path;
 	void (*handle)(struct http_request *request, void *arg);
 };
 
 /*
- * Makes a Unix socket at path (an old one is replaced), mode 0660 and owned by group gid ((gid_t)-1: mode 0600). Returns a listening fd or negative errno.
+ * Makes a Unix socket at path (an old one is replaced), mode 0660 and owned by group gid ((gid_t)-1: mode
+ * 0600). Returns a listening fd or negative errno.
  */
 int http_unix_socket(const char *path, gid_t gid);
 
-/* Serves the routes (ending with a NULL method) on a listening socket; the server owns it. NULL without memory. */
+/* Serves the routes (ending with a NULL method) on a listening socket; the server owns it. NULL without
+ * memory. */
 struct http_server *http_serve(struct event_base *base, int fd, const struct http_route *routes, void *arg);
 void http_server_free(struct http_server *server);
 
@@ -36,17 +39,21 @@ const char *http_body(struct http_request *request, size_t *len);
 uid_t http_peer_uid(struct http_request *request);
 
 /* A handler ends, at once or later, with one of the replies or a stream: then the request is gone. */
-void http_reply(struct http_request *request, int status, const char *content_type, const char *body, size_t len);
+void http_reply(
+        struct http_request *request, int status, const char *content_type, const char *body, size_t len);
 void http_reply_json(struct http_request *request, int status, const char *json);
 /* {"error": "..."} with that status. */
-void http_reply_error(struct http_request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void http_reply_error(struct http_request *request, int status, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
 
 /*
- * A reply in pieces (follow). closed is called once when the client is gone, and then the stream must not be used; never from inside
- * another call, nor after http_stream_end(). A client that leaves 1 MiB untaken, or takes nothing for 10 s, is cut off. NULL without memory.
+ * A reply in pieces (follow). closed is called once when the client is gone, and then the stream must not be
+ * used; never from inside another call, nor after http_stream_end(). A client that leaves 1 MiB untaken, or
+ * takes nothing for 10 s, is cut off. NULL without memory.
  */
 struct http_stream;
-struct http_stream *http_stream_start(struct http_request *request, const char *content_type, void (*closed)(void *arg), void *arg);
+struct http_stream *http_stream_start(
+        struct http_request *request, const char *content_type, void (*closed)(void *arg), void *arg);
 void http_stream_send(struct http_stream *stream, const char *data, size_t len);
 void http_stream_end(struct http_stream *stream);
 size_t http_stream_backlog(struct http_stream *stream); /* octets the client has not taken yet */

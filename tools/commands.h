@@ -10,9 +10,9 @@
 /* What every command is given. */
 struct command_context {
 	const char *config_file;
-	struct config *config;          /* read on first use by command_config() */
-	bool json, csv;                 /* --json, --csv, wherever they stood */
-	int argc;                       /* what is left: the command's words after its name */
+	struct config *config; /* read on first use by command_config() */
+	bool json, csv;        /* --json, --csv, wherever they stood */
+	int argc;              /* what is left: the command's words after its name */
 	char **argv;
 };
 
@@ -25,51 +25,61 @@ enum command_exit { COMMAND_OK, COMMAND_FAILED, COMMAND_USAGE, COMMAND_HELD };
 /* Prints "usher: …" on stderr, names the command's help, returns COMMAND_USAGE. */
 int command_usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* argv-style options of a command: {"client", true} is --client VALUE or --client=VALUE. Values point into argv. */
+/* argv-style options of a command: {"client", true} is --client VALUE or --client=VALUE. Values point into
+ * argv. */
 struct command_option {
 	const char *name;
 	bool takes_value;
-	const char **value;             /* set to the value, or to "" for a flag */
+	const char **value; /* set to the value, or to "" for a flag */
 };
-/* Takes the options out of context->argv; what is left are the operands. Returns 0 or COMMAND_USAGE after saying why. */
-int command_options(struct command_context *context, const char *command, const struct command_option *options, size_t count);
+/* Takes the options out of context->argv; what is left are the operands. Returns 0 or COMMAND_USAGE after
+ * saying why. */
+int command_options(struct command_context *context, const char *command,
+        const struct command_option *options, size_t count);
 
 /*
- * When started as root, becomes the configuration's `user` before anything is written, so that usherd can read it. Fatal
- * if that user was configured and does not exist. Does nothing otherwise.
+ * When started as root, becomes the configuration's `user` before anything is written, so that usherd can
+ * read it. Fatal if that user was configured and does not exist. Does nothing otherwise.
  */
 void command_become_user(const struct config *config);
 
 /*
- * One request to usherd over a Unix socket in run-dir ("stats.sock"). body NULL: GET. Returns the HTTP status and *reply (malloc()ed,
- * NUL-terminated), or -errno after saying that usherd does not run or may not be asked; then *reply is NULL.
+ * One request to usherd over a Unix socket in run-dir ("stats.sock"). body NULL: GET. Returns the HTTP status
+ * and *reply (malloc()ed, NUL-terminated), or -errno after saying that usherd does not run or may not be
+ * asked; then *reply is NULL.
  */
-int command_http(const struct config *config, const char *socket, const char *path, const char *body, char **reply);
+int command_http(
+        const struct config *config, const char *socket, const char *path, const char *body, char **reply);
 /*
- * The same for a reply that does not end: got is called with each piece of a 200; it returns false to stop. The text of another status is
- * printed as command_http_failed() does.
+ * The same for a reply that does not end: got is called with each piece of a 200; it returns false to stop.
+ * The text of another status is printed as command_http_failed() does.
  */
-int command_http_stream(const struct config *config, const char *socket, const char *path, bool (*got)(void *arg, const char *data, size_t len), void *arg);
+int command_http_stream(const struct config *config, const char *socket, const char *path,
+        bool (*got)(void *arg, const char *data, size_t len), void *arg);
 
 /* Prints "usher: …" with the sentence of usherd's {"error": …} reply. Returns COMMAND_FAILED. */
 int command_http_failed(int status, const char *reply);
 
-/* A malloc()ed copy in which control characters, terminal escapes, direction marks and what is not UTF-8 are "?". */
+/* A malloc()ed copy in which control characters, terminal escapes, direction marks and what is not UTF-8 are
+ * "?". */
 char *command_safe_text(const char *text);
 
 /* Prints a sentence on stderr as safe text, each of its lines after "usher: ". */
 void command_say(const char *text);
 
-/* A table for people: columns as wide as their content, cut to the terminal's width only where stdout is one; control characters shown as ?. */
+/* A table for people: columns as wide as their content, cut to the terminal's width only where stdout is one;
+ * control characters shown as ?. */
 struct command_table;
 struct command_table *command_table_new(const char *const *columns, size_t count);
 void command_table_row(struct command_table *table, const char *const *cells);
 void command_table_print(struct command_table *table); /* and frees it */
 
-/* One CSV line (RFC 4180), cells that a spreadsheet would take for a formula are given a leading apostrophe. */
+/* One CSV line (RFC 4180), cells that a spreadsheet would take for a formula are given a leading apostrophe.
+ */
 void command_csv(const char *const *cells, size_t count);
 
-/* `1h`, `yesterday`, `2026-11-23 10:15` (local), RFC 3339. Seconds since 1970 in *s. Returns 0 or -EINVAL. past: a duration counts back from now, else forward. */
+/* `1h`, `yesterday`, `2026-11-23 10:15` (local), RFC 3339. Seconds since 1970 in *s. Returns 0 or -EINVAL.
+ * past: a duration counts back from now, else forward. */
 int command_time(const char *text, bool past, int64_t *s);
 
 int lists_command(struct command_context *context);

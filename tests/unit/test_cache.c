@@ -163,14 +163,14 @@ static void failure_without_answer_is_kept(void **state)
 	struct name name = name_of("dead.example");
 	struct cache_key key = cache_key(cache, &name, TYPE_A, 0);
 	struct cache_entry entry = {
-		.stored_s = 1, .expires_s = 6, .stale_until_s = 6, .status = EDE_NETWORK_ERROR + 1
+		.stored_s = 1, .expires_s = 6, .stale_until_s = 6, .status = EDE_NETWORK_ERROR + 2
 	};
 	struct cache_pin pin;
 
 	cache_put(cache, &key, &entry);
 	struct cache_entry *found = cache_get(cache, &key, &pin);
 	assert_non_null(found);
-	assert_int_equal(found->status, EDE_NETWORK_ERROR + 1);
+	assert_int_equal(found->status, EDE_NETWORK_ERROR + 2);
 	assert_int_equal(found->answer.len, 0);
 	cache_release(&pin);
 	cache_free(cache);
