@@ -130,9 +130,7 @@ def test_largest_packets_and_unknown_options(u):
 def test_random_and_mutated_packets(u):
     dice = random.Random(20)
     good = packet(ar=1, rest=edns(options=b'\0\x0a\0\x08abcdefgh'))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind((PUPIL, 0))
-        s.connect(('10.0.0.53', 53))
+    with u.datagrams() as s:
         s.setblocking(False)
         for i in range(20000):
             octets = bytearray(dice.randbytes(dice.randrange(0, 80)) if i % 4 == 0 else good[:dice.randrange(1, len(good) + 1)] if i % 4 == 1 else good)

@@ -100,9 +100,9 @@ def test_loop_of_aliases_ends(u):
 
 
 def test_ttl_ages_in_the_cache(u):
-    first = u.ask('long.plain.com').ttl
+    first = u.ask('naptr.plain.com', 'NAPTR').ttl
     time.sleep(2.1)
-    assert first - 4 <= u.ask('long.plain.com').ttl <= first - 2
+    assert first - 4 <= u.ask('naptr.plain.com', 'NAPTR').ttl <= first - 2
 
 
 def test_ttl_is_capped(u):
@@ -210,7 +210,7 @@ def test_no_answer_to_be_had_is_servfail_in_time(u, name):
 
 def test_slow_server_is_waited_for_and_holds_up_nobody(u):
     with ThreadPoolExecutor(20) as pool:
-        slow = [pool.submit(u.ask, f'd1500.n{i}.slow.com') for i in range(20)]
+        slow = [pool.submit(u.ask, f'd600.n{i}.slow.com') for i in range(20)]
         began = time.monotonic()
         assert u.ask('www.plain.com').addresses and u.ask('casino.com').blocked and u.ask('fresh-1.many.com').addresses
         assert time.monotonic() - began < 0.5
@@ -275,11 +275,10 @@ def test_flush_forgets_a_name(lab, u):
 # ---- forwarders --------------------------------------------------------------------------------------------------------------
 
 def test_forwarding_to_another_resolver_validates_and_fails_in_time(lab):
-    upper = usherd({'listen': ['10.0.0.53@5301'], 'serve': ['10.0.0.0/8', '127.0.0.0/8']}, {'gambling': ['unused.net']})
-    lower = usherd({'recursion': {'forward': ['10.0.0.53@5301']}}, {'gambling': ['casino.com']})
-    upper.start(wait=False)
+    upper = usherd(lists={'gambling': ['unused.net']})
+    lower = usherd({'recursion': {'forward': [f'{upper.server}@53']}}, {'gambling': ['casino.com']})
     try:
-        assert eventually(lambda: answers(upper, 5301), 10)
+        upper.start()
         with lower:
             assert lower.ask('www.plain.com').addresses == ['192.0.2.1']
             assert lower.ask('www.signed.com', do=True).ad
@@ -291,13 +290,6 @@ def test_forwarding_to_another_resolver_validates_and_fails_in_time(lab):
             assert time.monotonic() - began < 5.6
     finally:
         upper._forget()
-
-
-def answers(u, port):
-    try:
-        return u.ask('use-application-dns.net', port=port, timeout=0.3)
-    except Exception:
-        return None
 
 
 def test_forwarding_over_tls_works_or_is_refused_at_start_in_a_sentence(lab):

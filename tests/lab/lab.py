@@ -36,8 +36,8 @@ UNDELEGATED = ('ad.school.example', '10.in-addr.arpa')   # the world outside doe
 libc = ctypes.CDLL(None, use_errno=True)
 
 # IPv4 networks on lo are local as a whole: a test may ask from any address of them. IPv6 addresses are added one by one.
-NETWORKS4 = ['10.0.0.53/32', '10.20.0.1/16', '10.30.0.1/16', '10.99.0.1/16', '10.77.0.1/16', '192.168.7.1/24', '203.0.113.1/24']
-ADDRESSES6 = ['fd00::53', 'fd00:20::5', 'fd00:20::6', 'fd00:20:1::5', 'fd00:30::5', 'fd00:99::5', 'fd00:77::5', '2001:db8:77::5', ROOT6]
+NETWORKS4 = ['10.0.0.1/16', '10.20.0.1/16', '10.30.0.1/16', '10.99.0.1/16', '10.77.0.1/16', '192.168.7.1/24', '203.0.113.1/24']
+ADDRESSES6 = [*(f'fd00::53:{i:x}' for i in range(16)), 'fd00:20::5', 'fd00:20::6', 'fd00:20:1::5', 'fd00:30::5', 'fd00:99::5', 'fd00:77::5', '2001:db8:77::5', ROOT6]
 
 
 def enter_network():
