@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,12 +46,6 @@ static void expect_killed(int (*act)(void))
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSYS);
 }
-
-#define NEED_CAGE                                                                                            \
-	do {                                                                                                 \
-		if (!sandbox_is_real())                                                                      \
-			skip();                                                                              \
-	} while (0)
 
 static int ask_the_internet(void)
 {
@@ -108,25 +103,21 @@ static int make_code(void)
 
 static void what_a_resolver_needs_is_allowed(void **state)
 {
-	NEED_CAGE;
 	expect_allowed(ask_the_internet);
 }
 
 static void files_cannot_be_opened(void **state)
 {
-	NEED_CAGE;
 	expect_allowed(open_files);
 }
 
 static void memory_is_limited(void **state)
 {
-	NEED_CAGE;
 	expect_allowed(take_too_much_memory);
 }
 
 static void what_an_intruder_needs_kills(void **state)
 {
-	NEED_CAGE;
 	expect_killed(start_a_program);
 	expect_killed(make_a_process);
 	expect_killed(talk_to_the_machine);
@@ -137,6 +128,10 @@ static void what_an_intruder_needs_kills(void **state)
 
 int main(void)
 {
+	if (!sandbox_is_real()) {
+		puts("1..0 # SKIP built with sanitizers");
+		return 0;
+	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_resolver_needs_is_allowed),
 		cmocka_unit_test(files_cannot_be_opened),
