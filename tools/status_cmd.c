@@ -92,11 +92,19 @@ struct rows {
 	double seconds;              /* since then */
 };
 
+/* A table of every category and engine, most of them never asked for, hides what there is. */
+static bool is_noise(const char *section, json_int_t value)
+{
+	return value == 0 && (strcmp(section, "blocked") == 0 || strcmp(section, "rewritten") == 0);
+}
+
 static void row_add(
         const struct rows *rows, const char *section, const char *key, json_int_t value, const json_t *before)
 {
 	char number[32], rate[32] = "";
 
+	if (rows->table && is_noise(section, value))
+		return;
 	snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, value);
 	if (json_is_integer(before) && json_integer_value(before) <= value && rows->seconds > 0)
 		snprintf(rate, sizeof rate, "%.1f",

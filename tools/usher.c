@@ -21,27 +21,36 @@ static const struct command {
 	const char *summary;
 	const char *help; /* usage lines, an empty line, the rest */
 } commands[] = {
-	{ "lists", lists_command, "the blocklists: update, status, find, history, rollback, accept",
+	{ "lists", lists_command,
+	        "the blocklists: update, status, find, history, rollback, accept, diff, coverage, export",
 	        "usher lists update [--source S] [--force] [--resume]\n"
 	        "usher lists status\n"
 	        "usher lists find NAME\n"
 	        "usher lists history\n"
 	        "usher lists rollback [GENERATION]\n"
 	        "usher lists accept SOURCE --reason TEXT\n"
+	        "usher lists diff GENERATION GENERATION [--names]\n"
+	        "usher lists coverage\n"
+	        "usher lists export [--format domains|rpz]\n"
 	        "\n"
-	        "update fetches what changed, compiles it, checks it and makes it current; usherd notices by "
-	        "itself.\n"
-	        "  --source S   fetch this source alone\n"
-	        "  --force      ignore ETags and compile again; no check is skipped\n"
-	        "  --resume     end the pin that a rollback left, then update\n"
-	        "  It ends with 0: published, nothing new, or pinned; 3: a source is held back; 1: a fetch "
-	        "or the compile\n"
-	        "  failed. In the last two cases the last good content of that source stays and the others "
-	        "go ahead.\n"
-	        "status says what is live and how old each source is. find says where a name is listed.\n"
-	        "history names earlier generations, rollback goes back to one (the one before, if none is "
-	        "named) and\n"
-	        "stays there until update --resume. accept lets a source through that was held back.\n" },
+	        "update    fetches what changed, compiles it, checks it and makes it current; usherd notices "
+	        "by itself.\n"
+	        "            --source S   fetch this source alone\n"
+	        "            --force      ignore ETags and compile again; no check is skipped\n"
+	        "            --resume     end the pin that a rollback left, then update\n"
+	        "          It ends with 0: published, nothing new, or pinned; 3: a source is held back; 1: a "
+	        "fetch or\n"
+	        "          the compile failed. In the last two, that source's last good content stays, the "
+	        "others go on.\n"
+	        "status    says what is live and how old each source is.\n"
+	        "find      says where a name, or a parent of it, is listed.\n"
+	        "history   names the generations that are kept.\n"
+	        "rollback  goes back to one (the one before, if none is named) and stays there until update "
+	        "--resume.\n"
+	        "accept    lets a source through that was held back.\n"
+	        "diff      counts what one generation has and another has not, or names it.\n"
+	        "coverage  sets every row of the UKSIC table against the lists that serve it, or NO DATA.\n"
+	        "export    prints the lists for other resolvers.\n" },
 	{ "check", check_command, "what a name gets, for whom, and why",
 	        "usher check NAME [--client ADDRESS | --profile P] [--type TYPE] [--at TIME]\n"
 	        "\n"

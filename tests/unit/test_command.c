@@ -281,7 +281,8 @@ static void handle_stats(struct http_request *request, void *arg)
 	snprintf(text, sizeof text,
 	        "{\"version\":\"1.2.3\",\"uptime_s\":90061,\"generation\":{\"id\":42,\"names\":1000,\"age_"
 	        "s\":3600,\"hash\":"
-	        "\"ab\"},\"queries\":{\"udp\":%u,\"tcp\":5},\"blocked\":{\"gambling\":3},\"profiles\":{"
+	        "\"ab\"},\"queries\":{\"udp\":%u,\"tcp\":5},\"blocked\":{\"gambling\":3,\"ads\":0},"
+	        "\"profiles\":{"
 	        "\"pupils\":{"
 	        "\"queries\":9,\"blocked\":3}},\"cache\":{\"entries\":4},\"latency_us\":{\"le\":[8,16,null],"
 	        "\"count\":[5,5,0],"
@@ -471,6 +472,7 @@ static void stats_are_shown_for_people_and_programs(void **state)
 	assert_contains(printed,
 	        "usherd 1.2.3, up 1 d 1 h; lists: generation 42, 1000 names, published 1 h 0 min ago\n");
 	assert_contains(printed, "half of the answers within 8 us, 99 of 100 within 16 us\n");
+	assert_null(strstr(printed, "ads"));
 	assert_contains(printed, "\nblocked   gambling           3\n");
 	assert_contains(printed, "\nprofiles  pupils queries     9\n");
 	assert_int_equal(run(stats_command, "", true, false, STDOUT_FILENO), COMMAND_OK);
@@ -479,6 +481,7 @@ static void stats_are_shown_for_people_and_programs(void **state)
 	assert_int_equal(run(stats_command, "", false, true, STDOUT_FILENO), COMMAND_OK);
 	assert_ptr_equal(strstr(printed, "section,key,value\r\n"), printed);
 	assert_contains(printed, "\r\nqueries,tcp,5\r\n");
+	assert_contains(printed, "\r\nblocked,ads,0\r\n");
 	assert_int_equal(run(stats_command, "extra", false, false, STDERR_FILENO), COMMAND_USAGE);
 	stop(&config);
 }
