@@ -34,6 +34,7 @@
 #include "log.h"
 
 #define BACKOFF_MAX_MS 1000
+#define ORDERLY_WAIT_MS 200
 #define QUICK_DEATH_MS 1000 /* who dies sooner than this after a start waits for the next one */
 #define RETIRE_MS 5000      /* how long a replaced child may take to end by itself */
 #define FILES_WANTED 16384  /* the recursor's upstream sockets (outgoing-range) and then some */
@@ -119,11 +120,11 @@ static int line_receive(
 enum child_kind { CHILD_RECURSOR, CHILD_READER, CHILD_COUNT };
 
 static const struct {
-	const char *title, *option;
+	const char *noun, *title, *option;
 	bool ends_by_signal; /* the recursor ends when its sockets are closed */
 } kinds[CHILD_COUNT] = {
-	[CHILD_RECURSOR] = { "usherd: recursor", "--recursor", false },
-	[CHILD_READER] = { "usherd: reader", "--reader", true },
+	[CHILD_RECURSOR] = { "recursor", "usherd: recursor", "--recursor", false },
+	[CHILD_READER] = { "reader", "usherd: reader", "--reader", true },
 };
 
 struct child {
@@ -261,7 +262,7 @@ static void child_start(const struct process *process, struct child *child, bool
 	child->start_at_ms = pid > 0 ? 0 : child->started_ms + BACKOFF_MAX_MS;
 	child->pid = pid > 0 ? pid : 0;
 	if (pid < 0)
-		log_error("%s: cannot start: %s", kinds[child->kind].title, strerror(errno));
+		log_error("%s: cannot start: %s", kinds[child->kind].noun, strerror(errno));
 }
 
 /* Dies once: again at once. Keeps dying within a second of each start: 100, 200, … ms apart, never more than
@@ -276,11 +277,14 @@ static void child_ended(const struct process *process, struct child *child, int 
 		wait_ms = child->quick_deaths > 5 ? BACKOFF_MAX_MS : 50 << (child->quick_deaths - 1);
 	child->start_at_ms = now + wait_ms;
 
+	/* Exit code 0: its sockets were closed. The daemon is ending, then so are we in a moment, or it wants a new one. */
 	if (WIFSIGNALED(status))
-		log_warn("%s: killed by signal %d, starting it again", kinds[child->kind].title,
+		log_warn("%s: killed by signal %d, starting it again", kinds[child->kind].noun,
 		        WTERMSIG(status));
+	else if (WEXITSTATUS(status) == 0)
+		child->start_at_ms = now + ORDERLY_WAIT_MS;
 	else
-		log_warn("%s: ended with exit code %d, starting it again", kinds[child->kind].title,
+		log_warn("%s: ended with exit code %d, starting it again", kinds[child->kind].noun,
 		        WEXITSTATUS(status));
 	if (child->kind == CHILD_RECURSOR) {
 		struct keeper_message ended = { WORD_RECURSOR_ENDED, 0, child->pid, 0 };

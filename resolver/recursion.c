@@ -267,6 +267,20 @@ static struct recursion_flight *answer_read(const struct recursion *recursion, s
 	return flight;
 }
 
+/* Is this message about the question that was asked? The cache will hand it to everybody who asks that. */
+static bool answer_fits(const struct recursion_question *asked, const struct recursion_result *result)
+{
+	const uint8_t *question = result->wire + MESSAGE_HEADER_LEN;
+	size_t left = result->wire_len - MESSAGE_HEADER_LEN;
+	struct name name;
+
+	if (wire_read16(result->wire + 4) != 1)
+		return false;
+	int len = name_from_wire(&name, question, left);
+	return len > 0 && (size_t)len + 4 <= left && name_equal(&name, &asked->name) &&
+	       wire_read16(question + len) == asked->type && wire_read16(question + len + 2) == CLASS_IN;
+}
+
 static void answer_take(struct recursion *recursion, size_t len)
 {
 	struct recursion_result result;
@@ -277,6 +291,12 @@ static void answer_take(struct recursion *recursion, size_t len)
 		STATS_ADD(recursion->stats, UPSTREAM_MALFORMED);
 	if (!flight)
 		return;
+	if (result.wire && !answer_fits(&flight->question, &result)) {
+		STATS_ADD(recursion->stats, UPSTREAM_MALFORMED);
+		result = (struct recursion_result){ .status = RECURSION_FAILED,
+			.ede = EDE_NETWORK_ERROR,
+			.why = "the answer is not about the question" };
+	}
 	stats_add(&recursion->stats->counter[STATS_UPSTREAM_LATENCY_SUM_US], now_us() - flight->asked_us);
 	flight_land(recursion, flight, &result, result.status != RECURSION_BUSY);
 }

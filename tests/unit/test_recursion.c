@@ -123,6 +123,31 @@ static void run(struct bench *bench)
 	event_base_loop(bench->base, EVLOOP_NONBLOCK);
 }
 
+/* A message about the question that was heard with this id: the last one heard, or said so with wire_about(). */
+static uint8_t wire[MESSAGE_HEADER_LEN + NAME_WIRE_MAX + 4];
+static size_t wire_len;
+static struct {
+	uint64_t id;
+	struct recursion_question question;
+} heard_questions[64];
+static unsigned heard_count;
+
+static void wire_about(uint64_t id)
+{
+	for (unsigned i = 0; i < heard_count; i++) {
+		const struct recursion_question *question = &heard_questions[i].question;
+		if (heard_questions[i].id != id)
+			continue;
+		memset(wire, 0, sizeof wire);
+		wire_write16(wire + 2, 0x8180);
+		wire_write16(wire + 4, 1);
+		memcpy(wire + MESSAGE_HEADER_LEN, question->name.wire, question->name.len);
+		wire_len = MESSAGE_HEADER_LEN + question->name.len + 4u;
+		wire_write16(wire + wire_len - 4, question->type);
+		wire_write16(wire + wire_len - 2, CLASS_IN);
+	}
+}
+
 /* What the recursor hears next: its id, or 0 for silence. */
 static uint64_t heard(struct bench *bench, struct recursor_question *question, struct name *name)
 {
@@ -134,6 +159,10 @@ static uint64_t heard(struct bench *bench, struct recursor_question *question, s
 	assert_int_equal(got, sizeof *question + question->name_len);
 	assert_int_equal(
 	        name_from_wire(name, message + sizeof *question, question->name_len), question->name_len);
+	unsigned slot = heard_count < 64 ? heard_count++ : 63;
+	heard_questions[slot].id = question->id;
+	heard_questions[slot].question = (struct recursion_question){ .name = *name, .type = question->type };
+	wire_about(question->id);
 	return question->id;
 }
 
@@ -143,8 +172,6 @@ static uint64_t heard_id(struct bench *bench)
 	struct name name;
 	return heard(bench, &question, &name);
 }
-
-static const uint8_t wire[] = { 0, 0, 0x81, 0x80, 0, 0, 0, 0, 0, 0, 0, 0 };
 
 static void say(
         struct bench *bench, const struct recursor_answer *answer, const char *why, const uint8_t *data)
@@ -159,11 +186,31 @@ static void say(
 
 static void say_answer(struct bench *bench, uint64_t id)
 {
+	wire_about(id);
 	struct recursor_answer answer = {
-		.id = id, .status = RECURSION_ANSWERED, .secure = 1, .ede = EDE_NONE, .wire_len = sizeof wire
+		.id = id, .status = RECURSION_ANSWERED, .secure = 1, .ede = EDE_NONE, .wire_len = wire_len
 	};
 	say(bench, &answer, "", wire);
 	run(bench);
+}
+
+static void answer_about_another_question_fails(void **state)
+{
+	struct bench *bench = *state;
+	assert_int_equal(ask(bench, "first.example", 0), 0);
+	assert_int_equal(ask(bench, "second.example", 1), 0);
+	uint64_t first = heard_id(bench), second = heard_id(bench);
+	struct recursor_answer answer = {
+		.id = first, .status = RECURSION_ANSWERED, .secure = 1, .ede = EDE_NONE, .wire_len = wire_len
+	};
+	say(bench, &answer, "", wire); /* still about the second */
+	run(bench);
+	assert_int_equal(bench->waiter[0].result.status, RECURSION_FAILED);
+	assert_null(bench->waiter[0].result.wire);
+	assert_false(bench->waiter[0].result.secure);
+	assert_int_equal(bench->stats.counter[STATS_UPSTREAM_MALFORMED], 1);
+	say_answer(bench, second);
+	assert_int_equal(bench->waiter[1].result.status, RECURSION_ANSWERED);
 }
 
 static void answer_reaches_the_waiter_after_the_store(void **state)
@@ -186,8 +233,8 @@ static void answer_reaches_the_waiter_after_the_store(void **state)
 	assert_int_equal(bench->waiter[0].told, 1);
 	assert_int_equal(bench->waiter[0].result.status, RECURSION_ANSWERED);
 	assert_true(bench->waiter[0].result.secure);
-	assert_int_equal(bench->waiter[0].result.wire_len, sizeof wire);
-	assert_memory_equal(bench->waiter[0].wire, wire, sizeof wire);
+	assert_int_equal(bench->waiter[0].result.wire_len, wire_len);
+	assert_memory_equal(bench->waiter[0].wire, wire, wire_len);
 	assert_int_equal(bench->stored, 1);
 	assert_int_equal(bench->told_when_stored, 0);
 	assert_int_equal(recursion_in_flight(bench->recursion), 0);
@@ -298,8 +345,8 @@ static void garbage_is_counted_and_hurts_nobody(void **state)
 		        .status = RECURSION_ANSWERED,
 		        .secure = 2,
 		        .ede = EDE_NONE,
-		        .wire_len = sizeof wire },
-		{ .id = id, .status = RECURSION_ANSWERED, .ede = -2, .wire_len = sizeof wire },
+		        .wire_len = wire_len },
+		{ .id = id, .status = RECURSION_ANSWERED, .ede = -2, .wire_len = wire_len },
 		{ .id = id, .status = RECURSION_ANSWERED, .ede = EDE_NONE, .wire_len = 0 },
 		{ .id = id,
 		        .status = RECURSION_ANSWERED,
@@ -338,7 +385,7 @@ static void bogus_data_is_for_cd_alone(void **state)
 			.secure = 1,
 			.ede = EDE_SIGNATURE_EXPIRED,
 			.why_len = 4,
-			.wire_len = sizeof wire };
+			.wire_len = wire_len };
 		say(bench, &answer,
 		        "a\n\xff"
 		        "b",
@@ -349,7 +396,7 @@ static void bogus_data_is_for_cd_alone(void **state)
 		assert_false(bench->waiter[cd].result.secure);
 		assert_string_equal(bench->waiter[cd].why, "a??b");
 		assert_int_equal(bench->waiter[cd].result.wire != NULL, cd);
-		assert_int_equal(bench->waiter[cd].result.wire_len, cd ? sizeof wire : 0);
+		assert_int_equal(bench->waiter[cd].result.wire_len, cd ? wire_len : 0);
 	}
 }
 
@@ -530,6 +577,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(answer_reaches_the_waiter_after_the_store),
+		TEST(answer_about_another_question_fails),
 		TEST(equal_questions_are_asked_once),
 		TEST(other_type_or_cd_is_another_question),
 		TEST(prefetch_is_heard_by_the_store_alone),
