@@ -581,9 +581,9 @@ bool lists_explain(const struct lists *lists, const struct lists_facts *facts, u
         const struct lists_source **source, uint8_t *labels)
 {
 	struct match matches[LISTS_MATCHES_MAX];
-	uint64_t bit = UINT64_C(1) << category;
+	uint64_t bit = category < LISTS_CATEGORIES_MAX ? UINT64_C(1) << category : 0;
 
-	if (category >= LISTS_CATEGORIES_MAX || (facts->categories & bit) == 0)
+	if ((facts->categories & bit) == 0)
 		return false;
 	for (unsigned i = 0; i < facts->match_count; i++)
 		matches[i] = (struct match){ facts->match[i].set, facts->match[i].labels };

@@ -14,15 +14,30 @@ const struct source source_starter = {
 	.category = -1,
 };
 
+/* A list or a header may hold what is not UTF-8 and cannot be said in JSON. */
+static json_t *text_json(const char *text, const char *instead)
+{
+	json_t *json = json_string(text);
+
+	return json != NULL ? json : json_string(instead);
+}
+
+static void set_text(json_t *account, const char *key, const char *text)
+{
+	json_object_set_new(account, key, text_json(text, ""));
+}
+
+static void set_number(json_t *account, const char *key, uint64_t number)
+{
+	json_object_set_new(account, key, json_integer((json_int_t)number));
+}
+
 static json_t *folders_json(const struct source_folders *folders)
 {
 	json_t *json = json_array();
 
-	for (size_t i = 0; i < folders->count; i++) {
-		json_t *name = json_string(folders->name[i]);
-		/* A name that is not UTF-8 cannot be said in JSON. */
-		json_array_append_new(json, name != NULL ? name : json_string("?"));
-	}
+	for (size_t i = 0; i < folders->count; i++)
+		json_array_append_new(json, text_json(folders->name[i], "?"));
 	return json;
 }
 
@@ -32,49 +47,59 @@ static json_t *samples_json(const struct source_counts *counts)
 
 	for (unsigned i = 0; i < counts->sample_count; i++) {
 		const struct source_sample *sample = &counts->samples[i];
-		json_t *entry = json_string(sample->entry);
-		json_array_append_new(
-		        json, json_pack("{s:o, s:I, s:s}", "entry", entry != NULL ? entry : json_string("?"),
-		                      "line", (json_int_t)sample->line, "reason",
-		                      parse_reason_key(sample->reason)));
+		json_t *entry = json_object();
+		json_object_set_new(entry, "entry", text_json(sample->entry, "?"));
+		set_number(entry, "line", sample->line);
+		set_text(entry, "reason", parse_reason_key(sample->reason));
+		json_array_append_new(json, entry);
 	}
 	return json;
+}
+
+static void set_counts(json_t *account, const struct source_counts *counts, const char *const *categories,
+        size_t category_count)
+{
+	json_t *skipped = json_object(), *by_category = json_object();
+
+	for (unsigned i = 0; i < PARSE_REASON_COUNT; i++)
+		set_number(skipped, parse_reason_key(i), counts->skipped[i]);
+	for (size_t i = 0; i < category_count; i++)
+		if (counts->category[i] > 0)
+			set_number(by_category, categories[i], counts->category[i]);
+	set_number(account, "read", counts->read);
+	set_number(account, "taken", counts->taken);
+	set_number(account, "duplicate", counts->duplicate);
+	set_number(account, "covered", counts->covered);
+	json_object_set_new(account, "skipped", skipped);
+	json_object_set_new(account, "categories", by_category);
 }
 
 json_t *source_account_new(const struct source *source, const struct source_content *content,
         const char *const *categories, size_t category_count)
 {
-	const struct source_counts *counts = &content->counts;
-	json_t *skipped = json_object(), *by_category = json_object();
+	const struct fetch_result unknown = { .size = 0 };
 	char settings[FETCH_SHA256_TEXT];
+	json_t *account = json_object();
 
-	if (source_account_settings(source, categories, settings) < 0)
-		settings[0] = '\0';
-	for (unsigned i = 0; i < PARSE_REASON_COUNT; i++)
-		json_object_set_new(
-		        skipped, parse_reason_key(i), json_integer((json_int_t)counts->skipped[i]));
-	for (size_t i = 0; i < category_count; i++)
-		if (counts->category[i] > 0)
-			json_object_set_new(
-			        by_category, categories[i], json_integer((json_int_t)counts->category[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:o, "
-	                 "s:o, s:o, s:o, s:o, s:n}",
-	        "name", source->name, "url", source->url, "format", parse_format_name(content->format),
-	        "licence", source->licence, "sha256", "", "size", 0, "etag", "", "last_modified", "",
-	        "fetched_at", (json_int_t)time(NULL), "changed_at", (json_int_t)time(NULL), "settings",
-	        settings, "read", (json_int_t)counts->read, "taken", (json_int_t)counts->taken, "duplicate",
-	        (json_int_t)counts->duplicate, "covered", (json_int_t)counts->covered, "skipped", skipped,
-	        "categories", by_category, "ignored", folders_json(&content->ignored), "missing",
-	        folders_json(&content->missing), "left_out", content->forbidden, "samples",
-	        samples_json(counts), "accepted");
-}
-
-static void set_text(json_t *account, const char *key, const char *text)
-{
-	json_t *value = json_string(text);
-
-	/* A header may hold what is not UTF-8; then the next run asks without it. */
-	json_object_set_new(account, key, value != NULL ? value : json_string(""));
+	if (account == NULL || source_account_settings(source, categories, settings) < 0) {
+		json_decref(account);
+		return NULL;
+	}
+	set_text(account, "name", source->name);
+	set_text(account, "url", source->url);
+	set_text(account, "format", parse_format_name(content->format));
+	set_text(account, "licence", source->licence);
+	source_account_fetched(account, &unknown);
+	set_number(account, "fetched_at", (uint64_t)time(NULL));
+	set_number(account, "changed_at", (uint64_t)time(NULL));
+	set_text(account, "settings", settings);
+	set_counts(account, &content->counts, categories, category_count);
+	json_object_set_new(account, "ignored", folders_json(&content->ignored));
+	json_object_set_new(account, "missing", folders_json(&content->missing));
+	set_text(account, "left_out", content->forbidden);
+	json_object_set_new(account, "samples", samples_json(&content->counts));
+	json_object_set_new(account, "accepted", json_null());
+	return account;
 }
 
 void source_account_fetched(json_t *account, const struct fetch_result *result)
@@ -82,7 +107,7 @@ void source_account_fetched(json_t *account, const struct fetch_result *result)
 	set_text(account, "etag", result->etag);
 	set_text(account, "last_modified", result->last_modified);
 	set_text(account, "sha256", result->sha256);
-	json_object_set_new(account, "size", json_integer((json_int_t)result->size));
+	set_number(account, "size", result->size);
 }
 
 int source_account_settings(
