@@ -13,13 +13,12 @@
 
 int account_find(struct account *account, const char *name, bool required)
 {
-	const struct passwd *entry = getpwnam(name);
-
 	*account = (struct account){ .name = name, .uid = (uid_t)-1, .gid = (gid_t)-1 };
-	if (entry == NULL)
-		return required ? -ENOENT : 0;
 	if (geteuid() != 0)
 		return 0;
+	const struct passwd *entry = getpwnam(name);
+	if (entry == NULL)
+		return required ? -ENOENT : 0;
 	account->uid = entry->pw_uid;
 	account->gid = entry->pw_gid;
 	return 0;
