@@ -135,7 +135,7 @@ def test_protected_name_covers_its_chain_but_not_into_sealed(u):
 
 
 def test_shipped_help_names_are_protected(lab):
-    with usherd(lists={'gambling': ['ceop.police.uk', 'childline.org.uk']}) as u:
+    with usherd(lists={'gambling': ['casino.com', 'ceop.police.uk', 'childline.org.uk']}) as u:
         assert u.ask('www.ceop.police.uk').addresses == ['192.0.2.1']
         assert u.ask('childline.org.uk').addresses == ['192.0.2.50']
 

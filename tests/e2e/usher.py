@@ -31,6 +31,7 @@ import dns.rdatatype
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get('USHER_BUILD', ROOT / 'build-tests'))
+PLAIN_BUILD = BUILD / 'plain'           # without sanitizers, which do not bear the sandbox
 
 # Who asks. All addresses of these networks are on lo: see tests/lab/lab.py.
 PUPIL, STAFF, GUEST = '10.20.0.5', '10.30.0.5', '10.99.0.5'
@@ -157,7 +158,8 @@ class Usherd:
     running = []
     numbers = itertools.count()
 
-    def __init__(self, config=None, lists=None, server=None):
+    def __init__(self, config=None, lists=None, server=None, build=BUILD):
+        self.build = build
         self.folder = make_folder('e2e')
         # Addresses of its own: two that share one would share the questions too (SO_REUSEPORT).
         number = next(self.numbers)
@@ -206,7 +208,7 @@ class Usherd:
         if self not in Usherd.running:
             Usherd.running.append(self)
         with open(self.log_file, 'ab') as log:
-            self.process = subprocess.Popen([str(BUILD / 'usherd'), '-c', str(self.file)], stdin=subprocess.DEVNULL, stdout=log,
+            self.process = subprocess.Popen([str(self.build / 'usherd'), '-c', str(self.file)], stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=ENVIRONMENT, cwd=self.folder)
         if wait:
             self.await_answer()
@@ -346,7 +348,7 @@ class Usherd:
 
     def cli(self, *words, expect=0, timeout=60):
         """usher with our configuration. expect: the exit code, or several, or None for any."""
-        result = subprocess.run([str(BUILD / 'usher'), '-c', str(self.file), *map(str, words)], stdin=subprocess.DEVNULL,
+        result = subprocess.run([str(self.build / 'usher'), '-c', str(self.file), *map(str, words)], stdin=subprocess.DEVNULL,
                                 capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, cwd=self.folder)
         assert not any(word in result.stderr for word in SANITIZER_WORDS), result.stderr
         allowed = expect if isinstance(expect, (tuple, list, set)) else (expect,)
@@ -391,8 +393,8 @@ class Usherd:
         return self.stats()['generation']['id']
 
 
-def usherd(config=None, lists=None, server=None):
-    return Usherd(config, lists, server)
+def usherd(config=None, lists=None, **more):
+    return Usherd(config, lists, **more)
 
 
 class Load(threading.Thread):
