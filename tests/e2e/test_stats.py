@@ -2,15 +2,13 @@
 
 import json
 import re
-import shutil
 import socket
-import subprocess
 import time
 import urllib.request
 
 import pytest
 
-from usher import ENVIRONMENT, GUEST, PUPIL, ROOT, STAFF, eventually, usherd
+from usher import STAFF, usherd
 
 LISTEN = '127.0.0.1@9153'
 
@@ -174,41 +172,3 @@ def test_commands_without_usherd_say_so(lab):
             assert 'usherd' in result.stderr + result.stdout and 'Traceback' not in result.stderr
     finally:
         u._forget()
-
-
-# ---- the dashboard ------------------------------------------------------------------------------------------------------------
-
-def dashboard_metrics():
-    """The metric names that the shipped Grafana dashboards and Prometheus rules use."""
-    used = set()
-    for path in (ROOT / 'conf').rglob('*.json'):
-        used |= set(re.findall(r'\busher_[a-z_]+', path.read_text()))
-    return used
-
-
-def test_dashboard_uses_only_metrics_that_exist(u):
-    _, body, _ = u.http('stats.sock', '/metrics')
-    exposed = set(re.findall(r'^([a-z_:]+)', body, re.M)) | set(re.findall(r'^# TYPE (\S+)', body, re.M))
-    used = dashboard_metrics()
-    assert used, 'no dashboard in conf/'
-    assert used - exposed == set()
-
-
-@pytest.mark.skipif(not shutil.which('prometheus'), reason='prometheus is not installed')
-def test_prometheus_scrapes_once_for_real(u, tmp_path):
-    config = next((ROOT / 'conf').rglob('*prometheus*.y*ml'))
-    text = re.sub(r'\S*:9153', '127.0.0.1:9153', config.read_text())
-    (tmp_path / 'prometheus.yml').write_text(re.sub(r'scrape_interval:.*', 'scrape_interval: 1s', text))
-    server = subprocess.Popen(['prometheus', f'--config.file={tmp_path}/prometheus.yml', f'--storage.tsdb.path={tmp_path}/data',
-                               '--web.listen-address=127.0.0.1:9090'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-    def up():
-        try:
-            with urllib.request.urlopen('http://127.0.0.1:9090/api/v1/query?query=up', timeout=1) as reply:
-                return [r for r in json.load(reply)['data']['result'] if r['value'][1] == '1']
-        except OSError:
-            return None
-    try:
-        assert eventually(up, 20, every_s=0.3), 'Prometheus could not scrape usherd'
-    finally:
-        server.terminate()
-        server.wait(10)
