@@ -252,6 +252,12 @@ static bool last_label_is_number(const struct name *name)
 	return true;
 }
 
+/* A top-level domain begins with a letter, RFC 1123 2.1; "xn--…" does. */
+static bool last_label_is_word(const struct name *name)
+{
+	return name->wire[name->offset[name->labels - 1] + 1] - 'a' < 26u;
+}
+
 /* Turns text into an entry. Returns DONE or why not. */
 static int take(struct parser *parser, struct text text, unsigned scope, bool exception)
 {
@@ -273,6 +279,8 @@ static int take(struct parser *parser, struct text text, unsigned scope, bool ex
 		return PARSE_BAD_NAME;
 	if (last_label_is_number(&name))
 		return PARSE_ADDRESS;
+	if (!last_label_is_word(&name))
+		return PARSE_BAD_NAME;
 	if (is_public_suffix(&name))
 		return PARSE_SUFFIX;
 	parser->sink.taken(parser->sink.arg, &name, scope, exception);

@@ -232,7 +232,7 @@ static int reader_begin(struct reader *reader)
 	return reader->sorter != NULL ? reader_guards(reader) : -ENOMEM;
 }
 
-/* A text of which most lines are no names is no list, or in another format than it was taken for. */
+/* A text of which four lines in five are no names is no list, or in another format than it was taken for. */
 static int reader_judge(struct reader *reader)
 {
 	const struct source_counts *counts = &reader->content->counts;
@@ -240,7 +240,7 @@ static int reader_judge(struct reader *reader)
 
 	for (unsigned i = 0; i <= PARSE_BROKEN_MAX; i++)
 		broken += counts->skipped[i];
-	if (broken > names)
+	if (broken > 4 * names)
 		snprintf(reader->why, LISTS_WHY_MAX,
 		        "no list in format %s: %llu lines are not names, %llu are",
 		        parse_format_name(reader->content->format), (unsigned long long)broken,

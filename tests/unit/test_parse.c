@@ -246,6 +246,7 @@ static void odd_lines_are_counted_by_their_reason(void **state)
 	assert_reason(PARSE_DOMAINS, "no space.example.com", 20, PARSE_BAD_NAME);
 	assert_reason(PARSE_DOMAINS, "a..example.com", 14, PARSE_BAD_NAME);
 	assert_reason(PARSE_DOMAINS, "..", 2, PARSE_BAD_NAME);
+	assert_reason(PARSE_DOMAINS, "-.-", 3, PARSE_BAD_NAME);
 	assert_reason(PARSE_DOMAINS, ".", 1, PARSE_BAD_NAME);
 	assert_reason(PARSE_DOMAINS, "a\\.example.com", 14, PARSE_BAD_NAME);
 	memset(line, 'a', 64);
