@@ -207,6 +207,11 @@ static int redirect(struct transfer *transfer, unsigned hop, char why[LISTS_WHY_
 		snprintf(why, LISTS_WHY_MAX, "redirected to %.100s: refused", target);
 		return -EIO;
 	}
+	if (strncasecmp(transfer->request->url, "https://", 8) == 0 &&
+	        strncasecmp(target, "http://", 7) == 0) {
+		snprintf(why, LISTS_WHY_MAX, "redirected from https to http: refused");
+		return -EIO;
+	}
 	transfer->redirected = true;
 	curl_easy_setopt(transfer->curl, CURLOPT_FRESH_CONNECT, 1L);
 	/* curl keeps a copy of the text, so it may be its own */

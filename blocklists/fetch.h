@@ -1,6 +1,6 @@
 /*
  * Brings a source's file if it changed: http, https and file, within limits of size, time and redirects. A
- * redirect may not lead to this machine or to a file, wherever the first address was. Nothing of what was
+ * redirect may not lead to this machine, to a file, or from https to http. Nothing of what was
  * fetched is looked into here.
  */
 #ifndef USHER_FETCH_H

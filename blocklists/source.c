@@ -368,6 +368,16 @@ static int folder_add(struct source_folders *folders, const char *name, size_t l
 	return folders->name[folders->count++] != NULL ? 0 : (int)-ENOMEM;
 }
 
+/* The file that a link in a folder leads to, -1 if to none. */
+static long ut1_target(const struct unpack *unpack, const char *path)
+{
+	char *file = unpack_resolve(unpack, path);
+	long index = file != NULL ? unpack_find(unpack, file) : -1;
+
+	free(file);
+	return index >= 0 && unpack_entry(unpack, (size_t)index)->is_file ? index : -1;
+}
+
 /* Marks the files of one mapped folder, links followed, as wanted for its category. Returns how many, or
  * -ENOMEM. */
 static int ut1_want(struct reader *reader, const char *root, const struct source_mapping *mapping)
@@ -386,10 +396,8 @@ static int ut1_want(struct reader *reader, const char *root, const struct source
 		if (!is_ut1_file(entry->path) || strncmp(entry->path, folder, len) != 0 ||
 		        folder[len] != '\0')
 			continue;
-		char *file = unpack_resolve(unpack, entry->path);
-		long index = file != NULL ? unpack_find(unpack, file) : -1;
-		free(file);
-		if (index < 0 || !unpack_entry(unpack, (size_t)index)->is_file)
+		long index = entry->is_file ? (long)i : ut1_target(unpack, entry->path);
+		if (index < 0)
 			continue;
 		reader->sets[index] |= UINT64_C(1) << mapping->category;
 		found++;

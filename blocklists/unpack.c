@@ -118,6 +118,9 @@ static int entry_link(struct unpack_entry *to, struct archive_entry *entry, char
 	const char *symlink = archive_entry_symlink(entry), *hardlink = archive_entry_hardlink(entry);
 	char folder[PATH_MAX] = "";
 
+	if ((hardlink != NULL && strlen(hardlink) >= PATH_MAX) ||
+	        (symlink != NULL && strlen(symlink) >= PATH_MAX))
+		return refuse(why, "a link to too long a name", to->path);
 	if (hardlink != NULL) {
 		to->target = path_climbs(hardlink) ? NULL : path_inside("", hardlink);
 	} else if (symlink != NULL) {
@@ -139,10 +142,12 @@ static int survey_entry(struct unpack *unpack, struct archive_entry *entry, char
 		path = archive_entry_pathname_utf8(entry);
 	if (path == NULL)
 		return refuse(why, "an entry without a name", "?");
+	if (strlen(path) >= PATH_MAX)
+		return refuse(why, "an entry with too long a name", path);
 	if (unpack->is_archive && path_climbs(path))
 		return refuse(why, "an entry outside the archive", path);
 	if (unpack->count == UNPACK_ENTRIES_MAX)
-		return refuse(why, "more entries than 100,000", path);
+		return refuse(why, "more than 10,000 entries", path);
 	if (unpack->count == unpack->room) {
 		size_t room = unpack->room * 2 + 64;
 		struct unpack_entry *entries = realloc(unpack->entries, room * sizeof *entries);

@@ -16,7 +16,7 @@
 #define UNPACK_SIZE_MAX (UINT64_C(4) << 30) /* octets of all entries together */
 #define UNPACK_RATIO_MAX 50 /* times the size of the file, beyond the first UNPACK_RATIO_FREE octets */
 #define UNPACK_RATIO_FREE (UINT64_C(32) << 20)
-#define UNPACK_ENTRIES_MAX 100000
+#define UNPACK_ENTRIES_MAX 10000
 
 struct unpack_entry {
 	char *path;   /* without leading ./ and trailing / */

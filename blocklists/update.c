@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -409,12 +410,14 @@ static int job_update(const struct update *update, struct job *job)
 static int job_starter(const struct update *update, struct job *job)
 {
 	const struct update_options *options = update->options;
+	const struct source_reading reading = reading_of(update);
 	struct fetch_result fetched = { .size = options->starter_len };
 
 	int ret = fetch_sha256(options->starter, options->starter_len, fetched.sha256);
-	if (ret < 0 || (job->good != NULL && strcmp(manifest_text(job->good, "sha256"), fetched.sha256) == 0))
+	if (ret < 0)
 		return ret;
-	const struct source_reading reading = reading_of(update);
+	if (job->good != NULL && strcmp(manifest_text(job->good, "sha256"), fetched.sha256) == 0)
+		return job_confirmed(job, &fetched);
 	ret = source_read_starter(options->starter, options->starter_len, options->categories,
 	        options->category_count, &reading, &job->content, job->why);
 	if (ret < 0)
@@ -579,6 +582,28 @@ static bool current_is_the_same(struct update *update)
 	return true;
 }
 
+/*
+ * False if a source that the current generation has, and the configuration still has, is without content: its
+ * files were lost. A generation without it would be a hole in the filter, so the current one stays.
+ */
+static bool nothing_was_lost(struct update *update)
+{
+	json_t *manifest, *source;
+	size_t i;
+
+	if (generations_manifest(update->options->dir, lists_current_id(update->options->dir), &manifest) < 0)
+		return true;
+	json_array_foreach(json_object_get(manifest, "sources"), i,
+	        source) for (size_t k = 0; k < update->job_count;
+	                     k++) if (update->jobs[k].good == NULL &&
+	                              strcmp(update->jobs[k].source->name, manifest_text(source, "name")) ==
+	                                      0) snprintf(update->why, LISTS_WHY_MAX,
+	        "%s: the content kept of it is lost, and it was not fetched anew",
+	        update->jobs[k].source->name);
+	json_decref(manifest);
+	return update->why[0] == '\0';
+}
+
 /* Compiles all sources that have content, and publishes. */
 static int compile_and_publish(struct update *update)
 {
@@ -642,7 +667,7 @@ static int run(struct update *update)
 		ret = inputs_of(update);
 	if (ret < 0 || (!options->force && current_is_the_same(update)))
 		return ret;
-	return compile_and_publish(update);
+	return nothing_was_lost(update) ? compile_and_publish(update) : -ENODATA;
 }
 
 int update_run(const struct update_options *options, struct update_result *result, char why[LISTS_WHY_MAX])

@@ -220,33 +220,33 @@ static void tell_people(const struct update_report *report)
 	command_say(sentence);
 }
 
-static json_t *json_or_null(json_t *value)
+static void tell_program(const struct update_report *report)
 {
-	return value != NULL ? json_incref(value) : json_null();
+	static const char *const counts[] = { "read", "taken", "duplicate", "covered", "skipped", "ignored",
+		"missing", "left_out" };
+	json_t *json = json_object();
+
+	json_object_set_new(json, "source", json_string(report->source));
+	json_object_set_new(json, "state", json_string(update_state_name(report->state)));
+	json_object_set_new(json, "why", report->why[0] != '\0' ? json_string(report->why) : json_null());
+	json_object_set_new(json, "has_good", json_boolean(report->has_good));
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+		json_t *count = json_object_get(report->account, counts[i]);
+		json_object_set_new(json, counts[i], count != NULL ? json_incref(count) : json_null());
+	}
+	lists_tool_json(json);
 }
 
 static void reported(void *arg, const struct update_report *report)
 {
 	const struct lists_tool *tool = arg;
-	json_t *why = report->why[0] != '\0' ? json_string(report->why) : NULL;
 
 	if (isatty(STDERR_FILENO))
 		fputs("\r\x1b[K", stderr);
-	if (!tool->context->json) {
+	if (tool->context->json)
+		tell_program(report);
+	else
 		tell_people(report);
-		json_decref(why);
-		return;
-	}
-	lists_tool_json(json_pack("{s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "source",
-	        report->source, "state", update_state_name(report->state), "why",
-	        why != NULL ? why : json_null(), "has_good", report->has_good, "read",
-	        json_or_null(json_object_get(report->account, "read")), "taken",
-	        json_or_null(json_object_get(report->account, "taken")), "duplicate",
-	        json_or_null(json_object_get(report->account, "duplicate")), "covered",
-	        json_or_null(json_object_get(report->account, "covered")), "skipped",
-	        json_or_null(json_object_get(report->account, "skipped")), "ignored",
-	        json_or_null(json_object_get(report->account, "ignored")), "missing",
-	        json_or_null(json_object_get(report->account, "missing"))));
 }
 
 #define BAR_WIDTH 30

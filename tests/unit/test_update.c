@@ -377,6 +377,36 @@ static void failed_fetch_keeps_the_last_good_content(void **state)
 	json_decref(account);
 }
 
+static void lost_content_never_makes_a_hole_in_the_filter(void **state)
+{
+	struct list_folder *folder = *state;
+	char path[PATH_MAX];
+
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	list_folder_source(folder, "b", PARSE_DOMAINS, B);
+	list_folder_text(folder, "a", "one.example.com\n");
+	list_folder_text(folder, "b", "two.example.com\n");
+	list_folder_update(folder);
+	list_folder_text(folder, "lists/sources/a/good.json", "damaged");
+	snprintf(path, sizeof path, "%s/a", folder->path);
+	unlink(path);
+	list_folder_text(folder, "b", "two.example.com\nthree.example.com\n");
+	assert_int_equal(update_run(&folder->options, &folder->result, folder->why), -ENODATA);
+	assert_non_null(strstr(folder->why, "a: "));
+	assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(A));
+	list_folder_text(folder, "a", "one.example.com\n");
+	list_folder_update(folder);
+	assert_int_equal(list_folder_look_up(folder, "three.example.com"), BIT(B));
+	/* the file itself: the next run fetches it anew */
+	list_folder_text(folder, "lists/sources/a/good", "<html>");
+	folder->options.offline = folder->options.force = true;
+	assert_int_equal(update_run(&folder->options, &folder->result, folder->why), -EBADMSG);
+	assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(A));
+	folder->options.offline = false;
+	list_folder_update(folder);
+	assert_true(folder->result.published);
+}
+
 static void content_of_another_sha256_is_not_taken(void **state)
 {
 	struct list_folder *folder = *state;
@@ -597,6 +627,7 @@ int main(void)
 		TEST(protected_names_are_left_out_and_newly_listed_ones_hold),
 		TEST(list_of_another_format_is_no_list),
 		TEST(failed_fetch_keeps_the_last_good_content),
+		TEST(lost_content_never_makes_a_hole_in_the_filter),
 		TEST(content_of_another_sha256_is_not_taken),
 		TEST(nothing_new_publishes_nothing_unless_forced),
 		TEST(changed_map_reads_the_same_file_again),
