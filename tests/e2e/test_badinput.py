@@ -9,7 +9,7 @@ import time
 import dns.message
 import pytest
 
-from usher import PUPIL, PUPIL6, STRANGER, eventually, usherd
+from usher import PUPIL6, STRANGER, eventually, usherd
 
 FORMERR, NOTIMP, REFUSED, BADVERS = 1, 4, 5, 16
 CASINO = b'\x06casino\x03com\x00'

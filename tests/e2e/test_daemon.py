@@ -8,7 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import dns.message
 import pytest
 
 from usher import (BUILD, ENVIRONMENT, PUPIL, PUPIL6, STAFF, alive, command_line, descendants, eventually, gone, profile,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 import dns.message
 import pytest
 
-from usher import BUILD, ENVIRONMENT, GUEST, PUPIL, PUPIL6, STAFF, eventually, profile, usherd
+from usher import BUILD, ENVIRONMENT, PUPIL6, eventually, profile, usherd
 
 KEYS = {'time', 'client', 'device', 'profile', 'name', 'type', 'category', 'severity', 'rule', 'source', 'matched', 'action', 'generation'}
 UNNAMED, UNLOGGED = '10.77.1.5', '10.77.2.5'

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import dns.edns
 import dns.message
 import pytest
+from zones import INTERNAL
 
-from usher import GUEST, PUPIL, PUPIL6, STAFF, Answer, Usherd, eventually, usherd
+from usher import GUEST, PUPIL, PUPIL6, STAFF, eventually, usherd
 
 
 @pytest.fixture(scope='module')
@@ -158,6 +159,7 @@ def test_internal_zone_is_answered_by_the_schools_servers(lab, u):
         assert u.ask('nosuch.ad.school.example').rcode == 'NXDOMAIN'
         assert u.ask('20.0.0.10.in-addr.arpa', 'PTR').types == ['PTR']
         assert u.ask('web.ad.school.example').addresses == ['192.0.2.1']
+    assert watch.servers('ad.school.example') == watch.servers('10.in-addr.arpa') == {INTERNAL}, 'it leaked upstream'
     assert u.ask('www.school.example').addresses == ['198.51.100.200']
 
 

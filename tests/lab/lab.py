@@ -359,7 +359,7 @@ class Watch(threading.Thread):
             question = dns.message.from_wire(packet[header + 8:]).question[0]
         except (dns.exception.DNSException, IndexError):
             return
-        self.questions.add((question.name.to_text().lower(), question.rdtype))
+        self.questions.add((question.name.to_text().lower(), socket.inet_ntoa(packet[16:20])))
 
     def stop(self):
         time.sleep(0.05)
@@ -369,5 +369,12 @@ class Watch(threading.Thread):
 
     def names(self, below):
         """The names asked for at or below a name, QNAME minimisation included."""
+        return sorted({name for name, _ in self._below(below)})
+
+    def servers(self, below):
+        """The addresses of the servers that were asked for them."""
+        return {server for _, server in self._below(below)}
+
+    def _below(self, below):
         parent = dns.name.from_text(below)
-        return sorted(name for name, _ in self.questions if dns.name.from_text(name).is_subdomain(parent))
+        return [(name, server) for name, server in self.questions if dns.name.from_text(name).is_subdomain(parent)]
