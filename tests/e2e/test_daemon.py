@@ -111,6 +111,7 @@ def test_reload_under_load_loses_nothing_and_takes_effect(lab):
             u.configure({'profiles': [profile('pupils', block=['games']), profile('staff')]})
             u.reload()
             assert eventually(lambda: not u.ask('casino.com').blocked, 2)
+            time.sleep(0.3)
         assert load.lost == 0
         assert load.got('www.plain.com') == {'192.0.2.1'}
         assert load.got('casino.com') == {'NXDOMAIN', '192.0.2.1'} and load.got('casino.com', STAFF) == {'192.0.2.1'}
