@@ -177,7 +177,7 @@ class Usherd:
         self.config = merged(self.config, config or {})
         self.configure()
         if lists is not None:
-            self.cli('lists', 'update')
+            self._compile()
 
     # ---- life ------------------------------------------------------------------------------------------------------------
 
@@ -196,6 +196,13 @@ class Usherd:
                 self.kill()
         finally:
             self._forget()
+
+    def _compile(self):
+        try:
+            self.cli('lists', 'update')
+        except BaseException:
+            self._forget()
+            raise
 
     def _forget(self):
         if self.process:
