@@ -14,10 +14,9 @@
 #include "compile.h"
 #include "fetch.h"
 #include "generations.h"
+#include "judge.h"
 #include "manifest.h"
 #include "source_account.h"
-
-#define SHRINK_FLOOR 100 /* a category of fewer names may come and go as it likes */
 
 /* One source during a run. */
 struct job {
@@ -189,56 +188,6 @@ static int job_held(struct job *job, const struct fetch_result *fetched, json_t 
 	return ret < 0 ? ret : trouble_write(job, "held", fetched->sha256, true);
 }
 
-/* ---- guards ---- */
-
-static uint64_t percent_lost(uint64_t before, uint64_t now)
-{
-	return now >= before ? 0 : (before - now) * 100 / before;
-}
-
-/* Compares with the last good content, as a whole and category by category. Returns false with why if it must
- * be held. */
-static bool guard_shrink(struct job *job, const json_t *before, const json_t *now, uint32_t max_percent)
-{
-	uint64_t taken = (uint64_t)manifest_number(before, "taken"), lost;
-	const json_t *categories = json_object_get(now, "categories");
-	const char *category;
-	json_t *count;
-
-	lost = percent_lost(taken, (uint64_t)manifest_number(now, "taken"));
-	if (lost > max_percent) {
-		snprintf(job->why, sizeof job->why,
-		        "%" PRIu64 " %% smaller than the last good content (%" PRIu64 " names)", lost, taken);
-		return false;
-	}
-	json_object_foreach(json_object_get(before, "categories"), category, count)
-	{
-		taken = (uint64_t)json_integer_value(count);
-		lost = percent_lost(taken, (uint64_t)manifest_number(categories, category));
-		if (taken >= SHRINK_FLOOR && lost > max_percent) {
-			snprintf(job->why, sizeof job->why,
-			        "%s is %" PRIu64 " %% smaller than before (%" PRIu64 " names)", category,
-			        lost, taken);
-			return false;
-		}
-	}
-	return true;
-}
-
-/* A source that begins to name what no list may block is not what it was, though those entries are left out
- * anyway. */
-static bool guard_protected(struct job *job, const json_t *before, const struct source_content *content)
-{
-	const json_t *skipped = json_object_get(before, "skipped");
-	uint64_t known = (uint64_t)manifest_number(skipped, parse_reason_key(PARSE_PROTECTED));
-
-	if (content->counts.skipped[PARSE_PROTECTED] <= known)
-		return true;
-	snprintf(
-	        job->why, sizeof job->why, "newly lists %.400s, which no list may block", content->forbidden);
-	return false;
-}
-
 /* ---- one source ---- */
 
 static struct source_reading reading_of(const struct update *update)
@@ -277,13 +226,11 @@ static json_t *comparable_account(const struct update *update, struct job *job)
 
 static bool job_passes_guards(const struct update *update, struct job *job, const json_t *account)
 {
+	const struct judge_rules rules = { .max_shrink_percent = update->options->max_shrink_percent };
 	json_t *before = comparable_account(update, job);
-	bool passes = true;
+	const struct judge_case judged = { &job->content, account, before };
 
-	job->why[0] = '\0';
-	if (before != NULL)
-		passes = guard_protected(job, before, &job->content) &&
-		         guard_shrink(job, before, account, update->options->max_shrink_percent);
+	bool passes = judge(&rules, &judged, job->why);
 	json_decref(before);
 	return passes;
 }
