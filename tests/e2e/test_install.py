@@ -2,6 +2,7 @@
 the sources are overlays and /run is empty. systemd does not run there; where a story needs it, `systemctl` is a script that notes its words.
 """
 
+import re
 import shutil
 import subprocess
 
@@ -46,7 +47,8 @@ class Machine:
         self.reason = '' if first == 'ready\n' else first + self.process.stdout.read()
         if self.reason:
             return
-        self.inside = ['nsenter', '--target', str(descendants(self.process.pid)[0]), '--mount', '--net', '--pid', '--wd=' + str(ROOT)]
+        self.inside = ['nsenter', '--target', str(descendants(self.process.pid)[0]), '--mount', '--net', '--pid',
+                       'env', f'--chdir={ROOT}']   # nsenter's own --wd would be a folder of the world outside
         self.environment = {**ENVIRONMENT, 'PATH': f'{self.folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'}
         # The build of the tests stands in for the one of tools/install: the same but for the sanitizers.
         self.run('ln', '-sfn', BUILD.name, 'build-install')
@@ -81,7 +83,8 @@ class Machine:
 
     def listing(self):
         """Every file there is, but for the books of accounts, which are compared by their lines."""
-        files = self.run('find', '/etc', '/usr/local', '/var/lib', '-printf', r'%p %y %m %u %g %l\n').splitlines()
+        # In /var/lib the folders alone: the package manager of the world outside may be at work there.
+        files = self.run('find', '/etc', '/usr/local', '/var/lib', '-path', '/var/lib/*/*', '-prune', '-o', '-printf', r'%p %y %m %u %g %l\n').splitlines()
         accounts = sorted(self.run('cat', '/etc/passwd', '/etc/group').splitlines())
         return sorted(f for f in files if not f.startswith(('/etc/passwd', '/etc/group', '/etc/shadow', '/etc/gshadow', '/etc/.pwd.lock'))) + accounts
 
@@ -253,3 +256,11 @@ def test_units_are_understood_by_systemd(machine):
     machine.install()
     said = machine.run('sh', '-c', 'cd /usr/local/lib/systemd/system && systemd-analyze verify --man=no ./usherd.service ./usher-lists.service ./usher-lists.timer')
     assert said == ''
+
+
+def test_configuration_of_the_readme_is_a_whole_one(tmp_path):
+    example = re.search(r'^```yaml\n(.*?)^```', (ROOT / 'README.md').read_text(), re.M | re.S).group(1)
+    shutil.copy(ROOT / 'conf/sources.yaml', tmp_path)
+    (tmp_path / 'usher.yaml').write_text(example)
+    result = subprocess.run([str(BUILD / 'usherd'), '-n', '-c', str(tmp_path / 'usher.yaml')], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (result.returncode, result.stderr) == (0, '')
