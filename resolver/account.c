@@ -59,7 +59,7 @@ int account_make_folder(const struct account *account, const char *path, mode_t 
 	}
 	if (mkdir(part, mode) < 0)
 		return errno == EEXIST ? 0 : -errno; /* the administrator's own mode and owner stand */
-	if (account->uid != (uid_t)-1 && chown(part, account->uid, account->gid) < 0)
+	if (account->uid != (uid_t)-1 && lchown(part, account->uid, account->gid) < 0)
 		return -errno;
 	return 0;
 }

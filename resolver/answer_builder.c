@@ -3,17 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "address.h"
 #include "config.h"
 #include "svcb.h"
-
-bool answer_address_in(const struct config_network *network, const uint8_t address[16])
-{
-	unsigned whole = network->length / 8, rest = network->length % 8;
-
-	if (memcmp(network->address, address, whole) != 0)
-		return false;
-	return rest == 0 || (network->address[whole] ^ address[whole]) >> (8 - rest) == 0;
-}
 
 bool answer_address_is_private(const uint8_t address[16])
 {
@@ -30,7 +22,7 @@ bool answer_address_is_private(const uint8_t address[16])
 	};
 
 	for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++)
-		if (answer_address_in(&networks[i], address))
+		if (address_is_in(address, &networks[i]))
 			return true;
 	return false;
 }

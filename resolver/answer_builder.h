@@ -35,8 +35,7 @@ bool answer_type_is_dnssec(uint16_t type);
 /* The type that an RRSIG signs, 0 for another record (RFC 4034 3.1.1). */
 uint16_t answer_covered_type(const uint8_t *wire, const struct message_record *record);
 
-/* An address of 4 or 16 octets in the one space of config.h; does a network hold it? */
+/* An address of 4 or 16 octets in the one space of address.h. */
 void answer_address_map(uint8_t address[16], const uint8_t *octets, size_t len);
-bool answer_address_in(const struct config_network *network, const uint8_t address[16]);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "address.h"
 #include "answer_builder.h"
 #include "config.h"
 #include "svcb.h"
@@ -33,7 +34,7 @@ static bool address_is_unwanted(void *arg, const uint8_t *octets, size_t len)
 	if (how->drop_private && answer_address_is_private(address))
 		return true;
 	for (size_t i = 0; i < how->drop_network_count; i++)
-		if (answer_address_in(&how->drop_networks[i], address))
+		if (address_is_in(address, &how->drop_networks[i]))
 			return true;
 	return false;
 }

@@ -36,7 +36,7 @@ struct cache_entry {
 	uint32_t retry_s; /* after a failed refresh: serve stale without asking until then (RFC 8767 5) */
 	uint32_t stamp;   /* of the snapshot that facts belong to */
 	uint8_t status;   /* 0, or the EDE + 2 of a cached failure (RFC 9520) */
-	bool refreshing;  /* somebody asked for it again already (prefetch) */
+	bool popular;     /* asked in the last tenth of its life: worth refreshing */
 	struct facts facts;
 	struct answer_stored answer; /* points into the entry */
 };
@@ -58,7 +58,7 @@ struct cache_key cache_key(
 /*
  * The entry for a key, fresh or not (compare expires_s with the clock), or NULL. Its shard stays locked until
  * cache_release(pin), which is due only if an entry came back. The caller may write retry_s, stamp, facts,
- * refreshing and answer.flags.
+ * popular and answer.flags.
  */
 struct cache_entry *cache_get(struct cache *cache, const struct cache_key *key, struct cache_pin *pin);
 void cache_release(struct cache_pin *pin);

@@ -225,19 +225,21 @@ static void handle_reload(struct http_request *request, void *arg)
 
 static void handle_flush(struct http_request *request, void *arg)
 {
-	struct daemon *daemon = arg;
 	size_t len;
 	const char *body = http_body(request, &len);
 	json_t *in = json_loadb(body, len, 0, NULL);
 	const char *text = json_string_value(json_object_get(in, "name"));
 	struct name name;
 	char reply[64];
+	unsigned flushed;
 
 	if (text == NULL || name_from_user_text(&name, text, strlen(text)) < 0) {
 		http_reply_error(request, 400, "expected {\"name\": \"a.domain.name\"}, found '%.*s'",
 		        (int)(len < 200 ? len : 200), body);
+	} else if (daemon_flush(arg, &name, &flushed) < 0) {
+		http_reply_error(request, 500, "the recursor could not be started anew");
 	} else {
-		snprintf(reply, sizeof reply, "{\"flushed\":%u}", cache_flush(daemon->cache, &name, true));
+		snprintf(reply, sizeof reply, "{\"flushed\":%u}", flushed);
 		http_reply_json(request, 200, reply);
 	}
 	json_decref(in);

@@ -89,7 +89,10 @@ void daemon_watch_lists(struct daemon *daemon)
 	if (current == 0 || current == have || current == daemon->refused_generation)
 		return;
 	size_t count = category_names(daemon->config, names);
-	if (lists_open(&lists, path, NULL, names, count, why) < 0) {
+	int ret = lists_open(&lists, path, NULL, names, count, why);
+	if (ret == -ENOMEM || ret == -EMFILE || ret == -ENFILE)
+		return; /* passing: looked at again soon */
+	if (ret < 0) {
 		daemon->refused_generation = current;
 		snprintf(daemon->lists_trouble, sizeof daemon->lists_trouble, "%s", why);
 		log_error("lists: generation %llu is refused, %llu goes on: %s", (unsigned long long)current,
@@ -128,39 +131,68 @@ static char *config_text(
 	return text;
 }
 
-/* Starts the recursor, or replaces it if what concerns it has changed: then what the old one brought is
- * forgotten. */
-static int daemon_start_recursor(struct daemon *daemon)
+/*
+ * Starts the recursor, or replaces it: where what concerns it has changed, or by force, which forgets what
+ * libunbound holds. What the old one brought goes from our cache once the new one serves.
+ */
+static int daemon_start_recursor(struct daemon *daemon, bool force)
 {
-	static const struct name root = { .len = 1 };
 	size_t len;
 	char *text = config_text(daemon->config, config_print_recursion, &len);
-	int ret;
 
 	if (text == NULL)
 		return -ENOMEM;
-	if (daemon->recursion_text != NULL && len == daemon->recursion_len &&
-	        memcmp(text, daemon->recursion_text, len) == 0) {
+	bool same = daemon->recursion_text != NULL && strcmp(text, daemon->recursion_text) == 0;
+	int ret = same && !force ? 0 : keeper_recursor(daemon->keeper, text, len);
+	if (ret < 0 || same) {
 		free(text);
-		return 0;
+		return ret;
 	}
-	ret = keeper_recursor(daemon->keeper, text, len);
-	if (ret == 0 && daemon->recursion_text != NULL)
-		cache_flush(daemon->cache, &root, true);
+	daemon->flush_all = daemon->recursion_text != NULL;
 	free(daemon->recursion_text);
 	daemon->recursion_text = text;
-	daemon->recursion_len = len;
-	return ret;
+	return 0;
 }
 
+/* The same for the reader, whose followers lose their stream when it is replaced. */
 static int daemon_start_reader(struct daemon *daemon)
 {
 	size_t len;
 	char *text = config_text(daemon->config, config_print, &len);
-	int ret = text != NULL ? keeper_reader(daemon->keeper, text, len, daemon->log_fd) : -ENOMEM;
 
-	free(text);
-	return ret;
+	if (text == NULL)
+		return -ENOMEM;
+	bool same = daemon->reader_text != NULL && strcmp(text, daemon->reader_text) == 0;
+	int ret = same ? 0 : keeper_reader(daemon->keeper, text, len, daemon->log_fd);
+	if (ret < 0 || same) {
+		free(text);
+		return ret;
+	}
+	free(daemon->reader_text);
+	daemon->reader_text = text;
+	return 0;
+}
+
+int daemon_flush(struct daemon *daemon, const struct name *name, unsigned *flushed)
+{
+	*flushed = cache_flush(daemon->cache, name, true);
+	daemon->flush_name = *name;
+	return daemon_start_recursor(daemon, true);
+}
+
+/* The workers have left the old recursor by now: what its last answers put into the cache goes too. */
+static void daemon_flush_again(struct daemon *daemon)
+{
+	static const struct name root = { .len = 1 };
+
+	if (daemon->flush_turns == 0 || --daemon->flush_turns > 0)
+		return;
+	if (daemon->flush_all)
+		cache_flush(daemon->cache, &root, true);
+	else if (daemon->flush_name.len > 0)
+		cache_flush(daemon->cache, &daemon->flush_name, true);
+	daemon->flush_all = false;
+	daemon->flush_name.len = 0;
 }
 
 static void recursor_started(void *arg, const int *fds, unsigned count)
@@ -168,6 +200,7 @@ static void recursor_started(void *arg, const int *fds, unsigned count)
 	struct daemon *daemon = arg;
 
 	daemon->recursor_runs = true;
+	daemon->flush_turns = 2;
 	for (unsigned i = 0; i < count; i++) {
 		if (i < daemon->worker_count)
 			worker_set_recursor(daemon->workers[i], fds[i]);
@@ -207,13 +240,16 @@ static void reload_note(const struct config *old, const struct config *new, char
 		bool changed;
 	} keys[] = {
 		{ "workers", old->workers != new->workers },
-		{ "user", strcmp(old->user, new->user) != 0 ||
-		                  strcmp(old->recursor_user, new->recursor_user) != 0 },
-		{ "state-dir", strcmp(old->state_dir, new->state_dir) != 0 },
-		{ "run-dir", strcmp(old->run_dir, new->run_dir) != 0 },
-		{ "stats-listen", old->stats_listen.socket_len != new->stats_listen.socket_len },
+		{ "user", strcmp(old->user, new->user) != 0 },
+		{ "recursor-user", strcmp(old->recursor_user, new->recursor_user) != 0 },
+		{ "stats-listen",
+		        old->stats_listen.socket_len != new->stats_listen.socket_len ||
+		                (new->stats_listen.socket_len > 0 &&
+		                        strcmp(old->stats_listen.text, new->stats_listen.text) != 0) },
 		{ "cache.size", old->cache_size != new->cache_size },
+		{ "limits.in-flight", old->limits.in_flight != new->limits.in_flight },
 		{ "log", old->log_max_size != new->log_max_size || old->log_ring != new->log_ring },
+		{ "names", old->names.enabled != new->names.enabled || old->names.days != new->names.days },
 	};
 	bool listen_changed = old->listen_count != new->listen_count;
 	size_t at = 0;
@@ -230,50 +266,105 @@ static void reload_note(const struct config *old, const struct config *new, char
 		snprintf(note + at, 256 - at, ": in effect after a restart of usherd");
 }
 
-int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256])
+/* The folders hold our lock, our log and our sockets: they cannot move under a running usherd. */
+static int reload_keeps_folders(const struct config *old, const struct config *new, char why[CONFIG_WHY_MAX])
 {
-	struct config *before = daemon->config, *config;
-	struct lists *lists_before = daemon->lists, *lists = NULL;
+	bool state = strcmp(old->state_dir, new->state_dir) != 0;
+
+	if (!state && strcmp(old->run_dir, new->run_dir) == 0)
+		return 0;
+	snprintf(why, CONFIG_WHY_MAX,
+	        "%s: %s: found '%s', expected '%s' as long as usherd runs: restart it to move", new->file,
+	        state ? "state-dir" : "run-dir", state ? new->state_dir : new->run_dir,
+	        state ? old->state_dir : old->run_dir);
+	return -EINVAL;
+}
+
+static bool categories_are_equal(const struct config *a, const struct config *b)
+{
+	if (a->category_count != b->category_count)
+		return false;
+	for (size_t i = 0; i < a->category_count; i++)
+		if (strcmp(a->categories[i].name, b->categories[i].name) != 0)
+			return false;
+	return true;
+}
+
+/* The lists for a new configuration: the same, or where categories have changed places the same generation
+ * opened anew, or another try. */
+static int reload_lists(
+        struct daemon *daemon, const struct config *config, struct lists **lists, char why[CONFIG_WHY_MAX])
+{
 	const char *names[CONFIG_CATEGORIES_MAX];
 	char path[PATH_MAX], file[PATH_MAX + 32], lists_why[LISTS_WHY_MAX] = "";
+	size_t count = category_names(config, names);
+
+	daemon->refused_generation = 0;
+	*lists = NULL;
+	lists_path(daemon, path);
+	if (daemon->lists == NULL) {
+		if (lists_open_newest_good(lists, path, names, count, daemon->lists_trouble) < 0)
+			log_error("lists: %s", daemon->lists_trouble);
+		return 0;
+	}
+	if (categories_are_equal(daemon->config, config)) {
+		*lists = lists_ref(daemon->lists);
+		return 0;
+	}
+	snprintf(file, sizeof file, "%s/gen-%06llu.mdb", path,
+	        (unsigned long long)lists_info(daemon->lists)->id);
+	int ret = lists_open(lists, path, file, names, count, lists_why);
+	if (ret < 0)
+		snprintf(why, CONFIG_WHY_MAX, "lists: %s", lists_why);
+	return ret;
+}
+
+/* Puts a checked configuration and its lists into effect. */
+static int reload_apply(
+        struct daemon *daemon, struct config *config, struct lists *lists, char why[CONFIG_WHY_MAX])
+{
+	struct config *config_before = daemon->config;
+	struct lists *lists_before = daemon->lists;
+
+	daemon->config = config;
+	daemon->lists = lists;
+	int ret = daemon_publish(daemon);
+	if (ret < 0) {
+		daemon->config = config_before;
+		daemon->lists = lists_before;
+		snprintf(why, CONFIG_WHY_MAX, "out of memory");
+		return ret;
+	}
+	config_free(config_before);
+	lists_free(lists_before);
+	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_reader(daemon) < 0)
+		log_error("reload: a child process could not be started anew; it goes on as it was");
+	for (size_t i = 0; i < config->warning_count; i++)
+		log_warn("%s", config->warnings[i]);
+	return 0;
+}
+
+int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256])
+{
+	struct config *config = NULL;
+	struct lists *lists = NULL;
 	int ret = config_read(&config, daemon->config_file, why);
 
 	if (ret == 0)
 		ret = recursor_check(config, why);
-	if (ret < 0)
-		return ret;
-	reload_note(before, config, note);
-	/* The state folder stays: its lock is ours. Categories may have changed places, so the lists are
-	 * opened anew. */
-	lists_path(daemon, path);
-	if (lists_before != NULL) {
-		snprintf(file, sizeof file, "%s/gen-%06llu.mdb", path,
-		        (unsigned long long)lists_info(lists_before)->id);
-		ret = lists_open(&lists, path, file, names, category_names(config, names), lists_why);
+	if (ret == 0)
+		ret = reload_keeps_folders(daemon->config, config, why);
+	if (ret == 0)
+		ret = reload_lists(daemon, config, &lists, why);
+	if (ret == 0) {
+		reload_note(daemon->config, config, note);
+		ret = reload_apply(daemon, config, lists, why);
 	}
 	if (ret < 0) {
-		snprintf(why, CONFIG_WHY_MAX, "lists: %s", lists_why);
 		config_free(config);
-		return ret;
-	}
-	daemon->config = config;
-	daemon->lists = lists;
-	ret = daemon_publish(daemon);
-	if (ret < 0) {
-		snprintf(why, CONFIG_WHY_MAX, "out of memory");
-		daemon->config = before;
-		daemon->lists = lists_before;
 		lists_free(lists);
-		config_free(config);
-		return ret;
 	}
-	if (daemon_start_recursor(daemon) < 0 || daemon_start_reader(daemon) < 0)
-		log_error("reload: a child process could not be started anew; it goes on as it was");
-	lists_free(lists_before);
-	config_free(before);
-	for (size_t i = 0; i < config->warning_count; i++)
-		log_warn("%s", config->warnings[i]);
-	return 0;
+	return ret;
 }
 
 /* ---- the main loop's events ---- */
@@ -297,6 +388,7 @@ static void reload_signalled(evutil_socket_t signal, short what, void *arg)
 
 static void watch_due(evutil_socket_t fd, short what, void *arg)
 {
+	daemon_flush_again(arg);
 	daemon_watch_lists(arg);
 }
 
@@ -337,8 +429,8 @@ void daemon_start_events(struct daemon *daemon)
 	if (daemon->stats_tcp_fd >= 0)
 		daemon->stats_tcp_server =
 		        http_serve(daemon->base, daemon->stats_tcp_fd, control_stats_routes, daemon);
-	if (keeper_attach(daemon->keeper, daemon->base, &keeper) < 0 || daemon_start_recursor(daemon) < 0 ||
-	        daemon_start_reader(daemon) < 0)
+	if (keeper_attach(daemon->keeper, daemon->base, &keeper) < 0 ||
+	        daemon_start_recursor(daemon, false) < 0 || daemon_start_reader(daemon) < 0)
 		log_fatal("keeper: cannot start the recursor and the reader");
 }
 
@@ -360,6 +452,7 @@ static void daemon_stop(struct daemon *daemon)
 	for (unsigned i = 0; i < daemon->worker_count; i++)
 		worker_join(daemon->workers[i]);
 	block_log_stop(daemon->log);
+	names_stop(daemon->names);
 	http_server_free(daemon->stats_server);
 	http_server_free(daemon->stats_tcp_server);
 	http_server_free(daemon->control_server);
@@ -380,6 +473,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->heartbeats);
 	free(daemon->tcp_limits);
 	free(daemon->recursion_text);
+	free(daemon->reader_text);
 	cache_free(daemon->cache);
 	lists_free(daemon->lists);
 	config_free(daemon->config);

@@ -31,8 +31,10 @@ struct daemon {
 
 	struct keeper *keeper;
 	bool recursor_runs;
-	char *recursion_text; /* what the recursor was last started with */
-	size_t recursion_len;
+	char *recursion_text, *reader_text; /* what the children were last started with */
+	struct name flush_name;             /* to be flushed again when a new recursor serves; len 0: none */
+	bool flush_all;
+	unsigned flush_turns;               /* of the watch, until then */
 
 	struct worker **workers;
 	unsigned worker_count;
@@ -43,6 +45,7 @@ struct daemon {
 	struct ring **rings; /* one a worker, then those that earlier runs left */
 	unsigned ring_count;
 	struct block_log *log;
+	struct names *names; /* NULL: none are counted */
 
 	struct lists *lists;               /* one reference; NULL: none could be opened */
 	uint64_t refused_generation;       /* looked at and found bad: not tried again */
@@ -76,6 +79,11 @@ int daemon_run(struct daemon *daemon);
  * has changed. *note is a sentence on keys that only a restart brings into effect, or "".
  */
 int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256]);
+
+/*
+ * Forgets a name and all below it, for good: from the packet cache, and by a new recursor from libunbound's. Returns 0 or negative errno.
+ */
+int daemon_flush(struct daemon *daemon, const struct name *name, unsigned *flushed);
 
 /* Looks whether `current` names another generation than the one in use and takes it over if it is whole. */
 void daemon_watch_lists(struct daemon *daemon);

@@ -122,6 +122,13 @@ size_t deliver(struct query *query, const struct answer_stored *stored, uint32_t
 		return query_servfail(query, EDE_OTHER, "malformed answer");
 	if (query->verdict.action == VERDICT_REWRITE)
 		return deliver_rewritten(query, stored, age_s);
+	/* Local records below it: the name exists, whatever upstream knows (RFC 8020). */
+	if (stored->rcode == RCODE_NXDOMAIN && (query->facts.flags & FACTS_LOCAL_BELOW) != 0 &&
+	        query->target == NULL && query_profile(query)->internal) {
+		query->outcome = STATS_LOCAL;
+		return reply_negative(
+		        query, RCODE_NOERROR, query_profile(query)->block_ttl_s, EDE_NONE, NULL);
+	}
 	query->outcome = stale ? STATS_STALE : query->kept ? STATS_RESOLVED : STATS_CACHED;
 	if (query->target != NULL)
 		return reply_local_chain(query, stored, age_s);

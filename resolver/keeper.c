@@ -277,7 +277,8 @@ static void child_ended(const struct process *process, struct child *child, int 
 		wait_ms = child->quick_deaths > 5 ? BACKOFF_MAX_MS : 50 << (child->quick_deaths - 1);
 	child->start_at_ms = now + wait_ms;
 
-	/* Exit code 0: its sockets were closed. The daemon is ending, then so are we in a moment, or it wants a new one. */
+	/* Exit code 0: its sockets were closed. The daemon is ending, then so are we in a moment, or it wants
+	 * a new one. */
 	if (WIFSIGNALED(status))
 		log_warn("%s: killed by signal %d, starting it again", kinds[child->kind].noun,
 		        WTERMSIG(status));

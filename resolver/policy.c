@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "address.h"
+
 static const char *const tier_texts[TIER_COUNT] = {
 	[TIER_SEALED] = "sealed category",
 	[TIER_PROTECTED] = "protected name",
@@ -234,21 +236,12 @@ static bool decide_canary(struct decision *d)
 	return decide(d, VERDICT_LOCAL, TIER_CANARY);
 }
 
-static bool network_has(const struct config_network *network, const uint8_t address[16])
-{
-	unsigned whole = network->length / 8, rest = network->length % 8;
-
-	if (memcmp(network->address, address, whole) != 0)
-		return false;
-	return rest == 0 || (network->address[whole] ^ address[whole]) >> (8 - rest) == 0;
-}
-
 static bool rule_applies(const struct decision *d, const struct facts_own_rule *rule)
 {
 	if (rule->profile != FACTS_NONE && rule->profile != d->asker->profile)
 		return false;
 	if (rule->client.length > 0 &&
-	        (d->asker->address == NULL || !network_has(&rule->client, d->asker->address)))
+	        (d->asker->address == NULL || !address_is_in(d->asker->address, &rule->client)))
 		return false;
 	if (rule->until == 0)
 		return true;

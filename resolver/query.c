@@ -14,11 +14,27 @@
 
 static const char lists_failed[] = "the block lists cannot be read";
 
+/* A public name that passed and exists: what the school uses. */
+static bool query_is_use(const struct query *query)
+{
+	switch (query->outcome) {
+	case STATS_CACHED:
+	case STATS_RESOLVED:
+	case STATS_STALE:
+	case STATS_REWRITTEN:
+		return (query->out[3] & 0xf) == RCODE_NOERROR && (query->facts.flags & FACTS_INTERNAL) == 0;
+	default:
+		return false;
+	}
+}
+
 void query_finish(struct query *query, size_t len)
 {
 	struct worker *worker = query->worker;
 
 	stats_add(&worker->stats.counter[query->outcome], 1);
+	if (query_is_use(query))
+		names_count(worker->names, &query->message.name, query->address);
 	if (query->kept || query->tcp) {
 		worker_clock(worker);
 		stats_latency(&worker->stats, worker->mono_us - query->received_us);
@@ -140,17 +156,25 @@ static size_t query_meta_type(struct query *query)
 	return reply_error(query, RCODE_NOTIMP, EDE_NOT_SUPPORTED, NULL);
 }
 
-static void query_rewrite(struct query *query)
+/* An engine with fixed addresses instead of a name is answered at once. */
+const struct name *query_rewrite_target(struct query *query)
 {
 	const struct config_engine *engine = &query_config(query)->engines[query->verdict.engine];
 	struct worker *worker = query->worker;
 
-	if (engine->target.len > 0) {
-		resolve_target(query, query->verdict.moderate ? &engine->target_moderate : &engine->target);
-		return;
-	}
+	if (engine->target.len > 0)
+		return query->verdict.moderate ? &engine->target_moderate : &engine->target;
 	stats_add(&worker->stats.labelled[worker->snapshot->engine_slot[query->verdict.engine]], 1);
 	query_end(query, STATS_REWRITTEN, reply_fixed_addresses(query, engine));
+	return NULL;
+}
+
+static void query_rewrite(struct query *query)
+{
+	const struct name *target = query_rewrite_target(query);
+
+	if (target != NULL)
+		resolve_target(query, target);
 }
 
 /* Canaries, local records, and internal names for those who may not see them. */
@@ -175,25 +199,18 @@ static void query_local(struct query *query)
 		query_end(query, STATS_LOCAL, len);
 }
 
-/* A name that nobody blocks: from the cache or the recursor, if this is a question for a recursor at all. */
-static void query_pass(struct query *query, struct cache_entry *entry, struct cache_pin *pin)
+/* Is this a question for a recursor at all? Blocks come first, so that no type gets around them. */
+static bool query_is_refused(struct query *query)
 {
-	bool meta = type_is_meta(query->message.type);
-
-	if (!meta && (query->message.flags & FLAG_RD) != 0 && query->verdict.action == VERDICT_RESOLVE) {
-		resolve(query, entry, pin);
-		return;
-	}
-	if (entry != NULL)
-		cache_release(pin);
-	if (meta)
+	if (type_is_meta(query->message.type)) {
 		query_finish(query, query_meta_type(query));
-	else if ((query->message.flags & FLAG_RD) == 0)
-		query_end(query, STATS_REFUSED,
-		        reply_error(
-		                query, RCODE_REFUSED, EDE_NOT_AUTHORITATIVE, "recursion was not asked for"));
-	else
-		query_rewrite(query);
+		return true;
+	}
+	if ((query->message.flags & FLAG_RD) != 0)
+		return false;
+	query_end(query, STATS_REFUSED,
+	        reply_error(query, RCODE_REFUSED, EDE_NOT_AUTHORITATIVE, "recursion was not asked for"));
+	return true;
 }
 
 void query_judge(struct query *query)
@@ -213,8 +230,9 @@ void query_judge(struct query *query)
 	struct cache_entry *entry = resolve_lookup(query, &pin);
 	query->verdict = policy_decide(
 	        query_config(query), worker->snapshot->table, &asker, &query->facts, &worker->moment, NULL);
-	if (query->verdict.action == VERDICT_RESOLVE || query->verdict.action == VERDICT_REWRITE) {
-		query_pass(query, entry, &pin);
+	if (query->verdict.action == VERDICT_RESOLVE && (query->message.flags & FLAG_RD) != 0 &&
+	        !type_is_meta(query->message.type)) {
+		resolve(query, entry, &pin);
 		return;
 	}
 	if (entry != NULL)
@@ -222,24 +240,36 @@ void query_judge(struct query *query)
 	switch (query->verdict.action) {
 	case VERDICT_BLOCK:
 		query_finish(query, query_block(query, &query->verdict, &query->message.name, &query->facts));
-		break;
-	case VERDICT_LOCAL:
-		query_local(query);
-		break;
+		return;
 	case VERDICT_FAIL:
 		query_finish(query, query_servfail(query, EDE_NOT_READY, lists_failed));
-		break;
-	default:
+		return;
+	case VERDICT_REFUSE:
 		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+		return;
+	default:
+		break;
 	}
+	if (query->verdict.tier != TIER_CANARY && query_is_refused(query))
+		return;
+	if (query->verdict.action == VERDICT_LOCAL)
+		query_local(query);
+	else
+		query_rewrite(query);
 }
 
 /* ---- arrival ---- */
 
-/* Over its rate a client is told half of the time to come by TCP (a forged address cannot), else nothing. */
+/*
+ * Over its rate a client is told to come by TCP, which a forged address cannot: always with a cookie of ours,
+ * else half of the time, so that we send less than we get.
+ */
 static void query_limit(struct query *query)
 {
-	bool slip = (query->worker->mono_us ^ query->message.id) & 1;
+	const struct message_edns *edns = &query->message.edns;
+	bool proven = cookie_is_valid(query->worker->cookies, edns->cookie, edns->cookie_len, query->address,
+	        (uint32_t)(query->worker->utc_us / 1000000));
+	bool slip = proven || (query->message.id & 1) != 0;
 	size_t len = 0;
 
 	if (query->tcp)
@@ -276,7 +306,7 @@ void query_receive(struct query *query)
 	else if (ret > 0)
 		query_end(query, STATS_REFUSED, reply_error(query, (unsigned)ret, EDE_NONE, NULL));
 	else if (query->message.class != CLASS_IN)
-		query_end(query, STATS_LOCAL, reply_chaos(query));
+		query_finish(query, reply_chaos(query));
 	else
 		query_judge(query);
 }

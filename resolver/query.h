@@ -27,7 +27,7 @@ struct query_udp_path {
 	struct udp *udp;
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
-	uint8_t control[64]; /* IP_PKTINFO or IPV6_PKTINFO, ready for sendmsg */
+	_Alignas(struct cmsghdr) uint8_t control[64]; /* IP_PKTINFO or IPV6_PKTINFO, ready for sendmsg */
 	size_t control_len;
 };
 
@@ -83,6 +83,9 @@ void query_judge(struct query *query);
  * Returns the length. */
 size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched,
         const struct facts *facts);
+
+/* The safe-search name of the verdict's engine, the snapshot's; NULL if the query was answered with fixed addresses. */
+const struct name *query_rewrite_target(struct query *query);
 
 /* SERVFAIL into query->out. */
 size_t query_servfail(struct query *query, int ede, const char *text);

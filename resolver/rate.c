@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <xxhash.h>
+
+#include "address.h"
 
 #define WAYS 8
 #define BURST_NS UINT64_C(2000000000) /* so far ahead of the clock a client may get */
@@ -63,14 +64,6 @@ void rate_free(struct rate *rate)
 	free(rate);
 }
 
-static uint64_t rate_client(const struct rate *rate, const uint8_t address[16])
-{
-	static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
-	size_t len = memcmp(address, v4_mapped, sizeof v4_mapped) == 0 ? 16 : 8;
-
-	return XXH3_64bits_withSeed(address, len, rate->seed);
-}
-
 /* Where the client's time is kept: its own place, a free or paid one, or the purse. */
 static uint64_t *rate_place(struct set *set, uint64_t client, uint64_t now_ns)
 {
@@ -93,7 +86,7 @@ bool rate_allow(struct rate *rate, const uint8_t address[16], uint32_t limit, ui
 {
 	if (limit == 0)
 		return true;
-	uint64_t client = rate_client(rate, address);
+	uint64_t client = address_client_hash(address, rate->seed);
 	uint64_t now_ns = now_ms * MS_NS;
 	/* The upper bits choose the set: the whole hash is the client's name in it. */
 	uint64_t *paid_ns = rate_place(&rate->sets[(client >> 32) & (rate->set_count - 1)], client, now_ns);

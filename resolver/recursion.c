@@ -22,6 +22,7 @@
 
 #define ANSWERS_A_TURN 64 /* then other sockets of the loop have theirs */
 #define WHY_MAX 256
+#define EDE_MAX 30 /* IANA has given out less; the cache keeps it in an octet */
 #define ID_POOL 64
 
 struct recursion_flight {
@@ -84,7 +85,8 @@ static struct flight_bucket *question_bucket(
         const struct recursion *recursion, const struct recursion_question *question)
 {
 	uint64_t hash = name_hash(&question->name, recursion->seed);
-	hash += (uint64_t)(question->type << 1 | question->checking_disabled) * 0x9e3779b97f4a7c15;
+	hash += (uint64_t)(question->type << 2 | question->dnssec_ok << 1 | question->checking_disabled) *
+	        0x9e3779b97f4a7c15;
 	return &recursion->by_question[(hash ^ hash >> 32) & recursion->bucket_mask];
 }
 
@@ -95,6 +97,7 @@ static struct recursion_flight *flight_find(
 	LIST_FOREACH(flight, question_bucket(recursion, question), by_question)
 	if (flight->question.type == question->type &&
 	        flight->question.checking_disabled == question->checking_disabled &&
+	        flight->question.dnssec_ok == question->dnssec_ok &&
 	        name_equal(&flight->question.name, &question->name))
 		return flight;
 	return NULL;
@@ -245,7 +248,8 @@ static struct recursion_flight *answer_read(const struct recursion *recursion, s
 	memcpy(&answer, recursion->message, sizeof answer);
 	if (len != sizeof answer + answer.why_len + answer.wire_len || answer.why_len >= WHY_MAX)
 		return NULL;
-	if (answer.status > RECURSION_BUSY || answer.secure > 1 || answer.ede < EDE_NONE)
+	if (answer.status > RECURSION_BUSY || answer.secure > 1 || answer.ede < EDE_NONE ||
+	        answer.ede > EDE_MAX)
 		return NULL;
 	if (answer.wire_len > 0 && answer.wire_len < MESSAGE_HEADER_LEN)
 		return NULL;

@@ -39,6 +39,7 @@ struct recursion_question {
 	struct name name;
 	uint16_t type;
 	bool checking_disabled;
+	bool dnssec_ok; /* the store is to keep signatures; the recursor's answer has them always */
 };
 
 /* One who waits; the caller embeds it, zeroed, in its query. It lives until answered() or recursion_cancel().

@@ -151,28 +151,24 @@ static const struct name *local_chain(struct query *query, struct answer_writer 
 	return NULL;
 }
 
-static void local_begin(struct query *query, struct answer_writer *writer)
-{
-	answer_begin(writer, query->out, reply_limit(query), &query->message, RCODE_NOERROR);
-	answer_flags(writer, FLAG_AA, 0);
-}
-
 size_t reply_local(struct query *query, const struct name **target)
 {
 	struct answer_writer writer;
 	struct reply_edns room;
 
-	local_begin(query, &writer);
+	answer_begin(&writer, query->out, reply_limit(query), &query->message, RCODE_NOERROR);
+	answer_flags(&writer, FLAG_AA, 0);
 	*target = local_chain(query, &writer);
 	return *target != NULL ? 0 : answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));
 }
 
+/* The rcode is that of the chain's end (RFC 6604 3), which is not ours to be authoritative for. */
 size_t reply_local_chain(struct query *query, const struct answer_stored *stored, uint32_t age_s)
 {
 	struct answer_writer writer;
 	struct reply_edns room;
 
-	local_begin(query, &writer);
+	answer_begin(&writer, query->out, reply_limit(query), &query->message, stored->rcode);
 	local_chain(query, &writer);
 	answer_copy(&writer, stored, age_s, query_config(query)->cache_max_ttl_s);
 	return answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));
@@ -210,8 +206,10 @@ size_t reply_chaos(struct query *query)
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(name, names[i].name) == 0)
 			text = names[i].version ? dns->version : dns->nsid;
+	query->outcome = STATS_REFUSED;
 	if (query->message.class != CLASS_CH || query->message.type != TYPE_TXT || *text == '\0')
 		return reply_error(query, RCODE_REFUSED, EDE_NOT_SUPPORTED, NULL);
+	query->outcome = STATS_LOCAL;
 	answer_begin(&writer, query->out, reply_limit(query), &query->message, RCODE_NOERROR);
 	answer_record(&writer, SECTION_ANSWER, NULL, TYPE_TXT, 0, rdata, text_record(rdata, text));
 	return answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));

@@ -7,13 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "query.h"
 #include "reply.h"
 
 #define STALE_AFTER_MS 1800 /* RFC 8767 5: how long a client waits before it gets a stale answer */
 #define STALE_RETRY_S 30    /* … and how long a failed refresh is not tried again */
 #define FAILURE_TTL_S 5     /* RFC 9520 3.2 */
-#define PREFETCH_MIN_TTL_S 10
+#define POPULAR_MIN_TTL_S 10
+#define JUST_EXPIRED_S 5
 
 /* A query waiting for recursion. Owns its packet and path. */
 struct waiting {
@@ -71,11 +73,12 @@ static bool entry_rests(const struct worker *worker, const struct cache_entry *e
 	return (int32_t)(entry->retry_s - worker->mono_s) > 0;
 }
 
-/* Brings an entry's facts up to the snapshot of the day. */
-static void entry_refresh(struct worker *worker, struct cache_entry *entry, const struct facts *facts)
+/* Brings an entry's facts up to the snapshot of the day. Facts without lists are not for keeping: the next
+ * look may be better. */
+static void entry_refresh(struct worker *worker, struct cache_entry *entry, const struct name *name)
 {
-	entry->facts = *facts;
-	entry->stamp = worker->snapshot->stamp;
+	facts_gather(&entry->facts, worker->snapshot->table, worker->view, name);
+	entry->stamp = (entry->facts.flags & FACTS_LISTS_FAILED) != 0 ? 0 : worker->snapshot->stamp;
 	if (entry->status == 0)
 		deliver_inspect(worker, &entry->answer);
 }
@@ -113,7 +116,7 @@ struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 		entry = cache_get(worker->cache, &key, pin);
 	}
 	if (entry != NULL && entry->stamp != worker->snapshot->stamp)
-		entry_refresh(worker, entry, &query->facts);
+		entry_refresh(worker, entry, name);
 	return entry;
 }
 
@@ -128,7 +131,7 @@ static void store(struct worker *worker, const struct cache_key *key, const stru
 		.expires_s = expires_s,
 		.stale_until_s = expires_s + worker->snapshot->config->recursion.serve_stale_s,
 		.retry_s = worker->mono_s,
-		.stamp = worker->snapshot->stamp,
+		.stamp = (facts->flags & FACTS_LISTS_FAILED) != 0 ? 0 : worker->snapshot->stamp,
 		.facts = *facts,
 		.answer = *stored,
 	};
@@ -147,7 +150,6 @@ static void store_failure(struct worker *worker, const struct cache_key *key, in
 		bool keep = entry_is_usable_stale(worker, old);
 		if (keep) {
 			old->retry_s = worker->mono_s + STALE_RETRY_S;
-			old->refreshing = false;
 		}
 		cache_release(&pin);
 		if (keep)
@@ -168,7 +170,8 @@ void resolve_store(
         void *arg, const struct recursion_question *question, const struct recursion_result *result)
 {
 	struct worker *worker = arg;
-	uint8_t variant = question->checking_disabled ? CACHE_CHECKING_DISABLED : 0;
+	uint8_t variant = (question->checking_disabled ? CACHE_CHECKING_DISABLED : 0) |
+	                  (question->dnssec_ok ? CACHE_DNSSEC_OK : 0);
 	struct answer_stored stored;
 	struct facts facts;
 
@@ -177,8 +180,8 @@ void resolve_store(
 	if ((facts.flags & FACTS_INTERNAL) != 0)
 		variant |= CACHE_INTERNAL;
 	struct cache_key key = cache_key(worker->cache, &question->name, question->type, variant);
-	if (result->wire != NULL &&
-	        answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len, false) == 0) {
+	if (result->wire != NULL && answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len,
+	                                    question->dnssec_ok) == 0) {
 		if (result->secure)
 			stored.flags |= ANSWER_SECURE;
 		deliver_inspect(worker, &stored);
@@ -191,14 +194,20 @@ void resolve_store(
 /* ---- waiting ---- */
 
 /* The count of waiting queries of this client. Clients that share a bucket share its limit. */
-static uint16_t *client_waiting(const struct query *query)
+static uint32_t *client_waiting(const struct query *query)
 {
-	uint64_t low, high;
+	uint64_t hash = address_client_hash(query->address, query->worker->client_seed);
 
-	memcpy(&high, query->address, 8);
-	memcpy(&low, query->address + 8, 8);
-	uint64_t mixed = (high ^ low * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-	return &query->worker->waiting_of[mixed % WORKER_CLIENT_BUCKETS];
+	return &query->worker->waiting_of[hash % WORKER_CLIENT_BUCKETS];
+}
+
+/* One client never has more than half of a worker's places. */
+static bool client_may_wait(const struct query *query)
+{
+	const struct worker *worker = query->worker;
+	uint32_t limit = query_config(query)->limits.in_flight_per_client, half = worker->in_flight / 2;
+
+	return *client_waiting(query) < (limit < half ? limit : half);
 }
 
 /* Takes a waiting query out of all that knows it but its transport. */
@@ -231,34 +240,47 @@ static size_t deliver_stale(struct query *query)
 
 	if (entry == NULL)
 		return 0;
-	if (entry_is_usable_stale(query->worker, entry))
+	if (entry_is_usable_stale(query->worker, entry)) {
+		if (entry->stamp != query->worker->snapshot->stamp)
+			entry_refresh(query->worker, entry, query_subject(query));
 		len = deliver_entry(query, entry);
+	}
 	cache_release(&pin);
 	return len;
 }
 
+/*
+ * The answer was just stored, so it comes from the cache like any other; only what cannot be cached (too
+ * large, TTL 0) is read from the message once more.
+ */
 static size_t deliver_result(struct query *query, const struct recursion_result *result)
 {
-	bool dnssec_ok = (query_flags(query) & CACHE_DNSSEC_OK) != 0;
 	struct worker *worker = query->worker;
 	struct cache_key key = query_key(query);
 	struct answer_stored stored;
+	struct cache_pin pin;
 	size_t len = 0;
 
 	if (result->wire == NULL) {
-		if (dnssec_ok && result->status != RECURSION_BUSY)
-			store_failure(worker, &key, result->ede);
 		if (result->status != RECURSION_BOGUS)
 			len = deliver_stale(query);
 		return len > 0 ? len : query_servfail(query, result->ede, result->why);
 	}
+	struct cache_entry *entry = cache_get(worker->cache, &key, &pin);
+	if (entry != NULL) {
+		if (entry->status == 0 && entry->stamp == worker->snapshot->stamp &&
+		        entry_is_fresh(worker, entry))
+			len = deliver_entry(query, entry);
+		cache_release(&pin);
+		if (len > 0)
+			return len;
+	}
+	bool dnssec_ok = (query_flags(query) & CACHE_DNSSEC_OK) != 0;
 	if (answer_normalise(&stored, &worker->fresh, result->wire, result->wire_len, dnssec_ok) < 0)
 		return query_servfail(query, EDE_NETWORK_ERROR, "malformed answer");
 	if (result->secure)
 		stored.flags |= ANSWER_SECURE;
 	deliver_inspect(worker, &stored);
-	if (dnssec_ok)
-		store(worker, &key, &stored, &query->facts);
 	return deliver(query, &stored, 0, false);
 }
 
@@ -325,6 +347,7 @@ static struct recursion_question query_question(const struct query *query)
 		.name = *query_subject(query),
 		.type = query->message.type,
 		.checking_disabled = (query_flags(query) & CACHE_CHECKING_DISABLED) != 0,
+		.dnssec_ok = (query_flags(query) & CACHE_DNSSEC_OK) != 0,
 	};
 }
 
@@ -342,20 +365,21 @@ static void ask(struct query *query, bool has_stale)
 {
 	struct worker *worker = query->worker;
 	struct recursion_question question = query_question(query);
-	uint16_t *of_client = client_waiting(query);
 	struct waiting *waiting = NULL;
 
-	if (*of_client < query_config(query)->limits.in_flight_per_client)
+	if (client_may_wait(query))
 		waiting = query_keep(query);
 	if (waiting == NULL || recursion_ask(worker->recursion, &question, &waiting->waiter) < 0) {
 		free(waiting);
-		STATS_ADD(&worker->stats, LIMITED);
 		size_t len = has_stale ? deliver_stale(query) : 0;
-		query_finish(query,
-		        len > 0 ? len : query_servfail(query, EDE_OTHER, "too many lookups are waiting"));
+		if (len == 0) {
+			len = reply_error(query, RCODE_SERVFAIL, EDE_OTHER, "too many lookups are waiting");
+			query->outcome = STATS_LIMITED;
+		}
+		query_finish(query, len);
 		return;
 	}
-	++*of_client;
+	++*client_waiting(query);
 	worker->waiting++;
 	if (has_stale)
 		stale_timer_start(waiting, worker->base);
@@ -363,16 +387,28 @@ static void ask(struct query *query, bool has_stale)
 		query->keep(query, &waiting->query);
 }
 
-/* What is asked in the last tenth of its life is popular: it is refreshed before it expires. */
-static void prefetch(struct query *query, struct cache_entry *entry)
+/* What is asked in the last tenth of its life is popular. */
+static void entry_note_popular(const struct worker *worker, struct cache_entry *entry)
 {
-	struct worker *worker = query->worker;
 	uint32_t life = entry->expires_s - entry->stored_s, left = entry->expires_s - worker->mono_s;
 
-	if (entry->status != 0 || entry->refreshing || life < PREFETCH_MIN_TTL_S || left > life / 10)
-		return;
+	if (entry->status == 0 && life >= POPULAR_MIN_TTL_S && left <= life / 10 + 1)
+		entry->popular = true;
+}
+
+/*
+ * A popular answer that has just expired goes out once more while it is refreshed, so that nobody waits for
+ * what everybody asks (RFC 8767 4). Asking earlier would be in vain: the recursor has the same record with
+ * the same age.
+ */
+static bool entry_refresh_behind(struct query *query, const struct cache_entry *entry)
+{
+	struct worker *worker = query->worker;
+
+	if (!entry->popular || worker->mono_s - entry->expires_s > JUST_EXPIRED_S)
+		return false;
 	struct recursion_question question = query_question(query);
-	entry->refreshing = recursion_ask(worker->recursion, &question, NULL) == 0;
+	return recursion_ask(worker->recursion, &question, NULL) == 0;
 }
 
 void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *pin)
@@ -384,10 +420,11 @@ void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *p
 	if (entry != NULL) {
 		bool fresh = entry_is_fresh(worker, entry);
 		has_stale = !fresh && entry_is_usable_stale(worker, entry);
-		if (fresh || (has_stale && entry_rests(worker, entry)))
-			len = deliver_entry(query, entry);
 		if (fresh)
-			prefetch(query, entry);
+			entry_note_popular(worker, entry);
+		if (fresh ||
+		        (has_stale && (entry_rests(worker, entry) || entry_refresh_behind(query, entry))))
+			len = deliver_entry(query, entry);
 		cache_release(pin);
 	}
 	stats_add(&worker->stats.counter[len > 0 ? STATS_CACHE_HITS : STATS_CACHE_MISSES], 1);
@@ -397,6 +434,28 @@ void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *p
 		ask(query, has_stale);
 }
 
+/* The end of a local CNAME chain is judged as a hop: sealed blocks, and a search engine goes to its safe
+ * name. Returns NULL if it is blocked. */
+static const struct name *target_judge(
+        struct query *query, const struct name *target, const struct facts *facts)
+{
+	struct worker *worker = query->worker;
+	const struct config *config = query_config(query);
+	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
+	struct verdict verdict = policy_decide_hop(
+	        config, worker->snapshot->table, &asker, &query->verdict, facts, &worker->moment);
+
+	if (verdict.action == VERDICT_BLOCK) {
+		query_finish(query, query_block(query, &verdict, target, facts));
+		return NULL;
+	}
+	verdict = policy_decide(config, worker->snapshot->table, &asker, facts, &worker->moment, NULL);
+	if (verdict.action != VERDICT_REWRITE)
+		return target;
+	query->verdict = verdict;
+	return query_rewrite_target(query);
+}
+
 void resolve_target(struct query *query, const struct name *target)
 {
 	struct worker *worker = query->worker;
@@ -404,11 +463,16 @@ void resolve_target(struct query *query, const struct name *target)
 	struct facts facts;
 
 	facts_gather(&facts, worker->snapshot->table, worker->view, target);
+	if (query->verdict.tier == TIER_LOCAL_RECORD) {
+		target = target_judge(query, target, &facts);
+		if (target == NULL)
+			return;
+	}
 	query->target = target;
 	query->target_internal = (facts.flags & FACTS_INTERNAL) != 0;
 	struct cache_key key = query_key(query);
 	struct cache_entry *entry = cache_get(worker->cache, &key, &pin);
 	if (entry != NULL && entry->stamp != worker->snapshot->stamp)
-		entry_refresh(worker, entry, &facts);
+		entry_refresh(worker, entry, target);
 	resolve(query, entry, &pin);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -51,7 +52,7 @@ static void start_lock(struct daemon *daemon)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof path, "%s/usherd.lock", daemon->config->state_dir);
-	daemon->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	daemon->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (daemon->state_lock < 0)
 		log_fatal("state-dir: cannot open %s: %s", path, strerror(errno));
 	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)
@@ -200,6 +201,19 @@ static void start_log(struct daemon *daemon)
 		log_fatal("log: cannot be opened in %s: %s", path, strerror(-ret));
 }
 
+/* Without these counts previews know less; that is no reason not to serve. */
+static void start_names(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/names", config->state_dir);
+	struct names_options options = { .dir = path, .workers = config->workers, .days = config->names.days };
+	int ret = config->names.enabled ? names_start(&daemon->names, &options) : names_forget(path);
+	if (ret < 0)
+		log_error("names: %s: %s", path, strerror(-ret));
+}
+
 static void start_workers(struct daemon *daemon, const struct start_sockets *sockets)
 {
 	const struct config *config = daemon->config;
@@ -212,7 +226,8 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 	if (snapshot == NULL || daemon->cache == NULL || daemon->workers == NULL ||
 	        daemon->tcp_limits == NULL)
 		log_fatal("out of memory");
-	if (cookie_secret_make(&daemon->cookies) < 0)
+	if (cookie_secret_make(&daemon->cookies) < 0 ||
+	        getrandom(&daemon->tcp_limits->seed, sizeof daemon->tcp_limits->seed, 0) < 0)
 		log_fatal("cannot get random numbers: %s", strerror(errno));
 	for (unsigned i = 0; i < config->workers; i++) {
 		struct worker_options options = {
@@ -220,6 +235,7 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 			.snapshot = snapshot_ref(snapshot),
 			.cache = daemon->cache,
 			.ring = daemon->rings[i],
+			.names = names_counter(daemon->names, i),
 			.cookies = &daemon->cookies,
 			.limits = daemon->tcp_limits,
 			.udp_fds = sockets->udp + i * count,
@@ -273,6 +289,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);
 	start_log(daemon);
+	start_names(daemon);
 	start_workers(daemon, &sockets);
 	free(sockets.udp);
 	free(sockets.tcp);

@@ -10,12 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "query.h"
 
-#define PIPELINE_MAX 100         /* queries of one connection that may wait; reading pauses beyond */
-#define BACKLOG_MAX (256 * 1024) /* octets of answers a client may leave untaken */
-#define INPUT_MAX (128 * 1024)   /* octets read ahead; more than one query of any length */
-#define QUERIES_A_TURN 16        /* so that one connection cannot hold up the worker */
+#define PIPELINE_MAX 100 /* queries of one connection that may wait; reading pauses beyond */
+#define OUTPUT_MAX                                                                                           \
+	(64 * 1024) /* octets of answers a client has not taken: no more queries are taken then … */
+#define OUTPUT_LOW (16 * 1024) /* … until so many are left */
+#define INPUT_MAX (128 * 1024) /* octets read ahead; more than one query of any length */
+#define QUERIES_A_TURN 16      /* so that one connection cannot hold up the worker */
 #define ACCEPT_PAUSE_MS 100
 
 struct stream_listener {
@@ -36,21 +39,13 @@ struct stream {
 	struct query *waiting;
 	unsigned waiting_count;
 	bool client_done; /* it sent its FIN: answer what waits, then close */
-	bool in_query;    /* inside stream_read(): close is left to it */
-	bool closing;
 };
 
 static _Atomic uint32_t *client_count(struct stream_listener *listener, const uint8_t address[16])
 {
-	uint64_t low, high;
+	uint64_t hash = address_client_hash(address, listener->limits->seed);
 
-	/* An IPv6 client is its /64: it has as many addresses as it likes. */
-	memcpy(&high, address, 8);
-	memcpy(&low, address + 8, 8);
-	if (high != 0)
-		low = 0;
-	uint64_t mixed = (high ^ low * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-	return &listener->limits->of_client[(mixed >> 32) % STREAM_CLIENT_BUCKETS];
+	return &listener->limits->of_client[hash % STREAM_CLIENT_BUCKETS];
 }
 
 static void waiting_unlink(struct query *query)
@@ -68,10 +63,6 @@ static void stream_close(struct stream *stream)
 {
 	struct stream_listener *listener = stream->listener;
 
-	if (stream->in_query) {
-		stream->closing = true;
-		return;
-	}
 	while (stream->waiting != NULL) {
 		struct query *query = stream->waiting;
 		waiting_unlink(query);
@@ -124,34 +115,36 @@ static void stream_idle_expired(evutil_socket_t fd, short what, void *arg)
 		stream_close(stream);
 }
 
+/* Serves again in the loop's next turn, after everybody else had theirs. */
+static void stream_serve_soon(struct stream *stream)
+{
+	static const struct timeval now = { 0 };
+
+	event_add(stream->again, &now);
+}
+
 static void stream_reply(struct query *query, const uint8_t *wire, size_t len)
 {
 	struct stream *stream = query->stream;
+	struct evbuffer *out = bufferevent_get_output(stream->bev);
 	uint8_t prefix[2];
 
 	waiting_unlink(query);
-	if (wire == NULL || stream->closing)
+	if (query->kept)
+		stream_serve_soon(stream); /* a place in the pipeline is free, or all is done */
+	if (wire == NULL)
 		return;
-	struct evbuffer *out = bufferevent_get_output(stream->bev);
 	wire_write16(prefix, (uint16_t)len);
 	evbuffer_add(out, prefix, sizeof prefix);
 	evbuffer_add(out, wire, len);
 	stream_touch(stream);
-	if (evbuffer_get_length(out) > BACKLOG_MAX) {
-		stream->closing = true;
-		event_active(stream->again, EV_TIMEOUT, 0);
-		return;
-	}
-	if (!stream->in_query && stream->waiting_count == PIPELINE_MAX - 1)
-		event_active(stream->again, EV_TIMEOUT, 0);
 }
 
 static void stream_keep(struct query *query, struct query *kept)
 {
 	struct stream *stream = query->stream;
 
-	if (query->kept)
-		waiting_unlink(query); /* judged again: the new copy takes its place */
+	waiting_unlink(query); /* judged again: the new copy takes its place */
 	kept->next = stream->waiting;
 	if (kept->next != NULL)
 		kept->next->prev = &kept->next;
@@ -160,29 +153,12 @@ static void stream_keep(struct query *query, struct query *kept)
 	stream->waiting_count++;
 }
 
-/* Takes one whole query from the input. Returns false if there is none, or the connection must end. */
-static bool stream_take(struct stream *stream)
+static void stream_query(struct stream *stream, const uint8_t *wire, size_t len)
 {
-	struct evbuffer *in = bufferevent_get_input(stream->bev);
 	struct worker *worker = stream->listener->worker;
-	uint8_t prefix[2];
-
-	if (evbuffer_copyout(in, prefix, 2) < 2)
-		return false;
-	size_t len = wire_read16(prefix);
-	if (len < MESSAGE_HEADER_LEN) {
-		stream->closing = true;
-		return false;
-	}
-	if (evbuffer_get_length(in) < 2 + len) {
-		bufferevent_setwatermark(stream->bev, EV_READ, 2 + len, INPUT_MAX);
-		return false;
-	}
-	bufferevent_setwatermark(stream->bev, EV_READ, 0, INPUT_MAX);
-	evbuffer_drain(in, 2);
 	struct query query = {
 		.worker = worker,
-		.wire = evbuffer_pullup(in, (ev_ssize_t)len),
+		.wire = wire,
 		.wire_len = len,
 		.tcp = true,
 		.out = worker->reply,
@@ -191,31 +167,65 @@ static bool stream_take(struct stream *stream)
 		.reply = stream_reply,
 		.keep = stream_keep,
 	};
+
 	memcpy(query.address, stream->address, sizeof query.address);
 	stream_touch(stream);
-	if (query.wire != NULL)
-		query_receive(&query);
-	evbuffer_drain(in, len);
-	return !stream->closing;
+	query_receive(&query);
 }
 
-static void stream_read(struct stream *stream)
+enum take { TAKE_QUERY, TAKE_NONE, TAKE_BAD };
+
+/* Takes one whole query from the input. */
+static enum take stream_take(struct stream *stream)
 {
+	struct evbuffer *in = bufferevent_get_input(stream->bev);
+	uint8_t prefix[2];
+
+	if (evbuffer_copyout(in, prefix, 2) < 2)
+		return TAKE_NONE;
+	size_t len = wire_read16(prefix);
+	if (len < MESSAGE_HEADER_LEN)
+		return TAKE_BAD;
+	if (evbuffer_get_length(in) < 2 + len) {
+		bufferevent_setwatermark(stream->bev, EV_READ, 2 + len, INPUT_MAX);
+		return TAKE_NONE;
+	}
+	bufferevent_setwatermark(stream->bev, EV_READ, 0, INPUT_MAX);
+	evbuffer_drain(in, 2);
+	const uint8_t *wire = evbuffer_pullup(in, (ev_ssize_t)len);
+	if (wire == NULL)
+		return TAKE_BAD;
+	stream_query(stream, wire, len);
+	evbuffer_drain(in, len);
+	return TAKE_QUERY;
+}
+
+static bool stream_has_room(const struct stream *stream)
+{
+	return stream->waiting_count < PIPELINE_MAX &&
+	       evbuffer_get_length(bufferevent_get_output(stream->bev)) < OUTPUT_MAX;
+}
+
+/* The one place that takes queries, and beside the idle time and errors the one that closes. */
+static void stream_serve(struct stream *stream)
+{
+	enum take take = TAKE_NONE;
 	unsigned taken = 0;
 
 	worker_clock(stream->listener->worker);
-	stream->in_query = true;
-	while (!stream->closing && stream->waiting_count < PIPELINE_MAX && taken < QUERIES_A_TURN &&
-	        stream_take(stream))
+	while (taken < QUERIES_A_TURN && stream_has_room(stream)) {
+		take = stream_take(stream);
+		if (take != TAKE_QUERY)
+			break;
 		taken++;
-	stream->in_query = false;
-	if (stream->closing || stream_is_finished(stream)) {
+	}
+	if (take == TAKE_BAD || stream_is_finished(stream)) {
 		stream_close(stream);
 		return;
 	}
 	if (taken == QUERIES_A_TURN)
-		event_active(stream->again, EV_TIMEOUT, 0);
-	if (stream->waiting_count >= PIPELINE_MAX)
+		stream_serve_soon(stream);
+	if (!stream_has_room(stream))
 		bufferevent_disable(stream->bev, EV_READ);
 	else if (!stream->client_done)
 		bufferevent_enable(stream->bev, EV_READ);
@@ -223,18 +233,17 @@ static void stream_read(struct stream *stream)
 
 static void stream_readable(struct bufferevent *bev, void *arg)
 {
-	stream_read(arg);
+	stream_serve(arg);
 }
 
 static void stream_again(evutil_socket_t fd, short what, void *arg)
 {
-	stream_read(arg);
+	stream_serve(arg);
 }
 
 static void stream_written(struct bufferevent *bev, void *arg)
 {
-	if (stream_is_finished(arg))
-		stream_close(arg);
+	stream_serve(arg);
 }
 
 static void stream_ended(struct bufferevent *bev, short what, void *arg)
@@ -247,7 +256,7 @@ static void stream_ended(struct bufferevent *bev, short what, void *arg)
 	}
 	stream->client_done = true;
 	bufferevent_disable(bev, EV_READ);
-	stream_read(stream);
+	stream_serve(stream);
 }
 
 static void stream_open(struct stream_listener *listener, int fd, const uint8_t address[16])
@@ -276,7 +285,7 @@ static void stream_open(struct stream_listener *listener, int fd, const uint8_t 
 	stream->prev = &listener->streams;
 	listener->streams = stream;
 	stream->idle = evtimer_new(base, stream_idle_expired, stream);
-	stream->again = event_new(base, -1, 0, stream_again, stream);
+	stream->again = evtimer_new(base, stream_again, stream);
 	if (stream->idle == NULL || stream->again == NULL) {
 		stream_close(stream);
 		return;
@@ -284,6 +293,7 @@ static void stream_open(struct stream_listener *listener, int fd, const uint8_t 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	bufferevent_setcb(bev, stream_readable, stream_written, stream_ended, stream);
 	bufferevent_setwatermark(bev, EV_READ, 0, INPUT_MAX);
+	bufferevent_setwatermark(bev, EV_WRITE, OUTPUT_LOW, 0);
 	stream_touch(stream);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
@@ -293,12 +303,9 @@ static void listener_accepted(
 {
 	struct stream_listener *listener = arg;
 	const struct config_limits *limits = &listener->worker->snapshot->config->limits;
-	uint8_t address[16] = { [10] = 0xff, [11] = 0xff };
+	uint8_t address[16];
 
-	if (peer->sa_family == AF_INET6)
-		memcpy(address, &((struct sockaddr_in6 *)peer)->sin6_addr, 16);
-	else
-		memcpy(address + 12, &((struct sockaddr_in *)peer)->sin_addr, 4);
+	address_from_socket(address, peer);
 	if (atomic_load(&listener->limits->open) >= limits->tcp_clients ||
 	        atomic_load(client_count(listener, address)) >= limits->tcp_per_client) {
 		STATS_ADD(&listener->worker->stats, TCP_REFUSED);

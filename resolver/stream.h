@@ -16,6 +16,7 @@ struct stream_listener;
 
 /* Shared by all workers: how many connections there are, in all and by hash of the client. */
 struct stream_limits {
+	uint64_t seed; /* of the clients' hash */
 	_Atomic uint32_t open;
 	_Atomic uint32_t of_client[STREAM_CLIENT_BUCKETS];
 };

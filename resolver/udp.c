@@ -7,19 +7,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "query.h"
 
 #define BATCH 64
 #define BATCHES_A_TURN 8 /* then the loop's other events have their turn */
 #define QUERY_MAX 4096   /* a longer query is cut and answered FORMERR */
 #define CONTROL_MAX 64
+#define DRAIN_US 100000
 
 struct udp {
 	struct worker *worker;
 	int fd;
 	bool wildcard;
 	struct event *readable, *flush;
-	bool in_batch; /* inside udp_receive(): the batch is flushed at its end */
+	unsigned answered; /* queries of this batch that are done with */
+	bool in_batch;     /* inside udp_receive(): the batch is flushed at its end */
 
 	struct mmsghdr in[BATCH];
 	struct iovec in_iov[BATCH];
@@ -30,7 +33,7 @@ struct udp {
 	struct mmsghdr out[BATCH];
 	struct iovec out_iov[BATCH];
 	struct sockaddr_storage out_peer[BATCH];
-	uint8_t out_control[BATCH][CONTROL_MAX];
+	_Alignas(struct cmsghdr) uint8_t out_control[BATCH][CONTROL_MAX];
 	uint8_t out_wire[BATCH][MESSAGE_UDP_MAX];
 };
 
@@ -65,6 +68,7 @@ static void udp_reply(struct query *query, const uint8_t *wire, size_t len)
 	struct udp *udp = path->udp;
 	unsigned slot = udp->out_count;
 
+	udp->answered += udp->in_batch;
 	if (wire == NULL)
 		return;
 	if (wire != udp->out_wire[slot])
@@ -106,22 +110,10 @@ static void path_take_control(struct query_udp_path *path, struct msghdr *header
 		} else {
 			continue;
 		}
-		memcpy(path->control, c, CMSG_SPACE(c->cmsg_len - CMSG_LEN(0)));
+		memmove(path->control, c, CMSG_SPACE(c->cmsg_len - CMSG_LEN(0)));
 		path->control_len = CMSG_SPACE(c->cmsg_len - CMSG_LEN(0));
 		return;
 	}
-}
-
-/* IPv4 clients have their mapped form everywhere. */
-static void address_from_peer(uint8_t address[16], const struct sockaddr_storage *peer)
-{
-	if (peer->ss_family == AF_INET6) {
-		memcpy(address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
-		return;
-	}
-	memset(address, 0, 10);
-	address[10] = address[11] = 0xff;
-	memcpy(address + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
 }
 
 static void udp_receive_one(struct udp *udp, unsigned i)
@@ -140,7 +132,7 @@ static void udp_receive_one(struct udp *udp, unsigned i)
 
 	path->peer_len = header->msg_namelen;
 	path_take_control(path, header);
-	address_from_peer(query.address, &path->peer);
+	address_from_socket(query.address, (const struct sockaddr *)&path->peer);
 	query_receive(&query);
 }
 
@@ -157,12 +149,13 @@ static int udp_receive(struct udp *udp)
 	worker_clock(udp->worker);
 	uint64_t begin_us = udp->worker->mono_us;
 	udp->in_batch = true;
+	udp->answered = 0;
 	for (int i = 0; i < n; i++)
 		udp_receive_one(udp, (unsigned)i);
 	udp->in_batch = false;
 	udp_flush(udp);
 	worker_clock(udp->worker);
-	for (int i = 0; i < n; i++)
+	for (unsigned i = 0; i < udp->answered; i++)
 		stats_latency(&udp->worker->stats, udp->worker->mono_us - begin_us);
 	return n;
 }
@@ -217,7 +210,10 @@ struct udp *udp_new(struct worker *worker, int fd, bool wildcard)
 
 void udp_stop(struct udp *udp)
 {
-	while (udp_receive(udp) > 0)
+	uint64_t begin_us = udp->worker->mono_us;
+
+	/* What had arrived is answered; a flood must not hold up the end. */
+	while (udp_receive(udp) > 0 && udp->worker->mono_us - begin_us < DRAIN_US)
 		;
 	event_del(udp->readable);
 }

@@ -87,6 +87,7 @@ static void worker_ticked(evutil_socket_t fd, short what, void *arg)
 	struct worker *worker = arg;
 
 	worker_clock(worker);
+	names_hand_over(worker->names);
 	atomic_fetch_add_explicit(&worker->heartbeat, 1, memory_order_relaxed);
 }
 
@@ -95,6 +96,10 @@ static void *worker_run(void *arg)
 	struct worker *worker = arg;
 
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	/* Who still waits is told so now; TCP answers need the loop once more to leave. */
+	recursion_free(worker->recursion);
+	worker->recursion = NULL;
+	event_base_loop(worker->base, EVLOOP_NONBLOCK);
 	return NULL;
 }
 
@@ -176,7 +181,10 @@ int worker_start(struct worker **out, const struct worker_options *options)
 	worker->index = options->index;
 	worker->cache = options->cache;
 	worker->ring = options->ring;
+	worker->names = options->names;
 	worker->cookies = options->cookies;
+	worker->in_flight = options->in_flight;
+	worker->client_seed = options->limits->seed;
 	worker->wake_fd = -1;
 	worker_clock(worker);
 	worker_take_snapshot(worker, options->snapshot);

@@ -13,6 +13,7 @@
 #include "answer.h"
 #include "cache.h"
 #include "cookie.h"
+#include "names.h"
 #include "policy.h"
 #include "rate.h"
 #include "recursion.h"
@@ -34,6 +35,7 @@ struct worker {
 	struct cache *cache;       /* shared */
 	struct recursion *recursion;
 	struct ring *ring;
+	struct names_counter *names; /* NULL: none are counted */
 	struct rate *rate;
 	const struct cookie_secret *cookies; /* shared, read only */
 	struct stats stats;
@@ -48,8 +50,10 @@ struct worker {
 	uint8_t reply[MESSAGE_MAX];
 	struct answer_room fresh, edited;
 
-	uint16_t waiting_of[WORKER_CLIENT_BUCKETS]; /* lookups in recursion by hash of the client */
+	uint32_t waiting_of[WORKER_CLIENT_BUCKETS]; /* lookups in recursion by hash of the client */
 	unsigned waiting;
+	unsigned in_flight;             /* this worker's share of limits.in-flight */
+	uint64_t client_seed;           /* of the clients' hash */
 
 	struct udp **udp;
 	struct stream_listener **streams;
@@ -71,6 +75,7 @@ struct worker_options {
 	struct snapshot *snapshot; /* a reference that the worker takes over */
 	struct cache *cache;
 	struct ring *ring;
+	struct names_counter *names;
 	const struct cookie_secret *cookies;
 	struct stream_limits *limits; /* shared by all workers */
 	const int *udp_fds, *tcp_fds; /* one of each per listen address; owned by the worker */

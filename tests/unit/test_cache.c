@@ -185,12 +185,12 @@ static void what_the_holder_writes_stays(void **state)
 
 	put(cache, "a.example", TYPE_A, 1, 100);
 	struct cache_entry *entry = cache_get(cache, &key, &pin);
-	entry->refreshing = true;
+	entry->popular = true;
 	entry->facts.flags = FACTS_PROTECTED;
 	entry->answer.flags = ANSWER_LISTED_HOP;
 	cache_release(&pin);
 	entry = cache_get(cache, &key, &pin);
-	assert_true(entry->refreshing);
+	assert_true(entry->popular);
 	assert_int_equal(entry->facts.flags, FACTS_PROTECTED);
 	assert_int_equal(entry->answer.flags, ANSWER_LISTED_HOP);
 	cache_release(&pin);
@@ -384,7 +384,7 @@ static void *hammer_run(void *arg)
 		if (entry) {
 			hammer->hits++;
 			hammer->wrong += !is_sample(entry, which);
-			entry->refreshing = !entry->refreshing;
+			entry->popular = !entry->popular;
 			cache_release(&pin);
 		} else {
 			sample_make(sample, which, (uint16_t)(r >> 40 & 0x7ff));

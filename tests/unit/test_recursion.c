@@ -123,7 +123,8 @@ static void run(struct bench *bench)
 	event_base_loop(bench->base, EVLOOP_NONBLOCK);
 }
 
-/* A message about the question that was heard with this id: the last one heard, or said so with wire_about(). */
+/* A message about the question that was heard with this id: the last one heard, or said so with wire_about().
+ */
 static uint8_t wire[MESSAGE_HEADER_LEN + NAME_WIRE_MAX + 4];
 static size_t wire_len;
 static struct {

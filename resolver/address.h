@@ -1,0 +1,23 @@
+/* Addresses of clients and in answers: one space of 16 octets, IPv4 mapped (RFC 4291 2.5.5.2). */
+#ifndef USHER_ADDRESS_H
+#define USHER_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct config_network;
+
+/* From an AF_INET or AF_INET6 socket address. */
+void address_from_socket(uint8_t address[16], const struct sockaddr *socket);
+
+bool address_is_in(const uint8_t address[16], const struct config_network *network);
+
+/*
+ * A keyed hash of the client behind an address: the address of IPv4, the /64 of IPv6, where a device has as many addresses as it
+ * likes (RFC 8981). All bits are good.
+ */
+uint64_t address_client_hash(const uint8_t address[16], uint64_t seed);
+
+#endif
