@@ -46,6 +46,14 @@ const char *parse_reason_words(enum parse_reason reason)
 	return reason_words[reason];
 }
 
+int parse_reason_by_key(const char *key)
+{
+	for (int i = 0; i < PARSE_REASON_COUNT; i++)
+		if (strcmp(reason_keys[i], key) == 0)
+			return i;
+	return -1;
+}
+
 /* ---- which format ---- */
 
 /* One line a format. A table's order decides between formats that as many lines look like. */
@@ -210,8 +218,7 @@ struct parser *parser_new(enum parse_format format, const struct parse_sink *sin
 	parser->reading.line = 0;
 	parser->head_len = parser->held_len = 0;
 	parser->begun = parser->skipping = false;
-	parser->reading.origin = (struct text){ "", 0 };
-	parser->reading.owner_text[0] = '\0';
+	parser->reading.zone[0] = parser->reading.origin[0] = parser->reading.owner[0] = '\0';
 	parser->reading.parentheses = 0;
 	return parser;
 }

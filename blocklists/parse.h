@@ -4,7 +4,7 @@
  * is counted and the next one read. A whole text is refused only where it cannot be a list at all (HTML,
  * binary, nothing).
  *
- * What each format's lines mean stands in the table at the head of parse.c.
+ * What each format's lines mean stands at the head of its own file, parse_*.c.
  */
 #ifndef USHER_PARSE_H
 #define USHER_PARSE_H
@@ -42,6 +42,7 @@ enum parse_format {
 	X(SUFFIX, "public_suffix", "a top-level domain or public suffix")                                    \
 	X(PATH, "path", "part of a site: DNS sees whole hosts only")                                         \
 	X(RULE, "rule", "a rule that DNS cannot honour")                                                     \
+	X(TRIGGER, "trigger", "an RPZ trigger that is no name: DNS answers are judged by names")             \
 	X(LOCAL, "local", "a name of the machine itself")                                                    \
 	X(CATEGORY, "category", "a category that the configuration does not have")                           \
 	X(PROTECTED, "protected", "a name that no list may block")
@@ -57,6 +58,7 @@ enum parse_reason {
 
 const char *parse_reason_key(enum parse_reason reason);
 const char *parse_reason_words(enum parse_reason reason);
+int parse_reason_by_key(const char *key); /* -1: none */
 
 /* What an entry applies to: the name, what lies below it, or (in most lists) both. */
 #define PARSE_AT 1

@@ -12,10 +12,10 @@
 struct parse_reading {
 	struct parse_sink sink;
 	uint64_t line;
-	struct text origin; /* RPZ: without dots at its ends; in origin_text */
-	char origin_text[NAME_TEXT_MAX];
-	char owner_text[NAME_TEXT_MAX]; /* RPZ: of the last record, for lines that begin with a space */
-	unsigned parentheses;           /* RPZ: depth */
+	char zone[NAME_TEXT_MAX],
+	        origin[NAME_TEXT_MAX]; /* RPZ: without trailing dot; "" as long as unknown */
+	char owner[NAME_TEXT_MAX];     /* RPZ: of the last record, as written */
+	unsigned parentheses;          /* RPZ: depth */
 };
 
 /* What reading a line or an entry returns: this, or the parse_reason why it was not taken. */

@@ -71,7 +71,7 @@ static json_t *member_or_null(const json_t *account, const char *key)
 static json_t *source_json(const char *name, const json_t *account)
 {
 	static const char *const keys[] = { "url", "format", "licence", "sha256", "size", "etag",
-		"last_modified", "fetched_at", "changed_at", "read", "taken", "duplicate", "covered",
+		"last_modified", "signed", "fetched_at", "changed_at", "read", "taken", "duplicate", "covered",
 		"skipped", "categories", "ignored", "missing", "left_out", "samples", "accepted", "held",
 		"failed" };
 	json_t *json = json_pack("{s:s}", "name", name);
@@ -107,6 +107,26 @@ static const char *source_name(const struct config *config, size_t i)
 	return config->sources[i].name;
 }
 
+/* Where to look in a list that is not what it should be. */
+static void samples_lines(const char *name, const json_t *account)
+{
+	size_t i;
+	json_t *sample;
+
+	json_array_foreach(json_object_get(account, "samples"), i, sample)
+	{
+		const char *entry = manifest_text(sample, "entry");
+		int reason = parse_reason_by_key(manifest_text(sample, "reason"));
+		char sentence[TEXT_MAX];
+		snprintf(sentence, sizeof sentence, "%s: %.200s%sline %" PRId64 ": %s", name, entry,
+		        entry[0] != '\0' ? " " : "", manifest_number(sample, "line"),
+		        reason >= 0 ? parse_reason_words((enum parse_reason)reason) : "skipped");
+		char *safe = command_safe_text(sentence);
+		puts(safe);
+		free(safe);
+	}
+}
+
 static void status_people(const struct lists_tool *tool, const struct lists *lists)
 {
 	static const char *const columns[] = { "source", "names", "confirmed", "format", "licence", "" };
@@ -127,6 +147,12 @@ static void status_people(const struct lists_tool *tool, const struct lists *lis
 		json_decref(account);
 	}
 	command_table_print(table);
+	for (size_t i = 0; i < tool->config->source_count + tool->config->starter; i++) {
+		const char *name = source_name(tool->config, i);
+		json_t *account = account_of(tool, lists, name);
+		samples_lines(name, account);
+		json_decref(account);
+	}
 }
 
 static void status_json(const struct lists_tool *tool, const struct lists *lists)

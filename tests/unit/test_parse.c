@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 
 #include "blocklists/parse.h"
@@ -197,28 +198,71 @@ static void unbound_zones_that_deny_are_taken(void **state)
 	assert_reason(PARSE_UNBOUND, "forward-zone:", 13, PARSE_RULE);
 }
 
-static void rpz_knows_names_wildcards_and_passthru(void **state)
+static void rpz_actions_that_block_or_pass_are_taken(void **state)
 {
 	assert_names(PARSE_RPZ, true,
 	        "$TTL 300\n$ORIGIN rpz.example.\n@ IN SOA ns.rpz.example. root.rpz.example. (\n 1 3600\n 600 "
-	        "86400 60 )\n"
-	        "  NS ns.rpz.example.\na.example.com CNAME .\n*.a.example.com CNAME . ; both\n"
-	        "b.example.com.rpz.example. 60 IN CNAME *.\ngood.example.com CNAME "
-	        "rpz-passthru.\nc.example.com A 10.0.0.1\n"
-	        "\tAAAA ::1\n",
-	        "=a.example.com <a.example.com =b.example.com !=good.example.com =c.example.com "
-	        "=c.example.com ");
-	assert_reason(PARSE_RPZ, "32.1.0.0.10.rpz-ip CNAME .", 26, PARSE_RULE);
-	assert_reason(PARSE_RPZ, "ns.example.com.rpz-nsdname CNAME .", 34, PARSE_RULE);
-	assert_reason(PARSE_RPZ, "x.example.com CNAME rpz-tcp-only.", 33, PARSE_RULE);
-	assert_reason(PARSE_RPZ, "x.example.com TXT hello", 23, PARSE_RULE);
+	        "86400 60 )\n  NS ns.rpz.example.\na.example.com CNAME .\n*.a.example.com CNAME . ; both\n"
+	        "b.example.com.rpz.example. 60 IN CNAME *.\nd.example.com IN 60 CNAME rpz-drop.\n"
+	        "good.example.com CNAME rpz-passthru.\nold.example.com CNAME old.example.com.\n"
+	        "c.example.com A 0.0.0.0\n\tAAAA ::\n",
+	        "=a.example.com <a.example.com =b.example.com =d.example.com !=good.example.com "
+	        "!=old.example.com =c.example.com =c.example.com ");
 }
 
-static void rpz_origin_is_that_of_the_soa(void **state)
+static void rpz_actions_that_answer_otherwise_are_counted(void **state)
+{
+	assert_reason(PARSE_RPZ, "x.example.com CNAME rpz-tcp-only.", 33, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "x.example.com CNAME wall.example.net.", 37, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "x.example.com CNAME *.wall.example.net.", 39, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "x.example.com A 10.0.0.1", 24, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "x.example.com TXT hello", 23, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "$INCLUDE other.zone", 19, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "$GENERATE 1-9 x$.example.com CNAME .", 36, PARSE_RULE);
+	assert_reason(PARSE_RPZ, "* CNAME .", 9, PARSE_SUFFIX);
+	assert_reason(PARSE_RPZ, "*.co.uk CNAME .", 15, PARSE_SUFFIX);
+	assert_reason(PARSE_RPZ, " CNAME .", 8, PARSE_BAD_NAME);
+}
+
+static void rpz_triggers_that_are_no_names_are_counted(void **state)
+{
+	static const char *const owners[] = { "32.1.0.0.10.rpz-ip", "24.0.2.0.192.rpz-client-ip",
+		"32.1.2.0.192.rpz-nsip", "ns.example.com.rpz-nsdname",
+		"NS.example.com.RPZ-NSDNAME.rpz.example." };
+	char line[128];
+
+	for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++) {
+		snprintf(line, sizeof line, "%s CNAME .", owners[i]);
+		assert_reason(PARSE_RPZ, line, strlen(line), PARSE_TRIGGER);
+	}
+	assert_names(PARSE_RPZ, false, "rpz-ip.example.com CNAME .\n", "=rpz-ip.example.com ");
+}
+
+static void rpz_names_are_relative_to_the_zone(void **state)
+{
+	struct heard heard;
+	enum parse_format format = PARSE_RPZ;
+	static const char outside[] = "list.example. SOA a. b. 1 2 3 4 5\nwww.example.com. CNAME .\n"
+	                              "notlist.example. CNAME .\n";
+
+	assert_names(PARSE_RPZ, true,
+	        "list.example. SOA a. b. 1 2 3 4 5\nbad.example.com.LIST.example. CNAME .\nalso.example.org "
+	        "CNAME .\n$ORIGIN example.net.list.example.\nwww CNAME .\n$ORIGIN deep\n*.x CNAME .\n",
+	        "=bad.example.com =also.example.org =www.example.net <x.deep.example.net ");
+	assert_names(PARSE_RPZ, true,
+	        "@ SOA a. b. 1 2 3 4 5\nbad.example.com. CNAME .\nworse.example.com CNAME .\n",
+	        "=bad.example.com =worse.example.com ");
+	assert_int_equal(read_pieces(&format, outside, strlen(outside), 9, &heard), 0);
+	assert_string_equal(heard.taken, "");
+	assert_int_equal(heard.skipped[PARSE_BAD_NAME], 2);
+}
+
+static void rpz_text_with_a_parenthesis_swallows_nothing(void **state)
 {
 	assert_names(PARSE_RPZ, true,
-	        "list.example. SOA a. b. 1 2 3 4 5\nbad.example.com.list.example. CNAME .\n",
-	        "=bad.example.com ");
+	        "@ SOA a. b. ( 1 ; (((\n 2 3 4 5 )\na.example.com TXT \"an open ( and a ; in \\\" quotes\"\n"
+	        "b.example.com CNAME .\n",
+	        "=b.example.com ");
 }
 
 static void addresses_and_suffixes_are_not_taken(void **state)
@@ -274,6 +318,29 @@ static void line_without_end_is_skipped_and_the_next_one_read(void **state)
 	assert_int_equal(heard.skipped[PARSE_LINE_TOO_LONG], 1);
 	assert_int_equal(heard.line, 1);
 	free(text);
+}
+
+static void line_of_a_gigabyte_takes_no_memory(void **state)
+{
+	static char piece[1 << 20];
+	struct heard heard = { .taken = "" };
+	const struct parse_sink sink = { &heard, taken, skipped };
+	struct parser *parser = parser_new(PARSE_AUTO, &sink);
+	struct rusage before, after;
+
+	assert_non_null(parser);
+	memset(piece, 'a', sizeof piece);
+	getrusage(RUSAGE_SELF, &before);
+	assert_int_equal(parser_feed(parser, "first.example.com\n", 18), 0);
+	for (unsigned i = 0; i < 1024; i++)
+		assert_int_equal(parser_feed(parser, piece, sizeof piece), 0);
+	assert_int_equal(parser_feed(parser, "\nlast.example.com\n", 18), 0);
+	assert_int_equal(parser_end(parser), 0);
+	getrusage(RUSAGE_SELF, &after);
+	parser_free(parser);
+	assert_string_equal(heard.taken, "first.example.com last.example.com ");
+	assert_int_equal(heard.skipped[PARSE_LINE_TOO_LONG], 1);
+	assert_true(after.ru_maxrss - before.ru_maxrss < 8 * 1024);
 }
 
 static void line_of_just_the_limit_is_read(void **state)
@@ -349,11 +416,15 @@ int main(void)
 		cmocka_unit_test(adblock_takes_domain_rules_alone),
 		cmocka_unit_test(dnsmasq_blocks_excepts_and_forwards),
 		cmocka_unit_test(unbound_zones_that_deny_are_taken),
-		cmocka_unit_test(rpz_knows_names_wildcards_and_passthru),
-		cmocka_unit_test(rpz_origin_is_that_of_the_soa),
+		cmocka_unit_test(rpz_actions_that_block_or_pass_are_taken),
+		cmocka_unit_test(rpz_actions_that_answer_otherwise_are_counted),
+		cmocka_unit_test(rpz_triggers_that_are_no_names_are_counted),
+		cmocka_unit_test(rpz_names_are_relative_to_the_zone),
+		cmocka_unit_test(rpz_text_with_a_parenthesis_swallows_nothing),
 		cmocka_unit_test(addresses_and_suffixes_are_not_taken),
 		cmocka_unit_test(odd_lines_are_counted_by_their_reason),
 		cmocka_unit_test(line_without_end_is_skipped_and_the_next_one_read),
+		cmocka_unit_test(line_of_a_gigabyte_takes_no_memory),
 		cmocka_unit_test(line_of_just_the_limit_is_read),
 		cmocka_unit_test(bad_line_is_named_by_its_number),
 		cmocka_unit_test(what_is_no_list_is_refused_whole),
