@@ -196,6 +196,10 @@ struct config {
 		struct name why_zone;
 	} dns;
 	uint64_t log_max_size, log_ring; /* octets; log_ring is a worker's */
+	struct {
+		bool enabled;
+		uint32_t days;          /* how long a day is kept */
+	} names;
 	struct config_access {
 		const char *group;      /* suffix: dsl for usher-dsl */
 		unsigned *profiles;

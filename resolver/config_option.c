@@ -156,6 +156,12 @@ static const struct config_option log_options[] = {
 	END
 };
 
+static const struct config_option names_options[] = {
+	ONE("enabled", bool, config, names.enabled, .fallback = "true", .doc = "count them; false: nothing is counted, and what was is removed"),
+	ONE("days", number, config, names.days, .min = 1, .max = 90, .fallback = "14", .doc = "how long a day's counts are kept"),
+	END
+};
+
 static const struct config_option alert_rule_options[] = {
 	ONE("name", word_free, config_alert_rule, name, .required = true, .doc = "what the alert calls it"),
 	ONE("severity", word, config_alert_rule, severity, .words = severities, .fallback = "danger", .doc = "of this severity and above"),
@@ -264,6 +270,7 @@ const struct config_option config_options[] = {
 	SECTION("limits", limit_options, .recursor = true, .doc = "that one client or a flood can take"),
 	SECTION("dns", dns_options, .doc = "details of answers"),
 	SECTION("log", log_options, .doc = "what was blocked"),
+	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
 	SECTION("alerts", alert_options, .doc = "what cannot wait"),
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .later = true, .doc = "DHCP lease files: names of devices"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .later = true, .doc = "words in names"),
