@@ -55,7 +55,10 @@ struct compiler {
 	uint64_t names;
 	uint64_t category_names[LISTS_CATEGORIES_MAX];
 	unsigned labels_min, labels_max;
-	FILE *hashes; /* of every name, for the filter that is written when their number is known */
+	FILE *hashes; /* the filter's elements; it is written when their number is known */
+	uint64_t hash_count;
+	uint8_t last[NAME_KEY_MAX]; /* the key before, whose parents are in the filter already */
+	size_t last_len;
 	struct head *heads;
 	struct sets sets;
 	uint8_t *record; /* the set that is being put together: room for a claim of each source */
@@ -216,18 +219,40 @@ static int record_build(struct compiler *compiler, const uint8_t *key, size_t ke
 	return (int)len;
 }
 
-/* The same hash that name_hash_suffixes() gives: chained label by label from the right, which is a key's
- * order. */
-static uint64_t key_hash(const uint8_t *key, size_t len, uint64_t seed, unsigned *labels)
+static int hash_write(struct compiler *compiler, uint64_t hash)
 {
-	uint64_t hash = seed;
+	compiler->hash_count++;
+	return fwrite_unlocked(&hash, sizeof hash, 1, compiler->hashes) == 1 ? 0 : -errno;
+}
 
-	*labels = 0;
-	for (size_t at = 0; at < len; at += 1u + key[at]) {
-		hash = XXH3_64bits_withSeed(key + at, 1u + key[at], hash);
-		++*labels;
+/*
+ * The filter's elements of one name: itself, and for each parent that something lies below it. The hash is
+ * the one that name_hash_suffixes() gives: chained label by label from the right, which is a key's order.
+ * Keys come sorted, so a parent is new unless the key before lies below it too.
+ */
+static int write_hashes(struct compiler *compiler, const uint8_t *key, size_t len)
+{
+	uint64_t hash = compiler->seed;
+	unsigned labels = 0;
+	bool shared = true;
+	int ret = 0;
+
+	for (size_t at = 0, end; at < len && ret == 0; at = end) {
+		end = at + 1u + key[at];
+		hash = XXH3_64bits_withSeed(key + at, end - at, hash);
+		labels++;
+		shared = shared && end < compiler->last_len &&
+		         memcmp(key + at, compiler->last + at, end - at) == 0;
+		if (end < len && !shared)
+			ret = hash_write(compiler, filter_below(hash));
 	}
-	return hash;
+	memcpy(compiler->last, key, len);
+	compiler->last_len = len;
+	if (labels < compiler->labels_min)
+		compiler->labels_min = labels;
+	if (labels > compiler->labels_max)
+		compiler->labels_max = labels;
+	return ret < 0 ? ret : hash_write(compiler, hash);
 }
 
 static int put(
@@ -242,19 +267,14 @@ static int write_name(struct compiler *compiler, const uint8_t *key, size_t key_
 {
 	uint16_t narrow = htole16((uint16_t)set);
 	uint32_t wide = htole32(set);
-	unsigned labels;
 
 	int ret = set <= UINT16_MAX ? put(compiler, key, key_len, &narrow, sizeof narrow)
 	                            : put(compiler, key, key_len, &wide, sizeof wide);
 	if (ret < 0)
 		return ret;
-	uint64_t hash = key_hash(key, key_len, compiler->seed, &labels);
-	if (fwrite_unlocked(&hash, sizeof hash, 1, compiler->hashes) != 1)
-		return -errno;
-	if (labels < compiler->labels_min)
-		compiler->labels_min = labels;
-	if (labels > compiler->labels_max)
-		compiler->labels_max = labels;
+	ret = write_hashes(compiler, key, key_len);
+	if (ret < 0)
+		return ret;
 	if (++compiler->names % COMMIT_EVERY != 0)
 		return 0;
 	ret = lmdb_error(mdb_txn_commit(compiler->txn));
@@ -288,7 +308,7 @@ static int write_names(struct compiler *compiler)
 
 static int write_filter(struct compiler *compiler)
 {
-	uint32_t count = filter_blocks(compiler->names), stored = htole32(count);
+	uint32_t count = filter_blocks(compiler->hash_count), stored = htole32(count);
 	MDB_val key = { strlen(LAYOUT_KEY_FILTER), (void *)(uintptr_t)LAYOUT_KEY_FILTER };
 	MDB_val value = { LAYOUT_FILTER_HEAD + (size_t)count * FILTER_BLOCK, NULL };
 	uint64_t hash;
@@ -304,7 +324,7 @@ static int write_filter(struct compiler *compiler)
 	memcpy(head + LAYOUT_FILTER_COUNT, &stored, sizeof stored);
 	head[LAYOUT_FILTER_LABELS] = (uint8_t)compiler->labels_min;
 	head[LAYOUT_FILTER_LABELS + 1] = (uint8_t)compiler->labels_max;
-	for (uint64_t i = 0; i < compiler->names; i++) {
+	for (uint64_t i = 0; i < compiler->hash_count; i++) {
 		if (fread_unlocked(&hash, sizeof hash, 1, compiler->hashes) != 1)
 			return -EIO;
 		filter_add(head + LAYOUT_FILTER_HEAD, count, hash);

@@ -29,7 +29,13 @@ void filter_add(uint8_t *blocks, uint32_t count, uint64_t hash);
 /* False: the hash was never added. True: it probably was. */
 bool filter_has(const struct filter *filter, uint64_t hash);
 
-/* Fetches a hash's block ahead of filter_has(). */
-void filter_prefetch(const struct filter *filter, uint64_t hash);
+/*
+ * What stands for "names lie below this one": another element, in the same block as the name's own, so that
+ * asking for both costs one cache line.
+ */
+static inline uint64_t filter_below(uint64_t hash)
+{
+	return hash ^ UINT32_C(0x9e3779b9);
+}
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2 /* 2: the filter knows what has names below it */
 
 /* No name's key begins with 0xff (a label has 63 octets at most), so these sort behind all names. */
 #define LAYOUT_KEY_FILTER "\377filter"

@@ -17,6 +17,7 @@
 #include "layout.h"
 #include "manifest.h"
 
+/* clang-format off */
 /*
  * A generation is one LMDB file, gen-000042.mdb, with one unnamed database, written once in key order
  * (MDB_APPEND):
@@ -24,10 +25,12 @@
  *   key                 value
  *   name_to_key(name)   which set the name is in: 16 bits, or 32 where that does not suffice, little endian
  *   \xff filter         48 octets (layout.h), then a split-block Bloom filter over name_hash_suffixes() of
- * every name \xff info           JSON: layout, id, names, published_at, seed (hex), starter, inputs,
- * categories [{name, names}] whose order is that of the bits below, sources [{name, url, licence, taken,
- * fetched_at, …}] \xff sets           number of sets (32 bits); for each the number of its claims (32 bits)
- * and the claims (layout.h)
+ *                       every name, and over filter_below() of that of every name that has names below it
+ *   \xff info           JSON: layout, id, names, published_at, seed (hex), starter, inputs,
+ *                       categories [{name, names}] whose order is that of the bits below,
+ *                       sources [{name, url, licence, taken, fetched_at, ...}]
+ *   \xff sets           number of sets (32 bits); for each the number of its claims (32 bits) and the
+ *                       claims (layout.h)
  *
  * A set is what all sources together say of a name. There are few different ones, so a name costs little more
  * than its key. Rejected: category masks beside each name (16 octets more), one record a source (as many
@@ -37,6 +40,7 @@
  * a truncated map kills with SIGBUS, so nothing is mapped before both are found right. What is looked up
  * comes from the hashed file alone.
  */
+/* clang-format on */
 
 #define GENERATIONS_TRIED 64
 #define MATCH_WHOLE UINT32_C(0x80000000) /* in match[].set: the entry is the name itself, not a parent */
@@ -537,43 +541,69 @@ static void facts_fill(struct lists_facts *facts, const struct match *matches, s
 	facts->match_count = (uint8_t)(count < LISTS_MATCHES_MAX ? count : LISTS_MATCHES_MAX);
 }
 
+/* A name that is being looked up, from its shortest suffix to its longest. */
+struct lookup {
+	const struct name *name;
+	uint8_t key[NAME_KEY_MAX];
+	size_t key_len; /* 0: not made yet; most names need none */
+	struct match matches[NAME_LABELS_MAX];
+	size_t count;
+	uint64_t categories;
+	bool excepts;
+};
+
+/* Adds the entry of that many labels, if the store has it and it says something of the name. Returns 0 or
+ * -EIO. */
+static int lookup_match(struct lists_view *view, struct lookup *lookup, unsigned labels)
+{
+	const struct name *name = lookup->name;
+	bool whole = labels == name->labels;
+	uint32_t index;
+
+	if (lookup->key_len == 0)
+		lookup->key_len = name_to_key(name, lookup->key);
+	/* A parent's key is the beginning of the name's; what the name has in front of it comes behind. */
+	int ret = set_get(view, lookup->key, lookup->key_len - name->offset[name->labels - labels], &index);
+	if (ret <= 0)
+		return ret;
+	const struct set *set = &view->lists->sets[index];
+	uint64_t categories = whole ? set->at : set->below;
+	if (categories == 0 && !set->excepts)
+		return 0;
+	lookup->matches[lookup->count++] =
+	        (struct match){ index | (whole ? MATCH_WHOLE : 0), (uint8_t)labels };
+	lookup->categories |= categories;
+	lookup->excepts |= set->excepts;
+	return 0;
+}
+
+/* Most names end after one cache line of the filter: nothing is listed at their shortest suffix, or below it.
+ */
 int lists_lookup(
         struct lists_view *view, const struct name *name, const uint64_t *hash, struct lists_facts *facts)
 {
 	const struct lists *lists = view->lists;
 	unsigned most = name->labels < lists->labels_max ? name->labels : lists->labels_max;
-	struct match matches[NAME_LABELS_MAX];
-	uint8_t key[NAME_KEY_MAX];
-	size_t key_len = 0, count = 0;
-	uint64_t categories = 0;
-	bool excepts = false;
+	struct lookup lookup;
 
 	memset(facts, 0, sizeof *facts);
-	for (unsigned labels = lists->labels_min; labels <= most; labels++)
-		filter_prefetch(&lists->filter, hash[name->labels - labels]);
+	lookup.name = name;
+	lookup.key_len = lookup.count = 0;
+	lookup.categories = 0;
+	lookup.excepts = false;
 	for (unsigned labels = lists->labels_min; labels <= most; labels++) {
-		uint32_t index;
-		if (!filter_has(&lists->filter, hash[name->labels - labels]))
-			continue;
-		if (key_len == 0)
-			key_len = name_to_key(name, key);
-		/* A parent's key is the beginning of the name's; what the name has in front of it comes
-		 * behind. */
-		int ret = set_get(view, key, key_len - name->offset[name->labels - labels], &index);
+		uint64_t suffix = hash[name->labels - labels];
+		int ret = filter_has(&lists->filter, suffix) ? lookup_match(view, &lookup, labels) : 0;
 		if (ret < 0)
 			return ret;
-		bool whole = labels == name->labels;
-		const struct set *set = ret > 0 ? &lists->sets[index] : NULL;
-		if (set == NULL || ((whole ? set->at : set->below) == 0 && !set->excepts))
-			continue;
-		matches[count++] = (struct match){ index | (whole ? MATCH_WHOLE : 0), (uint8_t)labels };
-		categories |= whole ? set->at : set->below;
-		excepts |= set->excepts;
+		if (!filter_has(&lists->filter, filter_below(suffix)))
+			break;
 	}
-	if (count == 0)
+	if (lookup.count == 0)
 		return 0;
-	facts->categories = excepts ? categories_less_exceptions(lists, matches, count) : categories;
-	facts_fill(facts, matches, count);
+	facts->categories = lookup.excepts ? categories_less_exceptions(lists, lookup.matches, lookup.count)
+	                                   : lookup.categories;
+	facts_fill(facts, lookup.matches, lookup.count);
 	return 1;
 }
 
