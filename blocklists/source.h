@@ -31,8 +31,10 @@ struct source_guard {
 struct source {
 	const char *name;
 	const char *url;
-	const char *licence; /* "": unknown */
-	const char *sha256;  /* "": any content; else only this */
+	const char *licence;   /* "": unknown */
+	const char *sha256;    /* "": any content; else only this */
+	const char *key;       /* minisign's public key that must have signed it; "" or NULL: unsigned */
+	const char *signature; /* URL of the signature; "" or NULL: url + ".minisig" */
 	enum parse_format format;
 	int category; /* -1: none of its own */
 	const struct source_mapping *map;

@@ -93,6 +93,7 @@ json_t *source_account_new(const struct source *source, const struct source_cont
 	set_number(account, "fetched_at", (uint64_t)time(NULL));
 	set_number(account, "changed_at", (uint64_t)time(NULL));
 	set_text(account, "settings", settings);
+	set_text(account, "signed", "");
 	set_counts(account, &content->counts, categories, category_count);
 	json_object_set_new(account, "ignored", folders_json(&content->ignored));
 	json_object_set_new(account, "missing", folders_json(&content->missing));
@@ -123,6 +124,8 @@ int source_account_settings(
 	        source->category >= 0 ? categories[source->category] : "");
 	for (size_t i = 0; i < source->map_count; i++)
 		fprintf(memory, "%s=%s\n", source->map[i].folder, categories[source->map[i].category]);
+	if (source->key != NULL && source->key[0] != '\0')
+		fprintf(memory, "key %s\n", source->key);
 	int ret = fclose(memory) == 0 ? fetch_sha256(text, len, hex) : -ENOMEM;
 	free(text);
 	return ret;

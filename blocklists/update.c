@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "compile.h"
+#include "download.h"
 #include "fetch.h"
 #include "generations.h"
 #include "judge.h"
@@ -27,6 +27,7 @@ struct job {
 	char settings[FETCH_SHA256_TEXT];
 	enum update_state state;
 	char why[LISTS_WHY_MAX];
+	struct download *download;     /* update's, NULL: not asked for */
 	struct source_content content; /* with claims once it was read */
 };
 
@@ -37,6 +38,7 @@ struct update {
 	char work[PATH_MAX];
 	struct job *jobs;
 	size_t job_count;
+	struct download *downloads;
 	char inputs[FETCH_SHA256_TEXT];
 };
 
@@ -280,19 +282,11 @@ static int job_judge(const struct update *update, struct job *job, const struct 
 	if (account == NULL)
 		return -ENOMEM;
 	source_account_fetched(account, fetched);
+	json_object_set_new(account, "signed", json_string(job->download->signed_comment));
 	if (job_passes_guards(update, job, account))
 		return job_take(job, account);
 	source_content_clear(&job->content);
 	return job_held(job, fetched, account);
-}
-
-static void job_progressed(void *arg, uint64_t got, uint64_t total)
-{
-	const void *const *context = arg;
-	const struct update *update = context[0];
-	const struct job *job = context[1];
-
-	update->options->progress(update->options->arg, job->source->name, got, total);
 }
 
 /* True if the content held is what the configuration asks for now, so that the server may say "unchanged". */
@@ -302,44 +296,19 @@ static bool good_is_of_this_source(const struct job *job)
 	       strcmp(manifest_text(job->good, "settings"), job->settings) == 0;
 }
 
-static int job_fetch(const struct update *update, struct job *job, struct fetch_result *fetched)
-{
-	const void *context[2] = { update, job };
-	bool conditional = good_is_of_this_source(job) && !update->options->force;
-	const struct fetch_request request = {
-		.url = job->source->url,
-		.etag = conditional ? manifest_text(job->good, "etag") : "",
-		.last_modified = conditional ? manifest_text(job->good, "last_modified") : "",
-		.progress = update->options->progress != NULL ? job_progressed : NULL,
-		.progress_arg = context,
-	};
-	char path[PATH_MAX];
-
-	int ret = path_in(path, job->dir, "incoming");
-	if (ret == 0)
-		ret = fetch(&request, path, fetched, job->why);
-	if (ret < 0)
-		return ret;
-	if (!fetched->unchanged && job->source->sha256[0] != '\0' &&
-	        strcasecmp(job->source->sha256, fetched->sha256) != 0) {
-		snprintf(job->why, sizeof job->why, "its sha256 is %s, not the one configured",
-		        fetched->sha256);
-		remove_in(job->dir, "incoming");
-		return -EIO;
-	}
-	return 0;
-}
-
+/* Goes on with what was downloaded. */
 static int job_update(const struct update *update, struct job *job)
 {
-	struct fetch_result fetched;
+	const struct fetch_result *fetched = &job->download->result;
+	int ret = job->download->status;
 
-	int ret = job_fetch(update, job, &fetched);
 	if (ret == 0) {
-		bool same = fetched.unchanged ||
+		bool same = fetched->unchanged ||
 		            (good_is_of_this_source(job) &&
-		                    strcmp(fetched.sha256, manifest_text(job->good, "sha256")) == 0);
-		ret = same ? job_confirmed(job, &fetched) : job_judge(update, job, &fetched);
+		                    strcmp(fetched->sha256, manifest_text(job->good, "sha256")) == 0);
+		ret = same ? job_confirmed(job, fetched) : job_judge(update, job, fetched);
+	} else {
+		memcpy(job->why, job->download->why, sizeof job->why);
 	}
 	if (ret == 0)
 		return 0;
@@ -460,6 +429,37 @@ static int jobs_init(struct update *update)
 	return ret;
 }
 
+static bool is_wanted(const struct update *update, const struct job *job)
+{
+	const char *only = update->options->only;
+
+	return only == NULL || strcmp(only, job->source->name) == 0;
+}
+
+/* Downloads all that are asked for, side by side. */
+static int jobs_download(struct update *update)
+{
+	const struct update_options *options = update->options;
+	size_t count = 0;
+	int ret = 0;
+
+	update->downloads = calloc(update->job_count + 1, sizeof *update->downloads);
+	if (update->downloads == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; ret == 0 && i < update->job_count && !options->offline; i++) {
+		struct job *job = &update->jobs[i];
+		if (is_starter(job) || !is_wanted(update, job))
+			continue;
+		bool conditional = good_is_of_this_source(job) && !options->force;
+		job->download = &update->downloads[count++];
+		job->download->source = job->source;
+		job->download->etag = conditional ? manifest_text(job->good, "etag") : "";
+		job->download->last_modified = conditional ? manifest_text(job->good, "last_modified") : "";
+		ret = path_in(job->download->path, job->dir, "incoming");
+	}
+	return ret < 0 ? ret : download_all(&options->fetch, update->downloads, count);
+}
+
 static int jobs_update(struct update *update)
 {
 	const struct update_options *options = update->options;
@@ -467,11 +467,11 @@ static int jobs_update(struct update *update)
 
 	for (size_t i = 0; i < update->job_count; i++) {
 		struct job *job = &update->jobs[i];
-		bool wanted = options->only == NULL || strcmp(options->only, job->source->name) == 0;
+		bool wanted = is_wanted(update, job);
 		int ret = 0;
 		if (is_starter(job))
 			ret = job_starter(update, job);
-		else if (wanted && !options->offline)
+		else if (job->download != NULL)
 			ret = job_update(update, job);
 		if (ret < 0)
 			return ret;
@@ -609,6 +609,8 @@ static int run(struct update *update)
 	fetch_init();
 	ret = jobs_init(update);
 	if (ret == 0)
+		ret = jobs_download(update);
+	if (ret == 0)
 		ret = jobs_update(update);
 	if (ret == 0)
 		ret = inputs_of(update);
@@ -635,6 +637,7 @@ int update_run(const struct update_options *options, struct update_result *resul
 	for (size_t i = 0; i < update.job_count; i++)
 		job_clear(&update.jobs[i]);
 	free(update.jobs);
+	free(update.downloads);
 	result->id = lists_current_id(options->dir);
 	close(lock);
 	return ret;

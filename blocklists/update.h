@@ -4,7 +4,8 @@
  * fails or is held keeps its last good content while the others go ahead.
  *
  * State beside the generations: sources/NAME/good (the file as fetched, last good), good.json (its account),
- * candidate and candidate.json (fetched, and held back).
+ * candidate and candidate.json (fetched, and held back), incoming.part and incoming.from (a transfer that
+ * broke off and can be gone on with).
  */
 #ifndef USHER_UPDATE_H
 #define USHER_UPDATE_H
@@ -14,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fetch.h"
 #include "source.h"
 
 struct update_report;
@@ -37,9 +39,8 @@ struct update_options {
 	bool force;  /* ask for everything anew and compile though nothing changed; no guard is skipped */
 	bool resume; /* end a pin first */
 	void (*report)(void *arg, const struct update_report *report); /* once a source; NULL: none */
-	void (*progress)(
-	        void *arg, const char *source, uint64_t got, uint64_t total); /* while fetching; NULL: none */
 	void *arg;
+	struct fetch_options fetch; /* all zero: nothing special */
 };
 
 enum update_state {

@@ -56,6 +56,8 @@ struct config_source {
 	size_t map_count;
 	const char *licence;            /* "" unknown */
 	const char *sha256;             /* "" not pinned */
+	const char *key;                /* minisign's public key, "" not signed */
+	const char *signature;          /* URL of the signature, "" url + ".minisig" */
 };
 
 struct config_internal_zone {
@@ -170,6 +172,10 @@ struct config {
 	bool starter;                   /* lists.starter (default true): the shipped starter list is a source too */
 	uint32_t keep_generations;
 	uint32_t max_shrink_percent;
+	const char *proxy;              /* URL for fetching lists, "" none; its password is printed by `usherd -p` alone */
+	const char *ca_file;            /* authorities beside the system's, "" none */
+	uint64_t fetch_max_size;        /* octets of a source */
+	uint32_t fetch_timeout_s;       /* of a source */
 	struct config_source *sources;
 	size_t source_count;
 	struct config_category *categories;

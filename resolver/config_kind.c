@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "blocklists/signature.h"
 #include "config_value.h"
 
 #define TEXT_MAX 1000
@@ -89,6 +90,10 @@ READ(path)
 {
 	size_t longest = option->max > 0 ? option->max : 4000;
 
+	if (node->len == 0 && config_may_be_empty(option)) {
+		config_keep_text(reader, "", at);
+		return;
+	}
 	if (node->len == 0 || node->text[0] != '/' || node->len > longest) {
 		config_wrong(reader, node, "an absolute path of at most %zu octets such as /var/lib/usher",
 		        longest);
@@ -203,6 +208,49 @@ READ(url)
 
 #define print_url print_text
 KIND(url, .example = "https://lists.example/drugs.txt");
+
+/* What is wrong with it is told without its text: that may hold a password. */
+READ(proxy)
+{
+	const char *host = strstr(node->text, "://");
+	bool good = node->len < TEXT_MAX && host != NULL &&
+	            (strncmp(node->text, "http://", 7) == 0 || strncmp(node->text, "https://", 8) == 0);
+
+	if (node->len == 0 && config_may_be_empty(option)) {
+		config_keep_text(reader, "", at);
+		return;
+	}
+	for (size_t i = 0; i < node->len && good; i++)
+		good = (unsigned char)node->text[i] > 0x20 && (unsigned char)node->text[i] < 0x7f;
+	/* nothing behind the port, so that a / or @ in a password is not taken for its end */
+	const char *rest = good ? strrchr(node->text, '@') : NULL;
+	rest = rest != NULL ? rest + 1 : good ? host + 3 : "";
+	size_t host_len = strcspn(rest, "/?#");
+	if (!good || host_len == 0 || (rest[host_len] != '\0' && strcmp(rest + host_len, "/") != 0)) {
+		config_problem(&reader->tree->problems, node->file, node->line,
+		        "%s: found what is no such URL, expected http://[user:password@]host:port",
+		        reader->path);
+		return;
+	}
+	config_keep_text(reader, node->text, at);
+}
+
+#define print_proxy print_text
+KIND(proxy, .example = "http://proxy.school.example:3128");
+
+READ(minisign_key)
+{
+	struct signature_key key;
+
+	if ((node->len > 0 || !config_may_be_empty(option)) && signature_key_parse(&key, node->text) < 0) {
+		config_wrong(reader, node, "a public key of minisign: 56 characters that begin with RW");
+		return;
+	}
+	config_keep_text(reader, node->text, at);
+}
+
+#define print_minisign_key print_text
+KIND(minisign_key, .example = "RWQ...");
 
 READ(sha256)
 {

@@ -113,6 +113,8 @@ static const struct config_option source_options[] = {
 	NAMED("map", mapping_options, config_source, map, map_count, .max = 1024, .doc = "format ut1: folder: category; other folders are ignored"),
 	ONE("licence", text, config_source, licence, .fallback = "", .doc = "what its makers ask, for the coverage report"),
 	ONE("sha256", sha256, config_source, sha256, .fallback = "", .doc = "the only content to be taken"),
+	ONE("key", minisign_key, config_source, key, .fallback = "", .doc = "minisign's public key, RWQ...: only content signed with it is taken"),
+	ONE("signature", url, config_source, signature, .fallback = "", .doc = "where the signature is fetched; \"\": at the url with .minisig behind it"),
 	END
 };
 
@@ -120,6 +122,10 @@ static const struct config_option lists_options[] = {
 	ONE("starter", bool, config, starter, .fallback = "true", .doc = "the shipped starter list is a source beside the others"),
 	ONE("keep-generations", number, config, keep_generations, .min = 1, .max = 1000, .fallback = "7", .doc = "how many to keep for `usher lists rollback`"),
 	ONE("max-shrink", percent, config, max_shrink_percent, .fallback = "30%", .doc = "a source that loses more is held back"),
+	ONE("proxy", proxy, config, proxy, .fallback = "", .doc = "http://[user:password@]host:port that sources are fetched through; \"\": none"),
+	ONE("ca-file", path, config, ca_file, .fallback = "", .doc = "certificates of authorities trusted for https sources, beside the system's"),
+	ONE("timeout", seconds, config, fetch_timeout_s, .min = SECOND, .max = DAY, .fallback = "15m", .doc = "for fetching a source"),
+	ONE("max-size", size, config, fetch_max_size, .min = KIB, .max = TIB, .fallback = "512MiB", .doc = "of a source, as it is fetched"),
 	ITEMS("sources", source_options, config, sources, source_count, .max = 256, .unique = true, .doc = "where lists come from"),
 	END
 };

@@ -71,9 +71,9 @@ static json_t *member_or_null(const json_t *account, const char *key)
 static json_t *source_json(const char *name, const json_t *account)
 {
 	static const char *const keys[] = { "url", "format", "licence", "sha256", "size", "etag",
-		"last_modified", "signed", "fetched_at", "changed_at", "read", "taken", "duplicate", "covered",
-		"skipped", "categories", "ignored", "missing", "left_out", "samples", "accepted", "held",
-		"failed" };
+		"last_modified", "signed", "fetched_at", "changed_at", "read", "taken", "duplicate",
+		"covered", "skipped", "categories", "ignored", "missing", "left_out", "samples", "accepted",
+		"held", "failed" };
 	json_t *json = json_pack("{s:s}", "name", name);
 
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)

@@ -40,6 +40,8 @@ static void plan_sources(struct plan *plan, const struct config *config)
 			.url = from->url,
 			.licence = from->licence,
 			.sha256 = from->sha256,
+			.key = from->key,
+			.signature = from->signature,
 			.format = (enum parse_format)parse_format_by_name(from->format),
 			.category = from->category,
 			.map = map,
@@ -98,6 +100,10 @@ static void plan_make(struct plan *plan, const struct lists_tool *tool)
 	plan->options.sealed = config->sealed;
 	plan->options.keep_generations = config->keep_generations;
 	plan->options.max_shrink_percent = config->max_shrink_percent;
+	plan->options.fetch = (struct fetch_options){ .proxy = config->proxy,
+		.ca_file = config->ca_file,
+		.size_max = config->fetch_max_size,
+		.seconds_max = config->fetch_timeout_s };
 	if (starter != NULL) {
 		plan->options.starter = starter->text;
 		plan->options.starter_len = starter->len;
@@ -252,17 +258,16 @@ static void reported(void *arg, const struct update_report *report)
 #define BAR_WIDTH 30
 #define MIB (1 << 20)
 
-/* A bar on a terminal; a journal gets the line at the end alone. */
-static void progressed(void *arg, const char *source, uint64_t got, uint64_t total)
+/* A bar on a terminal, for all that is fetched; a journal gets a line a source, when each is done. */
+static void progressed(void *arg, const struct fetch_progress *progress)
 {
+	unsigned full = progress->permille * BAR_WIDTH / 1000;
+
 	(void)arg;
-	if (total == 0) {
-		fprintf(stderr, "\r\x1b[K%s: %" PRIu64 " MiB", source, got / MIB);
-		return;
-	}
-	unsigned full = (unsigned)(got >= total ? BAR_WIDTH : got * BAR_WIDTH / total);
-	fprintf(stderr, "\r\x1b[K%s: [%.*s%*s] %" PRIu64 " of %" PRIu64 " MiB", source, (int)full,
-	        "##############################", (int)(BAR_WIDTH - full), "", got / MIB, total / MIB);
+	fprintf(stderr, "\r\x1b[K[%.*s%*s] %zu of %zu fetched, %.1f MiB%s%s", (int)full,
+	        "##############################", (int)(BAR_WIDTH - full), "", progress->done,
+	        progress->count, (double)progress->got / MIB, progress->name != NULL ? ": " : "",
+	        progress->name != NULL ? progress->name : "");
 }
 
 static int tell_result(const struct lists_tool *tool, const struct update_result *result)
@@ -293,7 +298,7 @@ static int run_plan(struct lists_tool *tool, struct plan *plan)
 	plan->options.report = reported;
 	plan->options.arg = tool;
 	if (isatty(STDERR_FILENO) && !tool->context->json)
-		plan->options.progress = progressed;
+		plan->options.fetch.progress = progressed;
 	int ret = update_run(&plan->options, &result, why);
 	if (ret == 0)
 		return tell_result(tool, &result);

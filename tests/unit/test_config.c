@@ -144,11 +144,15 @@ static const char every_key[] =
         "  starter: false\n"
         "  keep-generations: 7\n"
         "  max-shrink: 30%\n"
+        "  proxy: \"http://boss:geheim@proxy.school.example:3128\"\n"
+        "  ca-file: /etc/usher/ca.pem\n"
+        "  timeout: 5m\n"
+        "  max-size: 64MiB\n"
         "  sources:\n"
         "    - {name: ut1, url: \"https://lists.example/blacklists.tar.gz\", format: ut1, map: {gambling: "
         "gambling, agressif: hate}}\n"
         "    - {name: drugs, url: \"file:///etc/usher/drugs.txt\", format: hosts, category: drugs, licence: "
-        "Unlicense}\n"
+        "Unlicense, key: RWQotFwKcM8x35UJ7JlFqjOTFdozDqFW6m1N9ciyiLcqykXJopsa9XC6}\n"
         "limits: {tcp-clients: 4096, tcp-per-client: 64, tcp-idle: 10s, in-flight: 4096, "
         "in-flight-per-client: 512}\n"
         "dns: {cookies: true, nsid: \"\", version: \"9.9\", rebinding-exempt: [dnsbl.example], "
@@ -208,7 +212,14 @@ static void every_key_is_read(void **state)
 	assert_int_equal(config->cache_size, 64 << 20);
 	assert_int_equal(config->cache_max_ttl_s, 3600);
 	assert_int_equal(config->max_shrink_percent, 30);
+	assert_string_equal(config->proxy, "http://boss:geheim@proxy.school.example:3128");
+	assert_string_equal(config->ca_file, "/etc/usher/ca.pem");
+	assert_int_equal(config->fetch_timeout_s, 300);
+	assert_int_equal(config->fetch_max_size, 64 << 20);
 	assert_int_equal(config->source_count, 2);
+	assert_string_equal(config->sources[0].key, "");
+	assert_int_equal(strlen(config->sources[1].key), 56);
+	assert_string_equal(config->sources[1].signature, "");
 	assert_int_equal(config->sources[0].category, -1);
 	assert_int_equal(config->sources[0].map[1].category, config_category(config, "hate"));
 	assert_int_equal(config->sources[1].category, config_category(config, "drugs"));
@@ -282,6 +293,9 @@ static void empty_file_is_all_defaults(void **state)
 		assert_true(config->starter);
 		assert_int_equal(config->source_count, 0);
 		assert_int_equal(config->keep_generations, 7);
+		assert_string_equal(config->proxy, "");
+		assert_int_equal(config->fetch_timeout_s, 900);
+		assert_int_equal(config->fetch_max_size, 512 << 20);
 		assert_true(config->recursion.dnssec);
 		assert_int_equal(config->limits.in_flight_per_client, 512);
 		assert_int_equal(config->profile_count, 1);
@@ -536,6 +550,19 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "format: found 'zip', expected one of auto, ut1, hosts" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, sha256: abc}]}\n",
 		        "expected 64 hexadecimal digits" },
+		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, key: RWabc}]}\n",
+		        "lists.sources[0].key: found 'RWabc', expected a public key of minisign" },
+		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, signature: a.minisig}]}\n",
+		        "signature: found 'a.minisig', expected a URL" },
+		{ "lists: {proxy: 'proxy.school.example:3128'}\n",
+		        "lists.proxy: found what is no such URL, expected http://[user:password@]host:port" },
+		{ "lists: {proxy: 'ftp://boss:geheim@proxy.school.example'}\n", "found what is no such URL" },
+		{ "lists: {proxy: 'http://boss:geheim@'}\n", "found what is no such URL" },
+		{ "lists: {proxy: 'http://boss:geheim@proxy.school.example/path'}\n",
+		        "found what is no such URL" },
+		{ "lists: {ca-file: ca.pem}\n", "lists.ca-file: found 'ca.pem', expected an absolute path" },
+		{ "lists: {timeout: 15}\n", "lists.timeout: found '15', expected a duration" },
+		{ "lists: {max-size: 0}\n", "lists.max-size: found '0', expected" },
 		{ "keywords: [{match: x, category: nope}]\n",
 		        "keywords[0].category: found 'nope', expected a category" },
 		{ "periods: {lunch: {from: \"12:10\", to: \"13:00\"}}\nprofiles: [{name: pupils, periods: "
@@ -865,7 +892,7 @@ static void what_is_not_in_effect_is_warned_of(void **state)
 	struct config *config = good(every_key);
 
 	assert_true(
-	        has_warning(config, "usher.yaml:42: keywords: checked, but not in effect in this version"));
+	        has_warning(config, "usher.yaml:46: keywords: checked, but not in effect in this version"));
 	assert_true(has_warning(config, "alerts.mail-to: checked"));
 	assert_true(has_warning(config, "leases: checked"));
 	assert_true(has_warning(config, "terms.holidays: checked"));

@@ -1,0 +1,160 @@
+#include "download.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define SIGNATURE_SUFFIX ".minisig"
+
+static bool is_given(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
+static void refuse(struct download *download, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void refuse(struct download *download, const char *format, ...)
+{
+	char why[LISTS_WHY_MAX]; /* the arguments may lie where it goes */
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, sizeof why, format, args);
+	va_end(args);
+	memcpy(download->why, why, sizeof why);
+	download->status = -EIO;
+	unlink(download->path);
+}
+
+static void check_pin(struct download *download)
+{
+	const char *pin = download->source->sha256;
+
+	if (is_given(pin) && strcasecmp(pin, download->result.sha256) != 0)
+		refuse(download, "its sha256 is %s, not the one configured", download->result.sha256);
+}
+
+static bool is_new(const struct download *download)
+{
+	return download->status == 0 && !download->result.unchanged;
+}
+
+static void fetch_lists(
+        const struct fetch_options *options, struct download *downloads, struct fetch *fetches, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct download *download = &downloads[i];
+		fetches[i] = (struct fetch){ .name = download->source->name,
+			.url = download->source->url,
+			.etag = download->etag,
+			.last_modified = download->last_modified };
+		memcpy(fetches[i].path, download->path, sizeof download->path);
+	}
+	fetch_all(options, fetches, count);
+	for (size_t i = 0; i < count; i++) {
+		struct download *download = &downloads[i];
+		download->status = fetches[i].status;
+		download->result = fetches[i].result;
+		memcpy(download->why, fetches[i].why, sizeof download->why);
+		if (is_new(download))
+			check_pin(download);
+	}
+}
+
+/* ---- signatures ---- */
+
+/* The file at path, at most size octets; -1 if it cannot be read. */
+static ssize_t read_file(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL)
+		return -1;
+	size_t len = fread(text, 1, size, file);
+	bool bad = ferror(file) != 0;
+	fclose(file);
+	return bad ? -1 : (ssize_t)len;
+}
+
+static void check_signature(struct download *download, const struct fetch *fetched)
+{
+	char text[SIGNATURE_FILE_MAX], why[LISTS_WHY_MAX] = "";
+	struct signature_key key;
+
+	if (fetched->status < 0) {
+		refuse(download, "its signature was not fetched: %.300s", fetched->why);
+		return;
+	}
+	ssize_t len = read_file(fetched->path, text, sizeof text);
+	unlink(fetched->path);
+	int ret = len < 0 ? -EIO : signature_key_parse(&key, download->source->key);
+	if (ret == 0)
+		ret = signature_verify(
+		        &key, download->path, text, (size_t)len, download->signed_comment, why);
+	if (ret < 0)
+		refuse(download, "%s", why[0] != '\0' ? why : strerror(-ret));
+}
+
+/* Fills in what is to be fetched; owner says whose it is. Returns how many, or -ENOMEM. */
+static ssize_t signatures_of(
+        struct download *downloads, struct fetch *fetches, struct download **owner, size_t count)
+{
+	size_t wanted = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct source *source = downloads[i].source;
+		struct fetch *fetch = &fetches[wanted];
+		char *url;
+		if (!is_given(source->key) || !is_new(&downloads[i]))
+			continue;
+		*fetch = (struct fetch){ .name = source->name, .etag = "", .last_modified = "" };
+		owner[wanted++] = &downloads[i];
+		if (asprintf(&url, "%s%s", is_given(source->signature) ? source->signature : source->url,
+		            is_given(source->signature) ? "" : SIGNATURE_SUFFIX) < 0)
+			return -ENOMEM;
+		fetch->url = url;
+		if (snprintf(fetch->path, sizeof fetch->path, "%s" SIGNATURE_SUFFIX, downloads[i].path) >=
+		        (int)sizeof fetch->path)
+			return -ENOMEM;
+	}
+	return (ssize_t)wanted;
+}
+
+static int fetch_signatures(const struct fetch_options *lists_options, struct download *downloads,
+        struct fetch *fetches, struct download **owner, size_t count)
+{
+	struct fetch_options options = *lists_options;
+	ssize_t wanted = signatures_of(downloads, fetches, owner, count);
+
+	if (wanted < 0)
+		return (int)wanted;
+	options.size_max = SIGNATURE_FILE_MAX;
+	options.progress = NULL;
+	fetch_all(&options, fetches, (size_t)wanted);
+	for (ssize_t i = 0; i < wanted; i++)
+		check_signature(owner[i], &fetches[i]);
+	return 0;
+}
+
+int download_all(const struct fetch_options *options, struct download *downloads, size_t count)
+{
+	struct fetch *fetches = calloc(count + 1, sizeof *fetches);
+	struct fetch *signatures = calloc(count + 1, sizeof *signatures);
+	struct download **owner = calloc(count + 1, sizeof *owner);
+	int ret = fetches != NULL && signatures != NULL && owner != NULL ? 0 : -ENOMEM;
+
+	if (ret == 0) {
+		fetch_lists(options, downloads, fetches, count);
+		ret = fetch_signatures(options, downloads, signatures, owner, count);
+	}
+	for (size_t i = 0; signatures != NULL && i < count; i++)
+		free((void *)(uintptr_t)signatures[i].url);
+	free(fetches);
+	free(signatures);
+	free(owner);
+	return ret;
+}
