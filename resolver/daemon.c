@@ -177,6 +177,9 @@ int daemon_flush(struct daemon *daemon, const struct name *name, unsigned *flush
 {
 	*flushed = cache_flush(daemon->cache, name, true);
 	daemon->flush_name = *name;
+	/* Questions wait for the new recursor: the old one would bring the old answer. */
+	for (unsigned i = 0; i < daemon->worker_count; i++)
+		worker_set_recursor(daemon->workers[i], -1);
 	return daemon_start_recursor(daemon, true);
 }
 

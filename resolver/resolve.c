@@ -122,6 +122,20 @@ struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 
 /* ---- keeping answers ---- */
 
+/* A refresh may bring the last second of the recursor's own copy: the name stays popular over it. */
+static bool entry_was_popular(struct worker *worker, const struct cache_key *key)
+{
+	struct cache_pin pin;
+	struct cache_entry *old = cache_get(worker->cache, key, &pin);
+	bool popular = false;
+
+	if (old != NULL) {
+		popular = old->popular;
+		cache_release(&pin);
+	}
+	return popular;
+}
+
 static void store(struct worker *worker, const struct cache_key *key, const struct answer_stored *stored,
         const struct facts *facts)
 {
@@ -136,8 +150,10 @@ static void store(struct worker *worker, const struct cache_key *key, const stru
 		.answer = *stored,
 	};
 
-	if (stored->ttl_s > 0)
-		cache_put(worker->cache, key, &entry);
+	if (stored->ttl_s == 0)
+		return;
+	entry.popular = stored->ttl_s < POPULAR_MIN_TTL_S && entry_was_popular(worker, key);
+	cache_put(worker->cache, key, &entry);
 }
 
 /* A failure is kept for some seconds, but never in the place of an answer that can still be served. */
