@@ -343,6 +343,10 @@ int lists_open(struct lists **out, const char *dir, const char *file, const char
 	/* The link is read once: what it names is opened, even if another generation is published meanwhile.
 	 */
 	uint64_t id = lists_current_id(dir);
+	if (id == 0 && access(dir, X_OK) < 0 && errno == EACCES) {
+		snprintf(why, LISTS_WHY_MAX, "%.300s: permission denied; root may read it", dir);
+		return -EACCES;
+	}
 	if (id == 0) {
 		snprintf(why, LISTS_WHY_MAX, "%.300s: no lists published yet", dir);
 		return -ENOENT;

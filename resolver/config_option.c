@@ -43,6 +43,8 @@ static const char *const severities[] = { "advisory", "caution", "danger", NULL 
 static const char *const risks[] = { "content", "contact", "conduct", "commerce", NULL };
 static const char *const formats[] = { "auto", "ut1", "hosts", "domains", "wildcard", "adblock", "dnsmasq",
 	"unbound", "rpz", NULL };
+static const char *const tsig_algorithms[] = { "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224",
+	"hmac-sha1", NULL };
 static const char *const lease_formats[] = { "kea", "isc", "dnsmasq", NULL };
 static const char *const canary_answers[] = { "nxdomain", "nodata", NULL };
 static const char *const keyword_actions[] = { "block", "watch", NULL };
@@ -105,9 +107,16 @@ static const struct config_option mapping_options[] = {
 	END
 };
 
+static const struct config_option tsig_options[] = {
+	ONE("name", word_free, config_source, tsig.name, .fallback = "", .doc = "of the key, as the primary has it; \"\": not signed"),
+	ONE("algorithm", word_text, config_source, tsig.algorithm, .words = tsig_algorithms, .fallback = "hmac-sha256", .doc = "hmac-sha256 hmac-sha384 hmac-sha512 hmac-sha224 hmac-sha1"),
+	ONE("secret", secret, config_source, tsig.secret, .fallback = "", .doc = "in base64, as the primary has it"),
+	END
+};
+
 static const struct config_option source_options[] = {
 	ONE("name", word_free, config_source, name, .required = true, .doc = "what messages and the log call it"),
-	ONE("url", url, config_source, url, .required = true, .doc = "where it is fetched: https://, http:// or file:///"),
+	ONE("url", source_url, config_source, url, .required = true, .doc = "where it is fetched: https://, http://, file:/// or axfr://HOST[@PORT]/ZONE"),
 	ONE("format", word_text, config_source, format, .words = formats, .fallback = "auto", .doc = "auto ut1 hosts domains wildcard adblock dnsmasq unbound rpz"),
 	ONE("category", category, config_source, category, .fallback = "", .doc = "the category of all its names"),
 	NAMED("map", mapping_options, config_source, map, map_count, .max = 1024, .doc = "format ut1: folder: category; other folders are ignored"),
@@ -115,6 +124,7 @@ static const struct config_option source_options[] = {
 	ONE("sha256", sha256, config_source, sha256, .fallback = "", .doc = "the only content to be taken"),
 	ONE("key", minisign_key, config_source, key, .fallback = "", .doc = "minisign's public key, RWQ...: only content signed with it is taken"),
 	ONE("signature", url, config_source, signature, .fallback = "", .doc = "where the signature is fetched; \"\": at the url with .minisig behind it"),
+	SECTION("tsig", tsig_options, .doc = "url axfr://: the key that the transfer is signed with"),
 	END
 };
 
@@ -286,7 +296,7 @@ const struct config_option config_options[] = {
 	NAMED("periods", period_options, config, periods, period_count, .max = 256, .doc = "times of the school week"),
 	ITEMS("profiles", profile_options, config, profiles, profile_count, .max = CONFIG_PROFILES_MAX, .unique = true, .doc = "groups of clients, and what each gets"),
 	ONE("default-profile", profile, config, default_profile, .fallback = "pupils", .doc = "a served client in no profile's networks"),
-	NAMED("access", access_options, config, access, access_count, .max = 64, .later = true, .doc = "group suffix: what it may read of the log"),
+	NAMED("access", access_options, config, access, access_count, .max = 64, .doc = "group suffix: what it may read of the log"),
 	END
 };
 /* clang-format on */

@@ -208,7 +208,9 @@ static void start_names(struct daemon *daemon)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof path, "%s/names", config->state_dir);
-	struct names_options options = { .dir = path, .workers = config->workers, .days = config->names.days };
+	struct names_options options = {
+		.dir = path, .workers = config->workers, .days = config->names.days
+	};
 	int ret = config->names.enabled ? names_start(&daemon->names, &options) : names_forget(path);
 	if (ret < 0)
 		log_error("names: %s: %s", path, strerror(-ret));

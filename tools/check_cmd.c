@@ -123,10 +123,13 @@ static int check_open(struct check *check)
 	for (size_t i = 0; i < config->category_count; i++)
 		categories[i] = config->categories[i].name;
 	snprintf(dir, sizeof dir, "%s/lists", config->state_dir);
-	if (lists_open_newest_good(&check->lists, dir, categories, config->category_count, why) < 0)
+	int ret = lists_open_newest_good(&check->lists, dir, categories, config->category_count, why);
+	if (ret < 0)
 		check->lists = NULL;
 	if (why[0] != '\0')
 		command_say(why);
+	if (ret == -EACCES)
+		return ret; /* that we may not look says nothing of what the daemon does */
 	check->table = facts_table_new(config, check->lists != NULL ? lists_seed(check->lists) : 0);
 	if (check->lists != NULL)
 		check->view = lists_view_open(check->lists);

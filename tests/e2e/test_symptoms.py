@@ -1,13 +1,15 @@
 """Faults that were found and mended, each by the name of what one saw."""
 
 import socket
+import subprocess
 import struct
 import threading
 import time
 
 import dns.message
+import pytest
 
-from usher import PUPIL, STAFF, eventually, usherd
+from usher import ENVIRONMENT, STAFF, eventually, usherd
 
 LISTS = {'gambling': ['casino.com']}
 
@@ -171,3 +173,15 @@ def test_counts_of_answers_add_up(lab):
         assert sum(stats['answers'].values()) - before == 30
         assert sum(stats['latency_us']['count']) - latency == 30
         assert stats['answers']['refused'] >= 10
+
+
+def test_check_without_rights_says_so_and_gives_no_verdict(lab):
+    with usherd(None, LISTS) as u:
+        (u.folder / 'state').chmod(0o700)
+        u.folder.chmod(0o755)
+        result = subprocess.run([str(u.build / 'usher'), '-c', str(u.file), 'check', 'casino.com'], capture_output=True, text=True,
+                                stdin=subprocess.DEVNULL, env=ENVIRONMENT, user='nobody', group='nogroup', cwd='/')
+        if 'usher.yaml' in result.stderr or result.returncode == 126:
+            pytest.skip('the build or the test folder is not open to other users')
+        assert (result.returncode, result.stdout) == (1, '')
+        assert 'permission denied' in result.stderr
