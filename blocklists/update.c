@@ -551,6 +551,24 @@ static bool nothing_was_lost(struct update *update)
 	return update->why[0] == '\0';
 }
 
+/* Shows the checked generation to who asks, and makes it current: for a preview, it ends there. */
+static int publish(struct update *update, uint64_t id)
+{
+	const struct update_options *options = update->options;
+	char path[PATH_MAX];
+
+	int ret = generations_path(path, sizeof path, update->work, id, "mdb");
+	if (ret == 0 && options->made != NULL)
+		options->made(options->arg, path);
+	if (ret < 0 || options->preview)
+		return ret;
+	ret = generations_publish(options->dir, update->work, id);
+	if (ret == 0)
+		ret = generations_prune(options->dir, options->keep_generations);
+	update->result->published = ret == 0;
+	return ret;
+}
+
 /* Compiles all sources that have content, and publishes. */
 static int compile_and_publish(struct update *update)
 {
@@ -584,10 +602,7 @@ static int compile_and_publish(struct update *update)
 	if (ret == 0)
 		ret = compile_generation(&compile, &update->result->names, update->why);
 	if (ret == 0)
-		ret = generations_publish(options->dir, update->work, compile.id);
-	if (ret == 0)
-		ret = generations_prune(options->dir, options->keep_generations);
-	update->result->published = ret == 0;
+		ret = publish(update, compile.id);
 	json_decref(compile.sources);
 	free(claims);
 	return ret;
@@ -602,7 +617,7 @@ static int run(struct update *update)
 		ret = generations_unpin(options->dir);
 	if (ret < 0)
 		return ret;
-	if (generations_pinned(options->dir) != 0) {
+	if (generations_pinned(options->dir) != 0 && !options->preview) {
 		update->result->pinned = true;
 		return 0;
 	}
@@ -638,6 +653,8 @@ int update_run(const struct update_options *options, struct update_result *resul
 		job_clear(&update.jobs[i]);
 	free(update.jobs);
 	free(update.downloads);
+	if (options->preview)
+		generations_work(options->dir, update.work, sizeof update.work);
 	result->id = lists_current_id(options->dir);
 	close(lock);
 	return ret;

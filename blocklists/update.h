@@ -36,9 +36,13 @@ struct update_options {
 	size_t memory;    /* for sorting, 0: 64 MiB */
 	const char *only; /* fetch this source alone, NULL: all */
 	bool offline;     /* fetch none: compile from what is held */
-	bool force;  /* ask for everything anew and compile though nothing changed; no guard is skipped */
-	bool resume; /* end a pin first */
+	bool force;   /* ask for everything anew and compile though nothing changed; no guard is skipped */
+	bool resume;  /* end a pin first */
+	bool preview; /* publish nothing, and let no pin stop it; what was fetched is kept for the next run */
 	void (*report)(void *arg, const struct update_report *report); /* once a source; NULL: none */
+	/* The new generation is made and checked, and not yet published; file is its store. NULL: nobody
+	 * asks. */
+	void (*made)(void *arg, const char *file);
 	void *arg;
 	struct fetch_options fetch; /* all zero: nothing special */
 };

@@ -1,5 +1,6 @@
 /* What the files of `usher lists` share: lists_cmd.c (the words after `lists`), lists_update.c (what changes
- * the lists), lists_show.c (what shows them), lists_compare.c (diff, coverage, export). */
+ * the lists), lists_show.c (what shows them), lists_compare.c (diff, coverage, export), lists_impact.c (what
+ * a change means for this school). */
 #ifndef USHER_LISTS_CMD_H
 #define USHER_LISTS_CMD_H
 
@@ -17,7 +18,8 @@ struct lists_tool {
 	const struct config *config;
 	char dir[PATH_MAX]; /* STATE-DIR/lists */
 	const char *categories[CONFIG_CATEGORIES_MAX];
-	uid_t uid; /* who typed it, also after the change of user */
+	uid_t uid;             /* who typed it, also after the change of user */
+	struct impact *impact; /* of an update that is running (lists_impact.h) */
 };
 
 /* Each takes the operands and options after its word out of tool->context. Returns an exit code. */

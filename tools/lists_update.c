@@ -1,11 +1,12 @@
 /* `usher lists update`, `accept` and `rollback`: what changes the lists, in words of the configuration. */
-#include "lists_cmd.h"
+#include "lists_impact.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blocklists/generations.h"
@@ -270,13 +271,83 @@ static void progressed(void *arg, const struct fetch_progress *progress)
 	        progress->name != NULL ? progress->name : "");
 }
 
-static int tell_result(const struct lists_tool *tool, const struct update_result *result)
+/* What the new generation changes for the school, judged while it is made. */
+static void generation_made(void *arg, const char *file)
+{
+	struct lists_tool *tool = arg;
+	const size_t count = tool->config->category_count;
+	struct lists *before, *after;
+	char why[LISTS_WHY_MAX];
+
+	if (lists_open(&before, tool->dir, NULL, tool->categories, count, why) < 0)
+		return;
+	int ret = impact_judge_before(tool->impact, before);
+	lists_free(before);
+	if (ret < 0 || lists_open(&after, tool->dir, file, tool->categories, count, why) < 0)
+		return;
+	impact_judge_after(tool->impact, after);
+	lists_free(after);
+}
+
+static json_t *count_or_null(bool known, size_t count)
+{
+	return known ? json_integer((json_int_t)count) : json_null();
+}
+
+static void tell_result_json(const struct lists_tool *tool, const struct update_result *result, bool preview)
+{
+	const struct impact *impact = tool->impact;
+	bool judged = impact->compared && (impact->days > 0 || impact->has_log);
+
+	lists_tool_json(json_pack("{s:b, s:b, s:b, s:I, s:o, s:i, s:i, s:o, s:o}", "published",
+	        result->published, "preview", preview, "pinned", result->pinned, "generation",
+	        (json_int_t)result->id, "names", count_or_null(result->names > 0, result->names), "held",
+	        (int)result->held, "failed", (int)result->failed, "newly_blocked",
+	        count_or_null(judged, impact->newly_blocked), "newly_unblocked",
+	        count_or_null(judged && impact->has_log, impact->newly_unblocked)));
+}
+
+static int exit_of(const struct update_result *result)
+{
+	if (result->failed > 0)
+		return COMMAND_FAILED;
+	return result->held > 0 ? COMMAND_HELD : COMMAND_OK;
+}
+
+static void tell_preview(const struct lists_tool *tool, const struct update_result *result)
+{
+	const struct impact *impact = tool->impact;
+	char log[64] = "";
+
+	impact_tell(impact);
+	if (impact->days == 0)
+		fprintf(stderr,
+		        "usher: names/ holds nothing of the last %d days: what this school asks for "
+		        "is not known\n",
+		        IMPACT_DAYS);
+	if (tool->context->json) {
+		tell_result_json(tool, result, true);
+		return;
+	}
+	if (result->names == 0) {
+		printf("nothing new: generation %" PRIu64 " would stay\n", result->id);
+		return;
+	}
+	printf("the next generation would have %" PRIu64 " names; nothing was published\n", result->names);
+	if (impact->has_log)
+		snprintf(log, sizeof log, " and %zu of its block log", impact->log_count);
+	if (!impact->compared)
+		puts("there is no generation to compare it with");
+	else
+		printf("newly blocked: %zu, newly unblocked: %zu, of %zu names that this school asked for in "
+		       "%d days%s\n",
+		        impact->newly_blocked, impact->newly_unblocked, impact->used_count, IMPACT_DAYS, log);
+}
+
+static void tell_result(const struct lists_tool *tool, const struct update_result *result)
 {
 	if (tool->context->json)
-		lists_tool_json(json_pack("{s:b, s:b, s:I, s:o, s:i, s:i}", "published", result->published,
-		        "pinned", result->pinned, "generation", (json_int_t)result->id, "names",
-		        result->published ? json_integer((json_int_t)result->names) : json_null(), "held",
-		        (int)result->held, "failed", (int)result->failed));
+		tell_result_json(tool, result, false);
 	else if (result->pinned)
 		printf("generation %" PRIu64
 		       " is pinned by a rollback: nothing was done (--resume ends that)\n",
@@ -285,9 +356,8 @@ static int tell_result(const struct lists_tool *tool, const struct update_result
 		printf("generation %" PRIu64 " published: %" PRIu64 " names\n", result->id, result->names);
 	else
 		printf("nothing new: generation %" PRIu64 " stays\n", result->id);
-	if (result->failed > 0)
-		return COMMAND_FAILED;
-	return result->held > 0 ? COMMAND_HELD : COMMAND_OK;
+	if (result->published && !tool->context->json)
+		impact_summary(tool->impact);
 }
 
 static int run_plan(struct lists_tool *tool, struct plan *plan)
@@ -295,22 +365,34 @@ static int run_plan(struct lists_tool *tool, struct plan *plan)
 	struct update_result result;
 	char why[LISTS_WHY_MAX];
 
+	struct impact impact;
+
+	impact_init(&impact, tool, time(NULL));
+	impact_read_names(&impact);
+	if (plan->options.preview)
+		impact_read_log(&impact, "lists update --preview");
+	tool->impact = &impact;
 	plan->options.report = reported;
+	plan->options.made = impact.count > 0 || plan->options.preview ? generation_made : NULL;
 	plan->options.arg = tool;
 	if (isatty(STDERR_FILENO) && !tool->context->json)
 		plan->options.fetch.progress = progressed;
 	int ret = update_run(&plan->options, &result, why);
-	if (ret == 0)
-		return tell_result(tool, &result);
-	command_say(why);
-	return COMMAND_FAILED;
+	if (ret < 0)
+		command_say(why);
+	else if (plan->options.preview)
+		tell_preview(tool, &result);
+	else
+		tell_result(tool, &result);
+	impact_clear(&impact);
+	return ret < 0 ? COMMAND_FAILED : exit_of(&result);
 }
 
 int lists_update(struct lists_tool *tool)
 {
-	const char *source = NULL, *force = NULL, *resume = NULL;
+	const char *source = NULL, *force = NULL, *resume = NULL, *preview = NULL;
 	const struct command_option options[] = { { "source", true, &source }, { "force", false, &force },
-		{ "resume", false, &resume } };
+		{ "resume", false, &resume }, { "preview", false, &preview } };
 	struct plan plan;
 
 	int ret = command_options(tool->context, LISTS_COMMAND, options, sizeof options / sizeof options[0]);
@@ -319,6 +401,8 @@ int lists_update(struct lists_tool *tool)
 	if (tool->context->argc > 0)
 		return command_usage_error(
 		        LISTS_COMMAND, "lists update takes no '%s'", tool->context->argv[0]);
+	if (preview != NULL && resume != NULL)
+		return command_usage_error(LISTS_COMMAND, "--preview changes nothing, --resume would");
 	if (become_writer(tool) != COMMAND_OK)
 		return COMMAND_FAILED;
 	if (resume != NULL && generations_pinned(tool->dir) != 0)
@@ -327,6 +411,7 @@ int lists_update(struct lists_tool *tool)
 	plan.options.only = source;
 	plan.options.force = force != NULL;
 	plan.options.resume = resume != NULL;
+	plan.options.preview = preview != NULL;
 	ret = run_plan(tool, &plan);
 	plan_clear(&plan);
 	return ret;

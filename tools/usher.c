@@ -23,7 +23,7 @@ static const struct command {
 } commands[] = {
 	{ "lists", lists_command,
 	        "the blocklists: update, status, find, history, rollback, accept, diff, coverage, export",
-	        "usher lists update [--source S] [--force] [--resume]\n"
+	        "usher lists update [--source S] [--force] [--resume | --preview]\n"
 	        "usher lists status\n"
 	        "usher lists find NAME\n"
 	        "usher lists history\n"
@@ -38,6 +38,9 @@ static const struct command {
 	        "            --source S   fetch this source alone\n"
 	        "            --force      ignore ETags and compile again; no check is skipped\n"
 	        "            --resume     end the pin that a rollback left, then update\n"
+	        "            --preview    publish nothing; name what this school used in the last 14 days "
+	        "and would\n"
+	        "                         newly be blocked or unblocked\n"
 	        "          It ends with 0: published, nothing new, or pinned; 3: a source is held back; 1: a "
 	        "fetch or\n"
 	        "          the compile failed. In the last two, that source's last good content stays, the "
