@@ -364,6 +364,14 @@ static bool fail_of_curl(struct transfer *transfer, CURLcode code)
 	return fail(transfer, "%.200s", text);
 }
 
+static bool fail_for_size(struct transfer *transfer)
+{
+	bool in_mib = transfer->size_max >= UINT64_C(1) << 20;
+
+	return fail(transfer, "larger than %llu %s",
+	        (unsigned long long)(transfer->size_max >> (in_mib ? 20 : 10)), in_mib ? "MiB" : "KiB");
+}
+
 static bool broke_off(CURLcode code)
 {
 	return code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING ||
@@ -396,7 +404,7 @@ static bool ended_badly(struct transfer *transfer, CURLcode code)
 	if (transfer->to_itself)
 		return fail(transfer, "redirected to this machine: refused");
 	if (transfer->too_big || code == CURLE_FILESIZE_EXCEEDED)
-		return fail(transfer, "larger than %llu MiB", (unsigned long long)(transfer->size_max >> 20));
+		return fail_for_size(transfer);
 	if (transfer->not_the_rest)
 		return from_the_start(transfer);
 	if (transfer->disk < 0)
