@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "zone.h"
+
 #define SIGNATURE_SUFFIX ".minisig"
 
 static bool is_given(const char *text)
@@ -43,26 +45,55 @@ static bool is_new(const struct download *download)
 	return download->status == 0 && !download->result.unchanged;
 }
 
-static void fetch_lists(
-        const struct fetch_options *options, struct download *downloads, struct fetch *fetches, size_t count)
+static void download_begin(const struct download *download, struct fetch *fetch)
+{
+	*fetch = (struct fetch){ .name = download->source->name,
+		.url = download->source->url,
+		.etag = download->etag,
+		.last_modified = download->last_modified };
+	memcpy(fetch->path, download->path, sizeof download->path);
+}
+
+static void download_end(struct download *download, const struct fetch *fetch)
+{
+	download->status = fetch->status;
+	download->result = fetch->result;
+	memcpy(download->why, fetch->why, sizeof download->why);
+	if (is_new(download))
+		check_pin(download);
+}
+
+static void fetch_zones(
+        const struct fetch_options *options, struct download *downloads, struct fetch *fetch, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct download *download = &downloads[i];
-		fetches[i] = (struct fetch){ .name = download->source->name,
-			.url = download->source->url,
-			.etag = download->etag,
-			.last_modified = download->last_modified };
-		memcpy(fetches[i].path, download->path, sizeof download->path);
+		const struct source *source = downloads[i].source;
+		const struct zone_options zone = { .key = source->tsig,
+			.held = downloads[i].etag[0] != '\0' ? downloads[i].held : NULL,
+			.size_max = options->size_max,
+			.seconds_max = options->seconds_max };
+		if (!zone_is_url(source->url))
+			continue;
+		download_begin(&downloads[i], fetch);
+		zone_fetch(&zone, fetch);
+		download_end(&downloads[i], fetch);
 	}
-	fetch_all(options, fetches, count);
+}
+
+static void fetch_lists(const struct fetch_options *options, struct download *downloads,
+        struct fetch *fetches, struct download **owner, size_t count)
+{
+	size_t lists = 0;
+
 	for (size_t i = 0; i < count; i++) {
-		struct download *download = &downloads[i];
-		download->status = fetches[i].status;
-		download->result = fetches[i].result;
-		memcpy(download->why, fetches[i].why, sizeof download->why);
-		if (is_new(download))
-			check_pin(download);
+		if (zone_is_url(downloads[i].source->url))
+			continue;
+		download_begin(&downloads[i], &fetches[lists]);
+		owner[lists++] = &downloads[i];
 	}
+	fetch_all(options, fetches, lists);
+	for (size_t i = 0; i < lists; i++)
+		download_end(owner[i], &fetches[i]);
 }
 
 /* ---- signatures ---- */
@@ -148,7 +179,8 @@ int download_all(const struct fetch_options *options, struct download *downloads
 	int ret = fetches != NULL && signatures != NULL && owner != NULL ? 0 : -ENOMEM;
 
 	if (ret == 0) {
-		fetch_lists(options, downloads, fetches, count);
+		fetch_lists(options, downloads, fetches, owner, count);
+		fetch_zones(options, downloads, fetches, count);
 		ret = fetch_signatures(options, downloads, signatures, owner, count);
 	}
 	for (size_t i = 0; signatures != NULL && i < count; i++)

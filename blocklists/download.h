@@ -1,6 +1,6 @@
 /*
- * The files of a run's sources: the lists side by side, then the signatures of those that have a key. What is
- * not as the configuration pins it (sha256, key) is refused.
+ * The files of a run's sources: the lists side by side and the zones one after the other, then the signatures
+ * of those that have a key. What is not as the configuration pins it (sha256, key) is refused.
  */
 #ifndef USHER_DOWNLOAD_H
 #define USHER_DOWNLOAD_H
@@ -12,6 +12,7 @@
 struct download {
 	const struct source *source;
 	char path[PATH_MAX];              /* where its file goes; its signature beside it, for a moment */
+	char held[PATH_MAX];              /* file with the content held */
 	const char *etag, *last_modified; /* of the content held, "" for all of it anew */
 
 	int status; /* 0, or -EIO with `why`; then there is no file at path */

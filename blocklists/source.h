@@ -13,6 +13,7 @@
 #include "claims.h"
 #include "lists.h"
 #include "parse.h"
+#include "tsig.h"
 
 #define SOURCE_SAMPLES 5
 #define SOURCE_FOLDERS_MAX 200
@@ -35,6 +36,7 @@ struct source {
 	const char *sha256;    /* "": any content; else only this */
 	const char *key;       /* minisign's public key that must have signed it; "" or NULL: unsigned */
 	const char *signature; /* URL of the signature; "" or NULL: url + ".minisig" */
+	struct tsig_key tsig;  /* a zone's transfer is signed with it */
 	enum parse_format format;
 	int category; /* -1: none of its own */
 	const struct source_mapping *map;

@@ -456,6 +456,8 @@ static int jobs_download(struct update *update)
 		job->download->etag = conditional ? manifest_text(job->good, "etag") : "";
 		job->download->last_modified = conditional ? manifest_text(job->good, "last_modified") : "";
 		ret = path_in(job->download->path, job->dir, "incoming");
+		if (ret == 0)
+			ret = path_in(job->download->held, job->dir, "good");
 	}
 	return ret < 0 ? ret : download_all(&options->fetch, update->downloads, count);
 }

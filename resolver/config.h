@@ -58,6 +58,9 @@ struct config_source {
 	const char *sha256;             /* "" not pinned */
 	const char *key;                /* minisign's public key, "" not signed */
 	const char *signature;          /* URL of the signature, "" url + ".minisig" */
+	struct {                        /* of a zone's transfer; name "" not signed */
+		const char *name, *algorithm, *secret;
+	} tsig;
 };
 
 struct config_internal_zone {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocklists/zone.h"
 #include "config_option.h"
 
 #define RULES_MAX 60000 /* allow-names and block-names of all profiles: rules are numbered in 16 bits */
@@ -93,6 +94,26 @@ static void check_categories(struct config_reader *reader)
 	}
 }
 
+/* What a zone's transfer needs, and what only it can have. */
+static void check_zone_source(struct config_reader *reader, size_t i, const struct config_source *source,
+        const struct config_node *node)
+{
+	bool is_zone = zone_is_url(source->url);
+
+	if (is_zone && strcmp(source->format, "auto") != 0 && strcmp(source->format, "rpz") != 0)
+		PROBLEM(reader, node, "lists.sources[%zu].format: found %s, expected rpz for a url axfr://",
+		        i, source->format);
+	if (is_zone && source->key[0] != '\0')
+		PROBLEM(reader, node, "lists.sources[%zu].key: found one, expected tsig for a url axfr://",
+		        i);
+	if (!is_zone && source->tsig.name[0] != '\0')
+		PROBLEM(reader, node,
+		        "lists.sources[%zu].tsig: found one, expected it with a url axfr:// alone", i);
+	if ((source->tsig.name[0] != '\0') != (source->tsig.secret[0] != '\0'))
+		PROBLEM(reader, node, "lists.sources[%zu].tsig: found %s, expected both name and secret", i,
+		        source->tsig.name[0] != '\0' ? "a name alone" : "a secret alone");
+}
+
 static void check_sources(struct config_reader *reader)
 {
 	const struct config *config = reader->config;
@@ -113,6 +134,7 @@ static void check_sources(struct config_reader *reader)
 			        has_map  ? "one of them"
 			        : is_ut1 ? "map: {folder: category}"
 			                 : "category");
+		check_zone_source(reader, i, source, node);
 		if (strcmp(source->name, STARTER) == 0)
 			PROBLEM(reader, node,
 			        "lists.sources[%zu].name: found '%s', expected another: it is the shipped "

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "blocklists/signature.h"
+#include "blocklists/tsig.h"
+#include "blocklists/zone.h"
 #include "config_value.h"
 
 #define TEXT_MAX 1000
@@ -208,6 +210,36 @@ READ(url)
 
 #define print_url print_text
 KIND(url, .example = "https://lists.example/drugs.txt");
+
+READ(source_url)
+{
+	if (!zone_is_url(node->text))
+		read_url(reader, option, node, at);
+	else if (zone_url_wrong(node->text) != NULL)
+		config_wrong(reader, node, "%s", zone_url_wrong(node->text));
+	else
+		config_keep_text(reader, node->text, at);
+}
+
+#define print_source_url print_text
+KIND(source_url, .example = "https://lists.example/drugs.txt");
+
+/* Told neither where it is wrong nor anywhere but in what `usherd -p` prints. */
+READ(secret)
+{
+	const struct tsig_key key = { "key", "hmac-sha256", node->text };
+
+	if (node->len > 0 && tsig_key_wrong(&key) != NULL) {
+		config_problem(&reader->tree->problems, node->file, node->line,
+		        "%s: found what is no base64, expected a secret such as tsig-keygen makes",
+		        reader->path);
+		return;
+	}
+	config_keep_text(reader, node->text, at);
+}
+
+#define print_secret print_text
+KIND(secret, .example = "c2VjcmV0");
 
 /* What is wrong with it is told without its text: that may hold a password. */
 READ(proxy)

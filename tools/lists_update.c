@@ -43,6 +43,7 @@ static void plan_sources(struct plan *plan, const struct config *config)
 			.sha256 = from->sha256,
 			.key = from->key,
 			.signature = from->signature,
+			.tsig = { from->tsig.name, from->tsig.algorithm, from->tsig.secret },
 			.format = (enum parse_format)parse_format_by_name(from->format),
 			.category = from->category,
 			.map = map,

@@ -552,6 +552,25 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "expected 64 hexadecimal digits" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, key: RWabc}]}\n",
 		        "lists.sources[0].key: found 'RWabc', expected a public key of minisign" },
+		{ "lists: {sources: [{name: a, url: 'axfr://ns.example', category: ads}]}\n",
+		        "usher.yaml:1: lists.sources[0].url: found 'axfr://ns.example', expected "
+		        "axfr://HOST[@PORT]/ZONE" },
+		{ "lists: {sources: [{name: a, url: 'axfr://ns.example@0/z', category: ads}]}\n",
+		        "usher.yaml:1: lists.sources[0].url: found" },
+		{ "lists: {sources: [{name: a, url: 'axfr://ns.example/z', format: hosts, category: ads}]}\n",
+		        "lists.sources[0].format: found hosts, expected rpz for a url axfr://" },
+		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, tsig: {name: k, secret: "
+		  "'aGk='}}]}\n",
+		        "lists.sources[0].tsig: found one, expected it with a url axfr:// alone" },
+		{ "lists: {sources: [{name: a, url: 'axfr://ns.example/z', category: ads, tsig: {name: "
+		  "k}}]}\n",
+		        "lists.sources[0].tsig: found a name alone, expected both name and secret" },
+		{ "lists: {sources: [{name: a, url: 'axfr://ns.example/z', category: ads, tsig: {name: k, "
+		  "secret: '%%'}}]}\n",
+		        "lists.sources[0].tsig.secret: found what is no base64, expected a secret" },
+		{ "lists: {sources: [{name: a, url: 'axfr://ns.example/z', category: ads, tsig: {name: k, "
+		  "algorithm: md5, secret: 'aGk='}}]}\n",
+		        "lists.sources[0].tsig.algorithm: found 'md5', expected" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, signature: a.minisig}]}\n",
 		        "signature: found 'a.minisig', expected a URL" },
 		{ "lists: {proxy: 'proxy.school.example:3128'}\n",
