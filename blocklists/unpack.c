@@ -41,6 +41,12 @@ static int archive_begin(struct archive **out, const char *path, char why[LISTS_
 		archive_read_free(archive);
 		return -EBADMSG;
 	}
+	/* The filters, and the file itself as the last. Inside another, what is no content is not counted. */
+	if (archive_filter_count(archive) > 2) {
+		snprintf(why, LISTS_WHY_MAX, "refused: compressed more than once");
+		archive_read_free(archive);
+		return -EBADMSG;
+	}
 	*out = archive;
 	return 0;
 }

@@ -2,16 +2,22 @@
 generation goes on whatever happens. The server has an address that is not loopback, as a redirect to loopback is refused."""
 
 import base64
+import bz2
+import gzip
 import http.client
 import http.server
+import io
+import lzma
 import os
 import pty
 import select
 import socket
 import socketserver
 import subprocess
+import tarfile
 import threading
 import time
+import zipfile
 
 import pytest
 
@@ -65,7 +71,7 @@ class Site:
 
     def write(self, name, content):
         path = self.folder / 'www' / name
-        path.write_text(content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
         path.chmod(0o644)
 
     def serve(self, now=''):
@@ -205,6 +211,74 @@ def test_too_large_source_is_left(lab, site):
     with School(**{'max-size': '64KiB'}) as u:
         said = u.update(expect=1)
         assert 'web: failed: larger than 64 KiB' in said and 'it has no earlier content' in said
+
+
+# ---- archives ------------------------------------------------------------------------------------------------------------
+
+ZEROS = b'0' * (48 << 20)
+LINES = b'www.plain.com\n' * 100
+
+
+def tarred(content=LINES, count=1, mode='w:gz', **members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as tar:
+        for i in range(count):
+            info = tarfile.TarInfo(f'folder/domains{i}')
+            info.size = len(content)
+            for key, value in members.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(content) if info.isreg() else None)
+    return out.getvalue()
+
+
+def zipped(content=LINES, name='domains', mode=0o100644):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED) as archive:
+        info = zipfile.ZipInfo(name)
+        info.external_attr, info.create_system, info.compress_type = mode << 16, 3, zipfile.ZIP_DEFLATED
+        archive.writestr(info, content)
+    return out.getvalue()
+
+
+GOOD_ARCHIVES = {
+    'gz': lambda: gzip.compress(LINES), 'xz': lambda: lzma.compress(LINES), 'bz2': lambda: bz2.compress(LINES), 'tar': lambda: tarred(mode='w:'),
+    'tar.gz': tarred, 'tar.xz': lambda: tarred(mode='w:xz'), 'zip': zipped,
+}
+BAD_ARCHIVES = {
+    'gz-bomb': (lambda: gzip.compress(ZEROS), 'refused: unpacks to more than 50 times its size'),
+    'xz-bomb': (lambda: lzma.compress(ZEROS), 'refused: unpacks to more than 50 times its size'),
+    'bz2-bomb': (lambda: bz2.compress(ZEROS), 'refused: unpacks to more than 50 times its size'),
+    'zip-bomb': (lambda: zipped(ZEROS), 'refused: unpacks to more than 50 times its size'),
+    'tar-bomb': (lambda: tarred(ZEROS), 'refused: unpacks to more than 50 times its size'),
+    'many-small-ones': (lambda: tarred(b'', 10001), 'refused: more than 10,000 entries'),
+    'twice': (lambda: gzip.compress(gzip.compress(LINES)), 'refused: compressed more than once'),
+    'zip-climbs': (lambda: zipped(name='../../domains'), 'refused: an entry outside the archive'),
+    'zip-absolute': (lambda: zipped(name='/etc/domains'), 'refused: an entry outside the archive'),
+    'zip-link': (lambda: zipped(b'/etc/passwd', mode=0o120777), 'refused: a link to outside the archive'),
+    'tar-climbs': (lambda: tarred(name='a/../../domains'), 'refused: an entry outside the archive'),
+    'tar-link': (lambda: tarred(b'', type=tarfile.SYMTYPE, linkname='../../etc/passwd'), 'refused: a link to outside the archive'),
+    'tar-hard-link': (lambda: tarred(b'', type=tarfile.LNKTYPE, linkname='/etc/passwd'), 'refused: a link to outside the archive'),
+    'cut': (lambda: tarred(os.urandom(100000))[:50000], 'cannot be read: truncated gzip input'),
+}
+
+
+@pytest.mark.parametrize('kind', GOOD_ARCHIVES)
+def test_archive_is_read_by_what_it_is(lab, site, kind):
+    site.write('list.txt', GOOD_ARCHIVES[kind]())
+    with School() as u:
+        u.update()
+        assert u.blocks('www.plain.com')
+
+
+@pytest.mark.parametrize('kind', BAD_ARCHIVES)
+def test_hostile_archive_is_held_back_as_a_whole(lab, site, kind):
+    make, sentence = BAD_ARCHIVES[kind]
+    with School() as u:
+        u.update()
+        site.write('list.txt', make())
+        said = u.update(expect=3)
+        assert f'web: held back: {sentence}' in said
+        assert u.blocks('n7.casino.com') and not u.blocks('www.plain.com')
 
 
 # ---- broken transfers ----------------------------------------------------------------------------------------------------
