@@ -36,7 +36,16 @@ struct lists *lists_tool_open(const struct lists_tool *tool, uint64_t id)
 		ret = lists_open_newest_good(
 		        &lists, tool->dir, tool->categories, tool->config->category_count, why);
 	} else {
-		ret = generations_path(path, sizeof path, tool->dir, id, "mdb");
+		ret = generations_path(path, sizeof path, tool->dir, id, "json");
+		if (ret == 0 && access(path, F_OK) != 0 && errno == ENOENT) {
+			fprintf(stderr,
+			        "usher: generation %" PRIu64
+			        " is not kept; `usher lists history` names those that are\n",
+			        id);
+			return NULL;
+		}
+		if (ret == 0)
+			ret = generations_path(path, sizeof path, tool->dir, id, "mdb");
 		if (ret == 0)
 			ret = lists_open(
 			        &lists, NULL, path, tool->categories, tool->config->category_count, why);

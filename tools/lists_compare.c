@@ -1,10 +1,12 @@
 /* `usher lists diff`, `coverage` and `export`: what whole generations hold. */
-#include "lists_cmd.h"
+#include "lists_impact.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "blocklists/claims.h"
 #include "blocklists/generations.h"
@@ -47,11 +49,7 @@ static void side_next(struct side *side)
 
 static bool side_open(struct side *side, const struct lists_tool *tool, const char *text)
 {
-	uint64_t id = lists_tool_generation(text);
-
-	if (id == 0)
-		fprintf(stderr, "usher: '%s' is no generation\n", text);
-	side->lists = id != 0 ? lists_tool_open(tool, id) : NULL;
+	side->lists = lists_tool_open(tool, lists_tool_generation(text));
 	side->view = side->lists != NULL ? lists_view_open(side->lists) : NULL;
 	side->walk = side->view != NULL ? lists_walk_open(side->view) : NULL;
 	if (side->walk != NULL)
@@ -132,18 +130,51 @@ static void difference_tell(const struct difference *difference)
 		command_table_print(table);
 }
 
+/* Of the names that this school used, those that are blocked in the one generation and not in the other. */
+static int diff_used(struct lists_tool *tool)
+{
+	struct impact impact;
+	int ret = 0;
+
+	command_become_user(tool->config);
+	impact_init(&impact, tool, time(NULL));
+	impact_read_names(&impact);
+	impact_read_log(&impact, "lists diff --used");
+	for (int i = 0; ret == 0 && i < 2; i++) {
+		struct lists *lists = lists_tool_open(tool, lists_tool_generation(tool->context->argv[i]));
+		if (lists == NULL)
+			ret = -ENOENT;
+		else
+			ret = i == 0 ? impact_judge_before(&impact, lists)
+			             : impact_judge_after(&impact, lists);
+		lists_free(lists);
+	}
+	if (ret == 0)
+		impact_tell(&impact);
+	impact_clear(&impact);
+	return ret == 0 ? COMMAND_OK : COMMAND_FAILED;
+}
+
 int lists_diff(struct lists_tool *tool)
 {
-	const char *names = NULL;
-	const struct command_option options[] = { { "names", false, &names } };
+	const char *names = NULL, *used = NULL;
+	const struct command_option options[] = { { "names", false, &names }, { "used", false, &used } };
 	struct side before = { 0 }, after = { 0 };
 	struct difference difference = { .tool = tool };
 
-	int ret = command_options(tool->context, LISTS_COMMAND, options, 1);
+	int ret = command_options(tool->context, LISTS_COMMAND, options, 2);
 	if (ret != 0)
 		return ret;
 	if (tool->context->argc != 2)
 		return command_usage_error(LISTS_COMMAND, "lists diff needs two generations");
+	for (int i = 0; i < 2; i++)
+		if (lists_tool_generation(tool->context->argv[i]) == 0)
+			return command_usage_error(
+			        LISTS_COMMAND, "'%s' is no generation", tool->context->argv[i]);
+	if (used != NULL && names != NULL)
+		return command_usage_error(LISTS_COMMAND, "--names and --used exclude each other");
+	if (used != NULL)
+		return diff_used(tool);
 	difference.names = names != NULL;
 	ret = COMMAND_FAILED;
 	if (side_open(&before, tool, tool->context->argv[0]) &&

@@ -339,7 +339,7 @@ static void tell_preview(const struct lists_tool *tool, const struct update_resu
 		snprintf(log, sizeof log, " and %zu of its block log", impact->log_count);
 	if (!impact->compared)
 		puts("there is no generation to compare it with");
-	else
+	else if (impact->count > 0)
 		printf("newly blocked: %zu, newly unblocked: %zu, of %zu names that this school asked for in "
 		       "%d days%s\n",
 		        impact->newly_blocked, impact->newly_unblocked, impact->used_count, IMPACT_DAYS, log);
@@ -507,8 +507,7 @@ int lists_rollback(struct lists_tool *tool)
 		lists_tool_json(json_pack("{s:I, s:I, s:b}", "generation", (json_int_t)id, "before",
 		        (json_int_t)from, "pinned", 1));
 	else
-		printf("generation %" PRIu64
-		       " is current again, and stays until `usher lists update --resume`\n",
-		        id);
+		printf("generation %" PRIu64 " is current%s, and stays until `usher lists update --resume`\n",
+		        id, id != from ? " again" : "");
 	return COMMAND_OK;
 }

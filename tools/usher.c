@@ -29,7 +29,7 @@ static const struct command {
 	        "usher lists history\n"
 	        "usher lists rollback [GENERATION]\n"
 	        "usher lists accept SOURCE --reason TEXT\n"
-	        "usher lists diff GENERATION GENERATION [--names]\n"
+	        "usher lists diff GENERATION GENERATION [--names | --used]\n"
 	        "usher lists coverage\n"
 	        "usher lists export [--format domains|rpz]\n"
 	        "\n"
@@ -51,7 +51,10 @@ static const struct command {
 	        "rollback  goes back to one (the one before, if none is named) and stays there until update "
 	        "--resume.\n"
 	        "accept    lets a source through that was held back.\n"
-	        "diff      counts what one generation has and another has not, or names it.\n"
+	        "diff      counts what one generation has and another has not, or names it; with --used, "
+	        "what "
+	        "this\n"
+	        "          school used and is newly blocked or unblocked.\n"
 	        "coverage  sets every row of the UKSIC table against the lists that serve it, or NO DATA.\n"
 	        "export    prints the lists for other resolvers.\n" },
 	{ "check", check_command, "what a name gets, for whom, and why",
