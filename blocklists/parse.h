@@ -63,6 +63,8 @@ int parse_reason_by_key(const char *key); /* -1: none */
 /* What an entry applies to: the name, what lies below it, or (in most lists) both. */
 #define PARSE_AT 1
 #define PARSE_BELOW 2
+#define PARSE_SHARED                                                                                         \
+	4 /* beside these: below the name many owners have theirs (github.io), yet a list may take it */
 
 struct parse_sink {
 	void *arg;

@@ -19,21 +19,30 @@ static void suffixes_load(void)
 	suffixes = psl_latest(NULL);
 }
 
-/* No list may take a whole top-level domain or registry: "com", "co.uk". ICANN's longest suffixes have four
- * labels. */
-static bool is_public_suffix(const struct name *name)
+enum suffix {
+	SUFFIX_NONE,
+	SUFFIX_SHARED, /* a company's, "github.io": its names have many owners */
+	SUFFIX_PUBLIC  /* a top-level domain or registry, "com", "co.uk": no list may take it */
+};
+
+/* The longest suffixes have four labels or few more that matter. */
+static enum suffix suffix_of(const struct name *name)
 {
 	char text[NAME_TEXT_MAX];
 
 	if (name->labels <= 1)
-		return true;
+		return SUFFIX_PUBLIC;
 	if (name->labels > 4)
-		return false;
+		return SUFFIX_NONE;
 	pthread_once(&suffixes_once, suffixes_load);
 	if (suffixes == NULL)
-		return false;
+		return SUFFIX_NONE;
 	name_to_text(name, text);
-	return psl_is_public_suffix2(suffixes, text, PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) != 0;
+	if (psl_is_public_suffix2(suffixes, text, PSL_TYPE_ANY | PSL_TYPE_NO_STAR_RULE) == 0)
+		return SUFFIX_NONE;
+	return psl_is_public_suffix2(suffixes, text, PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) != 0
+	               ? SUFFIX_PUBLIC
+	               : SUFFIX_SHARED;
 }
 
 bool parse_is_local(struct text text)
@@ -103,8 +112,11 @@ int parse_take(struct parse_reading *reading, struct text text, unsigned scope, 
 		return PARSE_ADDRESS;
 	if (!last_label_is_word(&name))
 		return PARSE_BAD_NAME;
-	if (is_public_suffix(&name))
+	enum suffix suffix = suffix_of(&name);
+	if (suffix == SUFFIX_PUBLIC)
 		return PARSE_SUFFIX;
+	if (suffix == SUFFIX_SHARED)
+		scope |= PARSE_SHARED;
 	reading->sink.taken(reading->sink.arg, &name, scope, exception);
 	return PARSE_DONE;
 }

@@ -58,29 +58,50 @@ static void reader_skipped(void *arg, enum parse_reason reason, uint64_t line)
 	snprintf(sample->entry, sizeof sample->entry, "%s", reader->entry);
 }
 
+static void guard_words(
+        char words[2 * NAME_TEXT_MAX], const struct name *entry, const struct name *guarded, bool is_parent)
+{
+	char text[NAME_TEXT_MAX], with[NAME_TEXT_MAX];
+
+	if (words[0] != '\0')
+		return;
+	name_to_text(entry, text);
+	name_to_text(guarded, with);
+	snprintf(words, 2 * NAME_TEXT_MAX, is_parent ? "%s, and with it %s" : "%s", text, with);
+}
+
 /* True if the entry would block a guarded name; the first one is kept in words. */
 static bool reader_is_guarded(struct reader *reader, const struct name *name, unsigned scope)
 {
+	struct source_content *content = reader->content;
 	uint64_t hash[NAME_LABELS_MAX + 1];
 	struct namemap_hit hits[4];
-	char text[NAME_TEXT_MAX], guarded[NAME_TEXT_MAX];
+	bool guarded = false, own = false;
 
 	if (reader->guards == NULL || (reader->sets[reader->current] & ~reader->reading->sealed) == 0)
 		return false;
 	name_hash_suffixes(name, 0, hash);
 	size_t count = namemap_find(reader->guards, name, hash, hits, sizeof hits / sizeof hits[0]);
 	for (size_t i = 0; i < count; i++) {
-		if (hits[i].role == GUARD_PARENT && !(scope & PARSE_BELOW))
+		const struct source_guard *guard = &reader->reading->guards[hits[i].value];
+		bool is_parent = hits[i].role == GUARD_PARENT;
+		if (is_parent && !(scope & PARSE_BELOW))
 			continue;
-		if (reader->content->forbidden[0] != '\0')
-			return true;
-		name_to_text(name, text);
-		name_to_text(&reader->reading->guards[hits[i].value].name, guarded);
-		snprintf(reader->content->forbidden, sizeof reader->content->forbidden,
-		        hits[i].role == GUARD_PARENT ? "%s, and with it %s" : "%s", text, guarded);
-		return true;
+		guarded = true;
+		guard_words(content->forbidden, name, &guard->name, is_parent);
+		if (!guard->own)
+			continue;
+		own = true;
+		guard_words(content->own, name, &guard->name, is_parent);
 	}
-	return false;
+	content->counts.own += own;
+	return guarded;
+}
+
+static void reader_shared(struct reader *reader, const struct name *name)
+{
+	if (reader->content->counts.shared++ == 0)
+		name_to_text(name, reader->content->shared);
 }
 
 static void reader_taken(void *arg, const struct name *name, unsigned scope, bool exception)
@@ -92,9 +113,12 @@ static void reader_taken(void *arg, const struct name *name, unsigned scope, boo
 		reader_skipped(reader, PARSE_PROTECTED, 0);
 		return;
 	}
+	if (scope & PARSE_SHARED && !exception)
+		reader_shared(reader, name);
 	reader->content->counts.read++;
 	size_t len = name_to_key(name, key);
-	uint32_t tag = reader->current << TAG_BITS | (exception ? TAG_EXCEPTION : 0) | scope;
+	uint32_t tag = reader->current << TAG_BITS | (exception ? TAG_EXCEPTION : 0) |
+	               (scope & (PARSE_AT | PARSE_BELOW));
 	int ret = sorter_add(reader->sorter, key, len, tag);
 	if (ret < 0 && reader->error == 0)
 		reader->error = ret;

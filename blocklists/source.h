@@ -27,6 +27,7 @@ struct source_mapping {
 struct source_guard {
 	struct name name;
 	bool below; /* nor what lies below (a zone of the school's) */
+	bool own;   /* the school's own zone, or a target of safe search: no honest list names it */
 };
 
 struct source {
@@ -41,6 +42,8 @@ struct source {
 	int category; /* -1: none of its own */
 	const struct source_mapping *map;
 	size_t map_count;
+	const struct name *must_block, *must_pass; /* canaries: what it must list, and what it must not */
+	size_t must_block_count, must_pass_count;
 };
 
 /* read is the sum of taken, duplicate, covered and skipped. */
@@ -50,6 +53,8 @@ struct source_counts {
 	uint64_t duplicate; /* named again */
 	uint64_t covered;   /* below a name of the same source and categories */
 	uint64_t skipped[PARSE_REASON_COUNT];
+	uint64_t own;    /* of those skipped as protected: the school's own zones, targets of safe search */
+	uint64_t shared; /* of those read: below them many owners have names (PARSE_SHARED) */
 	uint64_t category[LISTS_CATEGORIES_MAX]; /* taken, by category */
 	struct source_sample {
 		uint64_t line;
@@ -72,6 +77,8 @@ struct source_content {
 	struct source_folders ignored;     /* in the tree, but not mapped by the configuration */
 	struct source_folders missing;     /* mapped, but not in the tree */
 	char forbidden[2 * NAME_TEXT_MAX]; /* the first entry left out for a guard, in words; "" if none */
+	char own[2 * NAME_TEXT_MAX];       /* the first of counts.own, in words */
+	char shared[NAME_TEXT_MAX];        /* the first of counts.shared */
 };
 
 struct source_reading {

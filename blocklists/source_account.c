@@ -70,6 +70,8 @@ static void set_counts(json_t *account, const struct source_counts *counts, cons
 	set_number(account, "taken", counts->taken);
 	set_number(account, "duplicate", counts->duplicate);
 	set_number(account, "covered", counts->covered);
+	set_number(account, "own", counts->own);
+	set_number(account, "shared", counts->shared);
 	json_object_set_new(account, "skipped", skipped);
 	json_object_set_new(account, "categories", by_category);
 }
@@ -98,6 +100,7 @@ json_t *source_account_new(const struct source *source, const struct source_cont
 	json_object_set_new(account, "ignored", folders_json(&content->ignored));
 	json_object_set_new(account, "missing", folders_json(&content->missing));
 	set_text(account, "left_out", content->forbidden);
+	set_text(account, "shared_first", content->shared);
 	json_object_set_new(account, "samples", samples_json(&content->counts));
 	json_object_set_new(account, "accepted", json_null());
 	return account;

@@ -1,8 +1,9 @@
 /*
  * The account of a source: what a manifest and `usher lists status` say of it, as JSON. Every key is always
  * there: name url format licence sha256 size etag last_modified signed (the trusted comment, "" if not
- * signed) fetched_at changed_at settings read taken duplicate covered skipped{reason: n} categories{name: n}
- * ignored[folder] missing[folder] samples[{entry, line, reason}] accepted
+ * signed) fetched_at changed_at settings read taken duplicate covered own shared shared_first left_out guards
+ * skipped{reason: n} categories{name: n} ignored[folder] missing[folder] samples[{entry, line, reason}]
+ * accepted
  */
 #ifndef USHER_SOURCE_ACCOUNT_H
 #define USHER_SOURCE_ACCOUNT_H

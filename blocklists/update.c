@@ -40,6 +40,7 @@ struct update {
 	size_t job_count;
 	struct download *downloads;
 	char inputs[FETCH_SHA256_TEXT];
+	char guards[FETCH_SHA256_TEXT]; /* fingerprint of the names that no list may block */
 };
 
 const char *update_state_name(enum update_state state)
@@ -211,30 +212,46 @@ static int read_in(
 	return ret < 0 ? ret : source_read(job->source, path, &reading, content, job->why);
 }
 
+static json_t *account_new(
+        const struct update *update, const struct job *job, const struct source_content *content)
+{
+	json_t *account = source_account_new(
+	        job->source, content, update->options->categories, update->options->category_count);
+
+	json_object_set_new(account, "guards", json_string(update->guards));
+	return account;
+}
+
 /* The account to compare with: the last good one, counted anew if the source was read in another way then. */
 static json_t *comparable_account(const struct update *update, struct job *job)
 {
 	struct source_content before;
 
-	if (job->good == NULL || strcmp(manifest_text(job->good, "settings"), job->settings) == 0)
+	if (job->good == NULL || (strcmp(manifest_text(job->good, "settings"), job->settings) == 0 &&
+	                                 strcmp(manifest_text(job->good, "guards"), update->guards) == 0))
 		return json_incref(job->good);
 	if (read_in(update, job, "good", &before) < 0)
 		return NULL;
-	json_t *account = source_account_new(
-	        job->source, &before, update->options->categories, update->options->category_count);
+	json_t *account = account_new(update, job, &before);
 	source_content_clear(&before);
 	return account;
 }
 
-static bool job_passes_guards(const struct update *update, struct job *job, const json_t *account)
+/* Returns as judge(). */
+static int job_passes_guards(const struct update *update, struct job *job, const json_t *account)
 {
-	const struct judge_rules rules = { .max_shrink_percent = update->options->max_shrink_percent };
+	const struct update_options *options = update->options;
+	const struct judge_rules rules = { .categories = options->categories,
+		.sealed = options->sealed,
+		.max_shrink_percent = options->max_shrink_percent,
+		.must_pass = options->must_pass,
+		.must_pass_count = options->must_pass_count };
 	json_t *before = comparable_account(update, job);
-	const struct judge_case judged = { &job->content, account, before };
+	const struct judge_case judged = { job->source, &job->content, account, before };
 
-	bool passes = judge(&rules, &judged, job->why);
+	int ret = judge(&rules, &judged, job->why);
 	json_decref(before);
-	return passes;
+	return ret;
 }
 
 /* Makes what was fetched the last good content. */
@@ -277,16 +294,19 @@ static int job_judge(const struct update *update, struct job *job, const struct 
 		return job_held(job, fetched, NULL);
 	if (ret < 0)
 		return ret;
-	json_t *account = source_account_new(
-	        job->source, &job->content, update->options->categories, update->options->category_count);
+	json_t *account = account_new(update, job, &job->content);
 	if (account == NULL)
 		return -ENOMEM;
 	source_account_fetched(account, fetched);
 	json_object_set_new(account, "signed", json_string(job->download->signed_comment));
-	if (job_passes_guards(update, job, account))
+	ret = job_passes_guards(update, job, account);
+	if (ret > 0)
 		return job_take(job, account);
 	source_content_clear(&job->content);
-	return job_held(job, fetched, account);
+	if (ret == 0)
+		return job_held(job, fetched, account);
+	json_decref(account);
+	return ret;
 }
 
 /* True if the content held is what the configuration asks for now, so that the server may say "unchanged". */
@@ -490,6 +510,25 @@ static int jobs_update(struct update *update)
 	return found ? 0 : -ENOENT;
 }
 
+static int guards_of(struct update *update)
+{
+	const struct update_options *options = update->options;
+	char *text = NULL, name[NAME_TEXT_MAX];
+	size_t len = 0;
+	FILE *memory = open_memstream(&text, &len);
+
+	if (memory == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < options->guard_count; i++) {
+		name_to_text(&options->guards[i].name, name);
+		fprintf(memory, "%s %d %d\n", name, options->guards[i].below, options->guards[i].own);
+	}
+	fprintf(memory, "%" PRIx64 "\n", options->sealed);
+	int ret = fclose(memory) == 0 ? fetch_sha256(text, len, update->guards) : -ENOMEM;
+	free(text);
+	return ret;
+}
+
 /* A fingerprint of all that the generation is made from: what is the same again needs no new one. */
 static int inputs_of(struct update *update)
 {
@@ -502,6 +541,7 @@ static int inputs_of(struct update *update)
 		return -ENOMEM;
 	for (size_t i = 0; i < options->category_count; i++)
 		fprintf(memory, "%s\n", options->categories[i]);
+	fprintf(memory, "%s\n", update->guards);
 	for (size_t i = 0; i < update->job_count; i++)
 		if (update->jobs[i].good != NULL)
 			fprintf(memory, "%s %s %s\n", update->jobs[i].source->name, update->jobs[i].settings,
@@ -624,7 +664,9 @@ static int run(struct update *update)
 		return 0;
 	}
 	fetch_init();
-	ret = jobs_init(update);
+	ret = guards_of(update);
+	if (ret == 0)
+		ret = jobs_init(update);
 	if (ret == 0)
 		ret = jobs_download(update);
 	if (ret == 0)

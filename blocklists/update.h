@@ -33,6 +33,8 @@ struct update_options {
 	uint64_t sealed; /* categories that guards do not stop */
 	uint32_t keep_generations;
 	uint32_t max_shrink_percent;
+	const struct name *must_pass; /* what no source may list */
+	size_t must_pass_count;
 	size_t memory;    /* for sorting, 0: 64 MiB */
 	const char *only; /* fetch this source alone, NULL: all */
 	bool offline;     /* fetch none: compile from what is held */

@@ -56,6 +56,8 @@ struct config_source {
 	size_t map_count;
 	const char *licence;            /* "" unknown */
 	const char *sha256;             /* "" not pinned */
+	struct name *must_block, *must_pass; /* canaries */
+	size_t must_block_count, must_pass_count;
 	const char *key;                /* minisign's public key, "" not signed */
 	const char *signature;          /* URL of the signature, "" url + ".minisig" */
 	struct {                        /* of a zone's transfer; name "" not signed */
@@ -175,6 +177,8 @@ struct config {
 	bool starter;                   /* lists.starter (default true): the shipped starter list is a source too */
 	uint32_t keep_generations;
 	uint32_t max_shrink_percent;
+	struct name *must_pass;         /* what no list may list */
+	size_t must_pass_count;
 	const char *proxy;              /* URL for fetching lists, "" none; its password is printed by `usherd -p` alone */
 	const char *ca_file;            /* authorities beside the system's, "" none */
 	uint64_t fetch_max_size;        /* octets of a source */

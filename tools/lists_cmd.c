@@ -55,6 +55,25 @@ struct lists *lists_tool_open(const struct lists_tool *tool, uint64_t id)
 	return ret < 0 ? NULL : lists;
 }
 
+json_t *lists_tool_unfed(const struct lists_tool *tool, const struct lists *lists, bool aloud)
+{
+	json_t *unfed = json_array();
+	char sentence[256];
+
+	for (size_t i = 0; i < tool->config->category_count; i++) {
+		if (!(tool->config->sealed >> i & 1) ||
+		        (lists != NULL && lists_info(lists)->category_names[i] > 0))
+			continue;
+		json_array_append_new(unfed, json_string(tool->categories[i]));
+		snprintf(sentence, sizeof sentence,
+		        "WARNING: no source feeds the sealed category %.100s: nothing is blocked by it",
+		        tool->categories[i]);
+		if (aloud)
+			command_say(sentence);
+	}
+	return unfed;
+}
+
 uint64_t lists_tool_generation(const char *text)
 {
 	char *end;

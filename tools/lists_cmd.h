@@ -40,6 +40,10 @@ struct lists *lists_tool_open(const struct lists_tool *tool, uint64_t id);
 /* A generation's number as typed ("42", "gen-000042"). Returns 0 if it is none. */
 uint64_t lists_tool_generation(const char *text);
 
+/* The sealed categories without a name: nothing is blocked by them. A new array; said aloud too, if asked to.
+ */
+json_t *lists_tool_unfed(const struct lists_tool *tool, const struct lists *lists, bool aloud);
+
 /* Prints one line of JSON and frees it. */
 void lists_tool_json(json_t *json);
 

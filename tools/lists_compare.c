@@ -11,6 +11,7 @@
 #include "blocklists/claims.h"
 #include "blocklists/generations.h"
 #include "blocklists/manifest.h"
+#include "blocklists/update.h"
 
 #define NUMBER_MAX 24
 #define TEXT_MAX 1024
@@ -208,6 +209,17 @@ static void array_add(json_t *array, const char *text)
 		json_array_append_new(array, json_string(text));
 }
 
+/* When a source was last confirmed: the generation remembers how it was then, the source's own account is of
+ * today. */
+static int64_t confirmed_at(const struct lists_tool *tool, const json_t *source)
+{
+	json_t *account = update_account(tool->dir, manifest_text(source, "name"));
+	int64_t at = manifest_number(account, "fetched_at");
+
+	json_decref(account);
+	return at > 0 ? at : manifest_number(source, "fetched_at");
+}
+
 static void cover_category(struct cover *cover, const struct lists_tool *tool, const struct lists *lists,
         const json_t *sources, size_t category)
 {
@@ -220,7 +232,7 @@ static void cover_category(struct cover *cover, const struct lists_tool *tool, c
 	{
 		if (manifest_number(json_object_get(source, "categories"), tool->categories[category]) == 0)
 			continue;
-		int64_t at = manifest_number(source, "fetched_at");
+		int64_t at = confirmed_at(tool, source);
 		array_add(cover->sources, manifest_text(source, "name"));
 		array_add(cover->licences, manifest_text(source, "licence"));
 		if (cover->oldest == 0 || at < cover->oldest)

@@ -72,8 +72,8 @@ static json_t *source_json(const char *name, const json_t *account)
 {
 	static const char *const keys[] = { "url", "format", "licence", "sha256", "size", "etag",
 		"last_modified", "signed", "fetched_at", "changed_at", "read", "taken", "duplicate",
-		"covered", "skipped", "categories", "ignored", "missing", "left_out", "samples", "accepted",
-		"held", "failed" };
+		"covered", "shared", "shared_first", "skipped", "categories", "ignored", "missing",
+		"left_out", "samples", "accepted", "held", "failed" };
 	json_t *json = json_pack("{s:s}", "name", name);
 
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
@@ -85,19 +85,34 @@ static void source_row(struct command_table *table, const char *name, const json
 {
 	const json_t *held = json_object_get(account, "held"), *failed = json_object_get(account, "failed");
 	const char *state = account == NULL ? "never fetched" : "";
-	char words[TEXT_MAX], names[NUMBER_MAX], age[LISTS_AGE_MAX], since[LISTS_AGE_MAX];
+	char words[TEXT_MAX], names[NUMBER_MAX], age[LISTS_AGE_MAX], since[NUMBER_MAX];
 
 	if (json_is_object(held) || json_is_object(failed)) {
 		const json_t *trouble = json_is_object(held) ? held : failed;
-		snprintf(words, sizeof words, "%s, %s: %.600s", trouble == held ? "held back" : "failed",
-		        lists_tool_age(manifest_number(trouble, "since"), since),
-		        manifest_text(trouble, "why"));
+		snprintf(words, sizeof words, "%s since %s: %.600s", trouble == held ? "held back" : "failed",
+		        time_text(manifest_number(trouble, "since"), since), manifest_text(trouble, "why"));
 		state = words;
 	}
 	const char *const cells[] = { name, number_text(manifest_number(account, "taken"), names),
 		lists_tool_age(manifest_number(account, "fetched_at"), age), manifest_text(account, "format"),
 		manifest_text(account, "licence"), state };
 	command_table_row(table, cells);
+}
+
+/* A whole hosting site in a list is taken as its makers say, and shown: it blocks many at once. */
+static void shared_line(const char *name, const json_t *account)
+{
+	int64_t shared = manifest_number(account, "shared");
+	char sentence[TEXT_MAX];
+
+	if (shared == 0)
+		return;
+	snprintf(sentence, sizeof sentence,
+	        "%s: takes whole sites that many share: %" PRId64 " entries, the first: %.300s", name, shared,
+	        manifest_text(account, "shared_first"));
+	char *safe = command_safe_text(sentence);
+	puts(safe);
+	free(safe);
 }
 
 static const char *source_name(const struct config *config, size_t i)
@@ -147,9 +162,11 @@ static void status_people(const struct lists_tool *tool, const struct lists *lis
 		json_decref(account);
 	}
 	command_table_print(table);
+	json_decref(lists_tool_unfed(tool, lists, true));
 	for (size_t i = 0; i < tool->config->source_count + tool->config->starter; i++) {
 		const char *name = source_name(tool->config, i);
 		json_t *account = account_of(tool, lists, name);
+		shared_line(name, account);
 		samples_lines(name, account);
 		json_decref(account);
 	}
@@ -175,8 +192,8 @@ static void status_json(const struct lists_tool *tool, const struct lists *lists
 		        "age_s", (json_int_t)(time(NULL) - info->published_at), "size",
 		        (json_int_t)info->size, "hash", info->hash, "starter", info->starter, "pinned",
 		        generations_pinned(tool->dir) != 0);
-	lists_tool_json(json_pack(
-	        "{s:o, s:o, s:o}", "generation", generation, "sources", sources, "categories", categories));
+	lists_tool_json(json_pack("{s:o, s:o, s:o, s:o}", "generation", generation, "sources", sources,
+	        "categories", categories, "sealed_unfed", lists_tool_unfed(tool, lists, false)));
 }
 
 int lists_status(struct lists_tool *tool)

@@ -47,16 +47,20 @@ static void plan_sources(struct plan *plan, const struct config *config)
 			.format = (enum parse_format)parse_format_by_name(from->format),
 			.category = from->category,
 			.map = map,
-			.map_count = from->map_count };
+			.map_count = from->map_count,
+			.must_block = from->must_block,
+			.must_block_count = from->must_block_count,
+			.must_pass = from->must_pass,
+			.must_pass_count = from->must_pass_count };
 	}
 	plan->options.sources = plan->sources;
 	plan->options.source_count = config->source_count;
 }
 
-static void guard_add(struct plan *plan, const struct name *name, bool below)
+static void guard_add(struct plan *plan, const struct name *name, bool below, bool own)
 {
 	if (name->labels > 0)
-		plan->guards[plan->options.guard_count++] = (struct source_guard){ *name, below };
+		plan->guards[plan->options.guard_count++] = (struct source_guard){ *name, below, own };
 }
 
 /*
@@ -73,17 +77,17 @@ static void plan_guards(struct plan *plan, const struct config *config)
 	if (plan->guards == NULL)
 		abort();
 	for (size_t i = 0; i < config->protected_count; i++)
-		guard_add(plan, &config->protected_names[i], false);
+		guard_add(plan, &config->protected_names[i], false, false);
 	for (size_t i = 0; i < config->internal_zone_count; i++)
-		guard_add(plan, &config->internal_zones[i].zone, true);
+		guard_add(plan, &config->internal_zones[i].zone, true, true);
 	for (size_t i = 0; i < config->engine_count; i++) {
 		const struct config_engine *engine = &config->engines[i];
 		if (engine->has_levels)
 			continue;
 		if (engine->target.len > 0)
-			guard_add(plan, &engine->target, false);
+			guard_add(plan, &engine->target, false, true);
 		for (size_t k = 0; k < engine->name_count; k++)
-			guard_add(plan, &engine->names[k], false);
+			guard_add(plan, &engine->names[k], false, false);
 	}
 	plan->options.guards = plan->guards;
 }
@@ -102,6 +106,8 @@ static void plan_make(struct plan *plan, const struct lists_tool *tool)
 	plan->options.sealed = config->sealed;
 	plan->options.keep_generations = config->keep_generations;
 	plan->options.max_shrink_percent = config->max_shrink_percent;
+	plan->options.must_pass = config->must_pass;
+	plan->options.must_pass_count = config->must_pass_count;
 	plan->options.fetch = (struct fetch_options){ .proxy = config->proxy,
 		.ca_file = config->ca_file,
 		.size_max = config->fetch_max_size,
@@ -196,6 +202,13 @@ static void tell_taken(const struct update_report *report)
 	command_say(sentence);
 	tell_folders(report->source, report->account, "ignored", "folders that its map does not name");
 	tell_folders(report->source, report->account, "missing", "folders of its map that are not in it");
+	if (manifest_number(report->account, "shared") > 0) {
+		snprintf(sentence, sizeof sentence,
+		        "%s: takes whole sites that many share: %" PRId64 " entries, the first: %s",
+		        report->source, manifest_number(report->account, "shared"),
+		        manifest_text(report->account, "shared_first"));
+		command_say(sentence);
+	}
 	if (left_out > 0) {
 		snprintf(sentence, sizeof sentence,
 		        "%s: left out, since no list may block them: %" PRId64 " entries, the first: %s",
@@ -230,8 +243,8 @@ static void tell_people(const struct update_report *report)
 
 static void tell_program(const struct update_report *report)
 {
-	static const char *const counts[] = { "read", "taken", "duplicate", "covered", "skipped", "ignored",
-		"missing", "left_out" };
+	static const char *const counts[] = { "read", "taken", "duplicate", "covered", "shared", "skipped",
+		"ignored", "missing", "left_out" };
 	json_t *json = json_object();
 
 	json_object_set_new(json, "source", json_string(report->source));
@@ -295,17 +308,18 @@ static json_t *count_or_null(bool known, size_t count)
 	return known ? json_integer((json_int_t)count) : json_null();
 }
 
-static void tell_result_json(const struct lists_tool *tool, const struct update_result *result, bool preview)
+static void tell_result_json(
+        const struct lists_tool *tool, const struct update_result *result, bool preview, json_t *unfed)
 {
 	const struct impact *impact = tool->impact;
 	bool judged = impact->compared && (impact->days > 0 || impact->has_log);
 
-	lists_tool_json(json_pack("{s:b, s:b, s:b, s:I, s:o, s:i, s:i, s:o, s:o}", "published",
+	lists_tool_json(json_pack("{s:b, s:b, s:b, s:I, s:o, s:i, s:i, s:o, s:o, s:o}", "published",
 	        result->published, "preview", preview, "pinned", result->pinned, "generation",
 	        (json_int_t)result->id, "names", count_or_null(result->names > 0, result->names), "held",
 	        (int)result->held, "failed", (int)result->failed, "newly_blocked",
 	        count_or_null(judged, impact->newly_blocked), "newly_unblocked",
-	        count_or_null(judged && impact->has_log, impact->newly_unblocked)));
+	        count_or_null(judged && impact->has_log, impact->newly_unblocked), "sealed_unfed", unfed));
 }
 
 static int exit_of(const struct update_result *result)
@@ -327,7 +341,7 @@ static void tell_preview(const struct lists_tool *tool, const struct update_resu
 		        "is not known\n",
 		        IMPACT_DAYS);
 	if (tool->context->json) {
-		tell_result_json(tool, result, true);
+		tell_result_json(tool, result, true, json_null());
 		return;
 	}
 	if (result->names == 0) {
@@ -347,8 +361,12 @@ static void tell_preview(const struct lists_tool *tool, const struct update_resu
 
 static void tell_result(const struct lists_tool *tool, const struct update_result *result)
 {
+	struct lists *lists = lists_tool_open(tool, 0);
+	json_t *unfed = lists_tool_unfed(tool, lists, !tool->context->json);
+
+	lists_free(lists);
 	if (tool->context->json)
-		tell_result_json(tool, result, false);
+		tell_result_json(tool, result, false, json_incref(unfed));
 	else if (result->pinned)
 		printf("generation %" PRIu64
 		       " is pinned by a rollback: nothing was done (--resume ends that)\n",
@@ -357,6 +375,7 @@ static void tell_result(const struct lists_tool *tool, const struct update_resul
 		printf("generation %" PRIu64 " published: %" PRIu64 " names\n", result->id, result->names);
 	else
 		printf("nothing new: generation %" PRIu64 " stays\n", result->id);
+	json_decref(unfed);
 	if (result->published && !tool->context->json)
 		impact_summary(tool->impact);
 }

@@ -338,6 +338,162 @@ static void protected_names_are_left_out_and_newly_listed_ones_hold(void **state
 	assert_int_equal(folder->state[0], UPDATE_TAKEN);
 }
 
+static void own_zone_or_safe_search_target_holds_even_a_new_source(void **state)
+{
+	struct list_folder *folder = *state;
+	const struct source_guard guards[] = { { list_folder_name("safe.engine.example.com"), false, true },
+		{ list_folder_name("school.example.org"), true, true } };
+	static const char *const bad[] = { "pc.school.example.org\n", "school.example.org\n",
+		"engine.example.com\n" };
+	char why[LISTS_WHY_MAX], text[128];
+
+	folder->options.guards = guards;
+	folder->options.guard_count = 2;
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	list_folder_source(folder, "b", PARSE_DOMAINS, B);
+	list_folder_text(folder, "b", "two.example.com\n");
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		snprintf(text, sizeof text, "%sone.example.com\n", bad[i]);
+		list_folder_text(folder, "a", text);
+		list_folder_update(folder);
+		assert_int_equal(folder->state[0], UPDATE_HELD);
+		assert_non_null(strstr(folder->source_why[0], "the school's own"));
+		assert_int_equal(list_folder_look_up(folder, "two.example.com"), BIT(B));
+		assert_int_equal(list_folder_look_up(folder, "one.example.com"), 0);
+	}
+	assert_int_equal(update_accept(folder->lists, "a", "known", "me", why), 0);
+	list_folder_update(folder);
+	assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(A));
+	assert_int_equal(list_folder_look_up(folder, "safe.engine.example.com"), 0);
+	list_folder_text(folder, "a", "engine.example.com\none.example.com\nmore.example.com\n");
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_TAKEN);
+}
+
+static void name_that_becomes_protected_is_left_out_at_the_next_run(void **state)
+{
+	struct list_folder *folder = *state;
+	const struct source_guard guard = { list_folder_name("help.example.com") };
+
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	list_folder_text(folder, "a", "help.example.com\none.example.com\n");
+	list_folder_update(folder);
+	assert_int_equal(list_folder_look_up(folder, "help.example.com"), BIT(A));
+	folder->options.guards = &guard;
+	folder->options.guard_count = 1;
+	list_folder_update(folder);
+	assert_true(folder->result.published);
+	assert_int_equal(list_folder_look_up(folder, "help.example.com"), 0);
+	/* It was named before too: no reason to hold the source. */
+	list_folder_text(folder, "a", "help.example.com\none.example.com\ntwo.example.com\n");
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_TAKEN);
+}
+
+static void source_that_grows_beyond_ten_times_is_held(void **state)
+{
+	struct list_folder *folder = *state;
+	char why[LISTS_WHY_MAX];
+
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	write_names(folder, "a", "n", 20);
+	list_folder_update(folder);
+	write_names(folder, "a", "n", 201);
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_HELD);
+	assert_non_null(strstr(folder->source_why[0], "ten times"));
+	assert_int_equal(list_folder_look_up(folder, "n200.example.com"), 0);
+	assert_int_equal(update_accept(folder->lists, "a", "it was joined with another", "me", why), 0);
+	write_names(folder, "a", "n", 2010);
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_TAKEN);
+}
+
+static void sealed_category_that_runs_dry_is_held(void **state)
+{
+	static const struct source_mapping map[] = { { "one", SEALED }, { "two", B } };
+	static const struct tar_entry full[] = { { "blacklists/one/domains", "one.example.com\n", NULL,
+		                                         NULL },
+		{ "blacklists/two/domains", "two.example.com\nthree.example.com\nfour.example.com\n", NULL,
+		        NULL } };
+	struct list_folder *folder = *state;
+
+	ut1_source(folder);
+	folder->sources[0].map = map;
+	folder->sources[0].map_count = 2;
+	write_tar(folder, "ut1.tar.gz", full, 2);
+	list_folder_update(folder);
+	write_tar(folder, "ut1.tar.gz", full + 1, 1);
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_HELD);
+	assert_non_null(strstr(folder->source_why[0], "sealed category sealed"));
+	assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(SEALED));
+}
+
+static void canaries_hold_what_lists_too_much_or_too_little(void **state)
+{
+	struct list_folder *folder = *state;
+	struct name everywhere = list_folder_name("www.wiki.example.org");
+	struct name block[] = { list_folder_name("sub.bad.example.com"),
+		list_folder_name("worse.example.com") };
+	struct name pass = list_folder_name("good.example.com");
+	static const struct {
+		const char *text, *why; /* why NULL: taken */
+	} cases[] = {
+		{ "bad.example.com\nworse.example.com\n", NULL },
+		{ "bad.example.com\n", "does not list worse.example.com" },
+		{ "worse.example.com\nother.sub.bad.example.com\n", "does not list sub.bad.example.com" },
+		{ "bad.example.com\nworse.example.com\ngood.example.com\n",
+		        "lists good.example.com, which must pass" },
+		{ "bad.example.com\nworse.example.com\nbelow.good.example.com\n", NULL },
+		{ "bad.example.com\nworse.example.com\nwiki.example.org\n", "lists www.wiki.example.org" },
+		{ "example.com\n", "lists good.example.com" },
+		{ "example.org\nbad.example.com\nworse.example.com\n", "lists www.wiki.example.org" },
+		{ "bad.example.com\nworse.example.com\nzzz.example.net\n", NULL },
+	};
+
+	folder->options.must_pass = &everywhere;
+	folder->options.must_pass_count = 1;
+	struct source *source = list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	source->must_block = block;
+	source->must_block_count = 2;
+	source->must_pass = &pass;
+	source->must_pass_count = 1;
+	folder->options.max_shrink_percent = 100;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		list_folder_text(folder, "a", cases[i].text);
+		list_folder_update(folder);
+		assert_int_equal(folder->state[0], cases[i].why == NULL ? UPDATE_TAKEN : UPDATE_HELD);
+		if (cases[i].why != NULL)
+			assert_non_null(strstr(folder->source_why[0], cases[i].why));
+	}
+}
+
+static void exception_of_the_list_itself_satisfies_must_pass(void **state)
+{
+	struct list_folder *folder = *state;
+	struct name pass = list_folder_name("good.example.com");
+	struct source *source = list_folder_source(folder, "a", PARSE_ADBLOCK, A);
+
+	source->must_pass = &pass;
+	source->must_pass_count = 1;
+	list_folder_text(folder, "a", "||example.com^\n@@||good.example.com^\n");
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_TAKEN);
+}
+
+static void suffix_of_many_owners_is_taken_and_counted(void **state)
+{
+	struct list_folder *folder = *state;
+
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	list_folder_text(folder, "a", "github.io\nco.uk\ncom\none.github.io\none.example.com\n");
+	list_folder_update(folder);
+	assert_int_equal(list_folder_look_up(folder, "somebody.github.io"), BIT(A));
+	assert_int_equal(list_folder_count(folder, "a", "shared", NULL), 1);
+	assert_int_equal(list_folder_count(folder, "a", "skipped", "public_suffix"), 2);
+}
+
 static void list_of_another_format_is_no_list(void **state)
 {
 	struct list_folder *folder = *state;
@@ -625,6 +781,13 @@ int main(void)
 		TEST(source_that_loses_just_the_limit_is_taken),
 		TEST(what_is_no_list_is_held_and_nobody_can_accept_it),
 		TEST(protected_names_are_left_out_and_newly_listed_ones_hold),
+		TEST(own_zone_or_safe_search_target_holds_even_a_new_source),
+		TEST(name_that_becomes_protected_is_left_out_at_the_next_run),
+		TEST(source_that_grows_beyond_ten_times_is_held),
+		TEST(sealed_category_that_runs_dry_is_held),
+		TEST(canaries_hold_what_lists_too_much_or_too_little),
+		TEST(exception_of_the_list_itself_satisfies_must_pass),
+		TEST(suffix_of_many_owners_is_taken_and_counted),
 		TEST(list_of_another_format_is_no_list),
 		TEST(failed_fetch_keeps_the_last_good_content),
 		TEST(lost_content_never_makes_a_hole_in_the_filter),
