@@ -14,7 +14,7 @@
 
 static const char lists_failed[] = "the block lists cannot be read";
 
-/* A public name that passed and exists: what the school uses. */
+/* A public name that passed and exists: what the school uses. Its own names no list can block. */
 static bool query_is_use(const struct query *query)
 {
 	switch (query->outcome) {
@@ -22,7 +22,8 @@ static bool query_is_use(const struct query *query)
 	case STATS_RESOLVED:
 	case STATS_STALE:
 	case STATS_REWRITTEN:
-		return (query->out[3] & 0xf) == RCODE_NOERROR && (query->facts.flags & FACTS_INTERNAL) == 0;
+		return (query->out[3] & 0xf) == RCODE_NOERROR &&
+		       (query->facts.flags & (FACTS_INTERNAL | FACTS_LOCAL)) == 0;
 	default:
 		return false;
 	}
