@@ -1,9 +1,7 @@
 #include "transfer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +10,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loopback.h"
 #include "partial.h"
 
 #define CONNECT_SECONDS 20L
+#define CLOCK_MS 50 /* that curl's reading of a deadline and ours may differ by */
 
 struct transfer {
 	const struct fetch_options *options;
@@ -57,66 +57,11 @@ static long status_of(const struct transfer *transfer)
 	return status;
 }
 
-/* ---- what must not be reached by a redirect: this machine, and what is on its wire alone ---- */
-
-static bool is_this_machine4(const uint8_t address[4])
-{
-	return address[0] == 127 || address[0] == 0 || (address[0] == 169 && address[1] == 254);
-}
-
-static bool is_this_machine6(const struct in6_addr *address)
-{
-	if (IN6_IS_ADDR_V4MAPPED(address))
-		return is_this_machine4(address->s6_addr + 12);
-	return IN6_IS_ADDR_LOOPBACK(address) || IN6_IS_ADDR_UNSPECIFIED(address) ||
-	       IN6_IS_ADDR_LINKLOCAL(address);
-}
-
-static bool is_this_machine(const struct sockaddr *address)
-{
-	if (address->sa_family == AF_INET)
-		return is_this_machine4((const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr);
-	if (address->sa_family == AF_INET6)
-		return is_this_machine6(&((const struct sockaddr_in6 *)address)->sin6_addr);
-	return true;
-}
-
-static bool host_is_this_machine(char *host)
-{
-	struct in_addr v4;
-	struct in6_addr v6;
-	size_t len = strlen(host);
-
-	if (len > 0 && host[len - 1] == '.')
-		host[--len] = '\0';
-	if (strcasecmp(host, "localhost") == 0 ||
-	        (len > 10 && strcasecmp(host + len - 10, ".localhost") == 0))
-		return true;
-	if (len > 2 && host[0] == '[') {
-		host[strcspn(host, "]%")] = '\0';
-		return inet_pton(AF_INET6, host + 1, &v6) == 1 && is_this_machine6(&v6);
-	}
-	return inet_pton(AF_INET, host, &v4) == 1 && is_this_machine4((const uint8_t *)&v4);
-}
-
-/* Judged by curl's own reading of the URL, which makes 127.0.0.1 of 0x7f.1. */
-static bool url_is_this_machine(const char *url)
-{
-	CURLU *parts = curl_url();
-	char *host = NULL;
-	bool is = parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
-	          curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK && host_is_this_machine(host);
-
-	curl_free(host);
-	curl_url_cleanup(parts);
-	return is;
-}
-
 static bool by_proxy(const struct transfer *transfer)
 {
 	const char *proxy = transfer->options->proxy;
 
-	return proxy != NULL && proxy[0] != '\0' && !url_is_this_machine(transfer->url);
+	return proxy != NULL && proxy[0] != '\0' && !loopback_url(transfer->url);
 }
 
 /*
@@ -128,7 +73,7 @@ static curl_socket_t socket_wanted(void *arg, curlsocktype purpose, struct curl_
 	struct transfer *transfer = arg;
 
 	(void)purpose;
-	if (transfer->hops > 0 && !by_proxy(transfer) && is_this_machine(&address->addr)) {
+	if (transfer->hops > 0 && !by_proxy(transfer) && loopback_address(&address->addr)) {
 		transfer->to_itself = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -409,7 +354,7 @@ static bool ended_badly(struct transfer *transfer, CURLcode code)
 		return from_the_start(transfer);
 	if (transfer->disk < 0)
 		return fail(transfer, "%.300s: %s", transfer->fetch->path, strerror(-transfer->disk));
-	if (code == CURLE_OPERATION_TIMEDOUT && now_ms() >= transfer->deadline_ms) {
+	if (code == CURLE_OPERATION_TIMEDOUT && now_ms() + CLOCK_MS >= transfer->deadline_ms) {
 		snprintf(what, sizeof what, "not done within %u s", seconds_max(transfer->options));
 		return fail_for_now(transfer, what);
 	}
@@ -440,7 +385,7 @@ static bool redirected(struct transfer *transfer)
 		return fail(transfer, "redirected to %.100s: refused", target);
 	if (strncasecmp(transfer->fetch->url, "https://", 8) == 0 && strncasecmp(target, "http://", 7) == 0)
 		return fail(transfer, "redirected from https to http: refused");
-	if (url_is_this_machine(target))
+	if (loopback_url(target))
 		return fail(transfer, "redirected to this machine: refused");
 	free(transfer->url);
 	transfer->url = strdup(target);

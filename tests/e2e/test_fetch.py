@@ -529,11 +529,14 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     password = 'boss:geheim'
 
     def admitted(self):
-        self.asked.append(f'{self.command} {self.path}')
         given = self.headers.get('Proxy-Authorization', '')
         if given == 'Basic ' + base64.b64encode(self.password.encode()).decode():
+            self.asked.append(f'{self.command} {self.path}')
             return True
-        self.send_error(407)
+        self.send_response(407)
+        self.send_header('Proxy-Authenticate', 'Basic realm="school"')
+        self.send_header('Content-Length', '0')
+        self.end_headers()
         return False
 
     def do_GET(self):

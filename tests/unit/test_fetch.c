@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "blocklists/fetch.h"
+#include "blocklists/loopback.h"
 
 #define REQUEST_MAX 4096
 #define TURNS 8
@@ -362,6 +363,26 @@ static void redirect_never_leads_to_a_file_or_this_machine(void **state)
 	assert_failed(fetch_answer("HTTP/1.1 302 Found\r\n\r\n", (struct fetch_options){ 0 }), "redirected");
 }
 
+static void this_machine_is_known_in_any_way_of_writing(void **state)
+{
+	static const char *const here[] = { "http://127.0.0.1/", "http://127.1:80/x", "http://0x7f.1/",
+		"http://2130706433/", "http://0/", "http://[::1]/", "http://[::]:80/",
+		"http://[::ffff:127.0.0.1]/", "http://[fe80::1%25eth0]/", "http://169.254.1.1/",
+		"http://[::ffff:169.254.1.1]/", "http://localhost/", "http://LOCALHOST./",
+		"http://a.localhost:80/", "http://user:password@localhost/" };
+	static const char *const elsewhere[] = { "http://10.0.0.1/", "http://lists.example/localhost",
+		"http://localhost@lists.example/", "http://notlocalhost/", "http://localhost.example/",
+		"http://[fd00::1]/", "http://128.0.0.1/", "file:///etc/hosts", "", "http://" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+		if (!loopback_url(here[i]))
+			fail_msg("%s", here[i]);
+	for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+		if (loopback_url(elsewhere[i]))
+			fail_msg("%s", elsewhere[i]);
+}
+
 static void file_is_fetched_by_its_url(void **state)
 {
 	const struct fetch_options options = { 0 };
@@ -492,6 +513,7 @@ int main(void)
 		cmocka_unit_test(slow_drip_ends),
 		cmocka_unit_test(silent_server_is_left),
 		cmocka_unit_test(redirect_never_leads_to_a_file_or_this_machine),
+		cmocka_unit_test(this_machine_is_known_in_any_way_of_writing),
 		cmocka_unit_test(file_is_fetched_by_its_url),
 		cmocka_unit_test(place_that_cannot_be_written_is_named),
 		cmocka_unit_test(each_of_many_has_its_own_end),
