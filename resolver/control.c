@@ -10,9 +10,11 @@
 #include <unbound.h>
 #include <unistd.h>
 
+#include "blocklists/manifest.h"
 #include "daemon.h"
 
-#define UNBOUND_FIXED "1.25.2" /* the first libunbound without the faults DESIGN.md 8 names */
+#define SOURCE_OLD_S (8 * 86400) /* a weekly list that missed a week */
+#define UNBOUND_FIXED "1.25.2"   /* the first libunbound without the faults DESIGN.md 8 names */
 
 static int64_t monotonic_s(void)
 {
@@ -24,8 +26,31 @@ static int64_t monotonic_s(void)
 
 /* ---- stats.sock ---- */
 
-static void gauges_of_lists(
-        struct stats_gauges *gauges, const struct daemon *daemon, struct stats_source_age *ages)
+/* Sources that were confirmed at some time, and how many are held. Returns their ages, malloc()ed; the names
+ * are the accounts'. NULL without memory. */
+static struct stats_source_age *gauges_of_sources(struct stats_gauges *gauges, const json_t *accounts)
+{
+	struct stats_source_age *ages = calloc(json_array_size(accounts) + 1, sizeof *ages);
+	int64_t now = time(NULL);
+	size_t i;
+	json_t *account;
+
+	if (ages == NULL)
+		return NULL;
+	json_array_foreach(accounts, i, account)
+	{
+		int64_t at = manifest_number(account, "fetched_at");
+		gauges->sources_held += json_is_object(json_object_get(account, "held"));
+		if (at > 0)
+			ages[gauges->source_count++] =
+			        (struct stats_source_age){ manifest_text(account, "name"),
+				        now > at ? now - at : 0 };
+	}
+	gauges->sources = ages;
+	return ages;
+}
+
+static void gauges_of_lists(struct stats_gauges *gauges, const struct daemon *daemon)
 {
 	int64_t now = time(NULL);
 
@@ -36,13 +61,8 @@ static void gauges_of_lists(
 	const struct lists_info *info = lists_info(daemon->lists);
 	gauges->generation_id = info->id;
 	gauges->generation_names = info->names;
-	gauges->generation_age_s = now - info->published_at;
+	gauges->generation_age_s = now > info->published_at ? now - info->published_at : 0;
 	gauges->generation_hash = info->hash;
-	for (size_t i = 0; i < info->source_count; i++)
-		ages[i] =
-		        (struct stats_source_age){ info->sources[i].name, now - info->sources[i].fetched_at };
-	gauges->sources = ages;
-	gauges->source_count = info->source_count;
 	for (size_t i = 0; i < daemon->config->category_count; i++)
 		gauges->sealed_unfed += daemon->config->categories[i].sealed && info->category_names[i] == 0;
 }
@@ -51,13 +71,13 @@ static void gauges_of_lists(
 static char *stats_text(
         struct daemon *daemon, char *(*print)(const struct stats_sum *, const struct stats_gauges *))
 {
-	size_t sources = daemon->lists ? lists_info(daemon->lists)->source_count : 0;
-	struct stats_source_age *ages = calloc(sources + 1, sizeof *ages);
+	const json_t *accounts = source_watch_read(&daemon->source_watch, daemon->config, daemon->lists);
+	struct stats_source_age *ages = NULL;
 	struct stats_sum *sum = calloc(1, sizeof *sum);
 	struct cache_figures cache = cache_figures(daemon->cache);
 	char *text = NULL;
 
-	if (ages == NULL || sum == NULL)
+	if (sum == NULL)
 		goto out;
 	for (unsigned i = 0; i < daemon->worker_count; i++)
 		stats_sum_add(sum, &daemon->workers[i]->stats);
@@ -71,7 +91,10 @@ static char *stats_text(
 	};
 	for (unsigned i = 0; i < daemon->ring_count; i++)
 		gauges.log_pending += ring_pending(daemon->rings[i]);
-	gauges_of_lists(&gauges, daemon, ages);
+	gauges_of_lists(&gauges, daemon);
+	ages = gauges_of_sources(&gauges, accounts);
+	if (ages == NULL)
+		goto out;
 	text = print(sum, &gauges);
 out:
 	free(ages);
@@ -124,6 +147,38 @@ static void part_add(json_t *parts, const char *part, const char *state, const c
 	va_end(args);
 	json_array_append_new(
 	        parts, json_pack("{s:s, s:s, s:s}", "part", part, "state", state, "text", text));
+}
+
+static void status_source(json_t *parts, const json_t *account)
+{
+	const json_t *held = json_object_get(account, "held"), *failed = json_object_get(account, "failed");
+	const char *name = manifest_text(account, "name");
+	int64_t at = manifest_number(account, "fetched_at");
+
+	if (json_is_object(held))
+		part_add(parts, "source", "warning",
+		        "%s is held back: %s; its last good content stays in use (`usher lists status`)",
+		        name, manifest_text(held, "why"));
+	if (at == 0)
+		part_add(parts, "source", "warning", "%s was never fetched%s%s", name,
+		        json_is_object(failed) ? ": " : "", manifest_text(failed, "why"));
+	else if (time(NULL) - at > SOURCE_OLD_S)
+		part_add(parts, "source", "warning", "%s was last confirmed %lld days ago%s%s", name,
+		        (long long)(time(NULL) - at) / 86400, json_is_object(failed) ? ": " : "",
+		        manifest_text(failed, "why"));
+}
+
+static void status_sources(json_t *parts, struct daemon *daemon)
+{
+	size_t i;
+	json_t *account;
+
+	json_array_foreach(
+	        source_watch_read(&daemon->source_watch, daemon->config, daemon->lists), i, account)
+	{
+		if (strcmp(manifest_text(account, "name"), "starter") != 0)
+			status_source(parts, account);
+	}
 }
 
 static void status_lists(json_t *parts, const struct daemon *daemon)
@@ -187,6 +242,7 @@ static void handle_status(struct http_request *request, void *arg)
 	part_add(parts, "workers", "ok", "%u, on %zu addresses", daemon->worker_count,
 	        daemon->config->listen_count);
 	status_lists(parts, daemon);
+	status_sources(parts, daemon);
 	status_recursor(parts, daemon);
 	status_log(parts, daemon);
 	for (size_t i = 0; i < daemon->config->warning_count; i++)

@@ -478,6 +478,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->recursion_text);
 	free(daemon->reader_text);
 	cache_free(daemon->cache);
+	source_watch_clear(&daemon->source_watch);
 	lists_free(daemon->lists);
 	config_free(daemon->config);
 	close(daemon->state_lock);

@@ -18,6 +18,7 @@
 #include "keeper.h"
 #include "recursor.h"
 #include "snapshot.h"
+#include "source_watch.h"
 #include "stats.h"
 #include "stream.h"
 #include "worker.h"
@@ -50,6 +51,7 @@ struct daemon {
 	struct lists *lists;               /* one reference; NULL: none could be opened */
 	uint64_t refused_generation;       /* looked at and found bad: not tried again */
 	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
+	struct source_watch source_watch;
 
 	int stats_fd, stats_tcp_fd, control_fd,
 	        log_fd; /* listening, -1 none; the first three become their servers' */
