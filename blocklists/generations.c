@@ -132,20 +132,28 @@ int generations_manifest(const char *dir, uint64_t id, json_t **out)
 	return ret < 0 ? ret : manifest_read(path, out);
 }
 
-/* The one act that publishes: the link is made aside and renamed over the old. */
-static int make_current(const char *dir, uint64_t id)
+/* The link is made aside and renamed over the old. */
+static int make_link(const char *dir, uint64_t id, const char *name, const char *suffix)
 {
-	char aside[PATH_MAX], current[PATH_MAX], target[32];
+	char aside[PATH_MAX], link[PATH_MAX], target[32];
 
 	int ret = path_in(aside, sizeof aside, dir, "current.new");
-	if (ret < 0 || (ret = path_in(current, sizeof current, dir, "current")) < 0)
+	if (ret < 0 || (ret = path_in(link, sizeof link, dir, name)) < 0)
 		return ret;
-	snprintf(target, sizeof target, "gen-%06" PRIu64 ".mdb", id);
+	snprintf(target, sizeof target, "gen-%06" PRIu64 ".%s", id, suffix);
 	if (unlink(aside) != 0 && errno != ENOENT)
 		return -errno;
-	if (symlink(target, aside) != 0 || rename(aside, current) != 0)
-		return -errno;
-	return manifest_sync_dir(dir);
+	return symlink(target, aside) == 0 && rename(aside, link) == 0 ? 0 : -errno;
+}
+
+/* The one act that publishes is the last; the link before it only tells other machines. */
+static int make_current(const char *dir, uint64_t id)
+{
+	int ret = make_link(dir, id, "current.json", "json");
+
+	if (ret == 0)
+		ret = make_link(dir, id, "current", "mdb");
+	return ret < 0 ? ret : manifest_sync_dir(dir);
 }
 
 int generations_publish(const char *dir, const char *work, uint64_t id)

@@ -1,5 +1,6 @@
 /*
- * The folder of generations: gen-000042.mdb with its manifest gen-000042.json, and the link `current`. One
+ * The folder of generations: gen-000042.mdb with its manifest gen-000042.json, and the link `current`, with
+ * `current.json` to its manifest for other machines. One
  * process at a time changes it, under the lock; readers need none, since everything appears by one rename.
  *
  * A generation exists once its manifest does. A rollback leaves the file `pinned`, and while it is there no

@@ -183,6 +183,7 @@ struct config {
 	const char *ca_file;            /* authorities beside the system's, "" none */
 	uint64_t fetch_max_size;        /* octets of a source */
 	uint32_t fetch_timeout_s;       /* of a source */
+	const char *pull;               /* URL or path of another usher's lists, "" own sources */
 	struct config_source *sources;
 	size_t source_count;
 	struct config_category *categories;

@@ -141,7 +141,7 @@ static void check_sources(struct config_reader *reader)
 			        "list's",
 			        i, STARTER);
 	}
-	if (config->source_count == 0)
+	if (config->source_count == 0 && config->pull[0] == '\0')
 		config_warn(reader, NULL, "lists.sources has none: %s",
 		        config->starter ? "only the shipped starter list filters"
 		                        : "with starter: false no category filters anything");

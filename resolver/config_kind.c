@@ -224,6 +224,17 @@ READ(source_url)
 #define print_source_url print_text
 KIND(source_url, .example = "https://lists.example/drugs.txt");
 
+READ(folder_url)
+{
+	if (node->text[0] == '/')
+		read_path(reader, option, node, at);
+	else
+		read_url(reader, option, node, at);
+}
+
+#define print_folder_url print_text
+KIND(folder_url, .example = "https://dns1.school.example/usher/");
+
 /* Told neither where it is wrong nor anywhere but in what `usherd -p` prints. */
 READ(secret)
 {

@@ -139,6 +139,7 @@ static const struct config_option lists_options[] = {
 	ONE("ca-file", path, config, ca_file, .fallback = "", .doc = "certificates of authorities trusted for https sources, beside the system's"),
 	ONE("timeout", seconds, config, fetch_timeout_s, .min = SECOND, .max = DAY, .fallback = "15m", .doc = "for fetching a source"),
 	ONE("max-size", size, config, fetch_max_size, .min = KIB, .max = TIB, .fallback = "512MiB", .doc = "of a source, as it is fetched"),
+	ONE("pull", folder_url, config, pull, .fallback = "", .doc = "URL or path of the folder lists of another usher: its generations are taken instead of sources"),
 	ITEMS("sources", source_options, config, sources, source_count, .max = 256, .unique = true, .doc = "where lists come from"),
 	END
 };

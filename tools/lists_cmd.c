@@ -16,6 +16,7 @@ static const struct verb {
 	int (*run)(struct lists_tool *tool);
 } verbs[] = {
 	{ "update", lists_update },
+	{ "pull", lists_pull },
 	{ "status", lists_status },
 	{ "find", lists_find_name },
 	{ "history", lists_history },

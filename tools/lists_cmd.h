@@ -1,12 +1,13 @@
 /* What the files of `usher lists` share: lists_cmd.c (the words after `lists`), lists_update.c (what changes
- * the lists), lists_show.c (what shows them), lists_compare.c (diff, coverage, export), lists_impact.c (what
- * a change means for this school). */
+ * the lists), lists_pull.c (takes them from another usher), lists_show.c (what shows them), lists_compare.c
+ * (diff, coverage, export), lists_impact.c (what a change means for this school). */
 #ifndef USHER_LISTS_CMD_H
 #define USHER_LISTS_CMD_H
 
 #include <limits.h>
 #include <sys/types.h>
 
+#include "blocklists/fetch.h"
 #include "blocklists/lists.h"
 #include "commands.h"
 
@@ -23,7 +24,8 @@ struct lists_tool {
 };
 
 /* Each takes the operands and options after its word out of tool->context. Returns an exit code. */
-int lists_update(struct lists_tool *tool);
+int lists_update(struct lists_tool *tool); /* with lists.pull, the same as: */
+int lists_pull(struct lists_tool *tool);
 int lists_accept(struct lists_tool *tool);
 int lists_rollback(struct lists_tool *tool);
 int lists_status(struct lists_tool *tool);
@@ -32,6 +34,12 @@ int lists_history(struct lists_tool *tool);
 int lists_diff(struct lists_tool *tool);
 int lists_coverage(struct lists_tool *tool);
 int lists_export(struct lists_tool *tool);
+
+/* Makes the folder, and takes on the rights of the user who may write there. Returns an exit code. */
+int lists_tool_become_writer(const struct lists_tool *tool);
+
+/* As the configuration has it. */
+struct fetch_options lists_tool_fetch_options(const struct lists_tool *tool);
 
 /* Opens a generation, 0 for the current one (or the newest that is whole, with a word on stderr). Returns
  * NULL after saying why not. */

@@ -92,6 +92,14 @@ static void plan_guards(struct plan *plan, const struct config *config)
 	plan->options.guards = plan->guards;
 }
 
+struct fetch_options lists_tool_fetch_options(const struct lists_tool *tool)
+{
+	return (struct fetch_options){ .proxy = tool->config->proxy,
+		.ca_file = tool->config->ca_file,
+		.size_max = tool->config->fetch_max_size,
+		.seconds_max = tool->config->fetch_timeout_s };
+}
+
 static void plan_make(struct plan *plan, const struct lists_tool *tool)
 {
 	const struct config *config = tool->config;
@@ -108,10 +116,7 @@ static void plan_make(struct plan *plan, const struct lists_tool *tool)
 	plan->options.max_shrink_percent = config->max_shrink_percent;
 	plan->options.must_pass = config->must_pass;
 	plan->options.must_pass_count = config->must_pass_count;
-	plan->options.fetch = (struct fetch_options){ .proxy = config->proxy,
-		.ca_file = config->ca_file,
-		.size_max = config->fetch_max_size,
-		.seconds_max = config->fetch_timeout_s };
+	plan->options.fetch = lists_tool_fetch_options(tool);
 	if (starter != NULL) {
 		plan->options.starter = starter->text;
 		plan->options.starter_len = starter->len;
@@ -128,8 +133,7 @@ static void plan_clear(struct plan *plan)
 	free(plan->guards);
 }
 
-/* The folder, and the rights of the user who may write there. */
-static int become_writer(const struct lists_tool *tool)
+int lists_tool_become_writer(const struct lists_tool *tool)
 {
 	struct account account = { .uid = (uid_t)-1 };
 	int ret = 0;
@@ -415,6 +419,8 @@ int lists_update(struct lists_tool *tool)
 		{ "resume", false, &resume }, { "preview", false, &preview } };
 	struct plan plan;
 
+	if (tool->config->pull[0] != '\0')
+		return lists_pull(tool);
 	int ret = command_options(tool->context, LISTS_COMMAND, options, sizeof options / sizeof options[0]);
 	if (ret != 0)
 		return ret;
@@ -423,7 +429,7 @@ int lists_update(struct lists_tool *tool)
 		        LISTS_COMMAND, "lists update takes no '%s'", tool->context->argv[0]);
 	if (preview != NULL && resume != NULL)
 		return command_usage_error(LISTS_COMMAND, "--preview changes nothing, --resume would");
-	if (become_writer(tool) != COMMAND_OK)
+	if (lists_tool_become_writer(tool) != COMMAND_OK)
 		return COMMAND_FAILED;
 	if (resume != NULL && generations_pinned(tool->dir) != 0)
 		note_in_ledger(tool, "lists.resume", json_object());
@@ -454,7 +460,7 @@ int lists_accept(struct lists_tool *tool)
 	if (reason == NULL || reason[0] == '\0')
 		return command_usage_error(LISTS_COMMAND, "lists accept needs a --reason");
 	const char *source = tool->context->argv[0];
-	if (become_writer(tool) != COMMAND_OK)
+	if (lists_tool_become_writer(tool) != COMMAND_OK)
 		return COMMAND_FAILED;
 	snprintf(by, sizeof by, "uid %u", (unsigned)tool->uid);
 	ret = update_accept(tool->dir, source, reason, by, why);
@@ -510,7 +516,7 @@ int lists_rollback(struct lists_tool *tool)
 		fputs("usher: there is no generation before the current one\n", stderr);
 		return COMMAND_FAILED;
 	}
-	if (become_writer(tool) != COMMAND_OK || !is_whole(tool, id))
+	if (lists_tool_become_writer(tool) != COMMAND_OK || !is_whole(tool, id))
 		return COMMAND_FAILED;
 	int lock = generations_lock(tool->dir, GENERATIONS_LOCK_WAIT_S);
 	ret = lock < 0 ? lock : generations_rollback(tool->dir, id);

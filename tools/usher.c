@@ -22,8 +22,10 @@ static const struct command {
 	const char *help; /* usage lines, an empty line, the rest */
 } commands[] = {
 	{ "lists", lists_command,
-	        "the blocklists: update, status, find, history, rollback, accept, diff, coverage, export",
+	        "the blocklists: update, pull, status, find, history, rollback, accept, diff, coverage, "
+	        "export",
 	        "usher lists update [--source S] [--force] [--resume | --preview]\n"
+	        "usher lists pull [URL | PATH] [--force] [--resume]\n"
 	        "usher lists status\n"
 	        "usher lists find NAME\n"
 	        "usher lists history\n"
@@ -45,6 +47,9 @@ static const struct command {
 	        "fetch or\n"
 	        "          the compile failed. In the last two, that source's last good content stays, the "
 	        "others go on.\n"
+	        "pull      on a second resolver: takes the generation that another usher published, checked; "
+	        "ends as\n"
+	        "          update does, with 3 where it is not newer than ours and --force is not given.\n"
 	        "status    says what is live and how old each source is.\n"
 	        "find      says where a name, or a parent of it, is listed.\n"
 	        "history   names the generations that are kept.\n"
