@@ -3,21 +3,18 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <ldns/ldns.h>
-#include <netdb.h>
 #include <openssl/rand.h>
-#include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "zone_changes.h"
+#include "zone_link.h"
 
-#define CONNECT_SECONDS 20
-#define MESSAGE_MAX 65535
 #define QUERY_MAX 2048
 #define SERIAL_TAG "serial "
 
@@ -35,24 +32,21 @@ enum stage {
 struct zone {
 	const struct zone_options *options;
 	struct fetch *fetch;
-	char host[256], port[8];
+	struct zone_link link;
 	struct name name;
-	int64_t deadline; /* CLOCK_MONOTONIC, seconds */
-	int fd;           /* -1: not connected */
 	uint16_t id;
 	struct tsig tsig;
 	bool is_signed;
 	bool has_held;
 	uint32_t held, serial; /* of the content held, and of what is fetched */
-	uint64_t got;
-	uint32_t step; /* the serial that the step of changes leads to */
+	uint32_t step;         /* the serial that the step of changes leads to */
 	enum stage stage;
 	bool incremental; /* asked for changes */
 	char *soa;        /* the first record, as text */
 	char *old_soa;    /* that the changes begin at */
 	struct zone_changes *changes;
 	FILE *to;
-	uint8_t message[MESSAGE_MAX];
+	uint8_t message[ZONE_LINK_MESSAGE_MAX];
 };
 
 /* Why a fetch ends: told in words, -EIO. */
@@ -101,106 +95,6 @@ const char *zone_url_wrong(const char *url)
 	return url_read(url, host, port, &name) ? NULL : "axfr://HOST[@PORT]/ZONE";
 }
 
-/* ---- octets over TCP, within the time that is left ---- */
-
-static int64_t clock_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
-
-/* Waits until the socket is ready. Returns 0 or -EIO. */
-static int zone_wait(struct zone *zone, short what, int64_t patience_s)
-{
-	int64_t left = zone->deadline - clock_s();
-	struct pollfd fd = { .fd = zone->fd, .events = what };
-
-	if (left <= 0)
-		return failed(zone, "it takes longer than %" PRIu32 " s", zone->options->seconds_max);
-	int ret = poll(&fd, 1, (int)(left < patience_s ? left : patience_s) * 1000);
-	if (ret > 0)
-		return 0;
-	return failed(zone, "%s is silent", zone->host);
-}
-
-static int zone_connect_to(struct zone *zone, const struct addrinfo *address)
-{
-	int error = 0;
-	socklen_t len = sizeof error;
-
-	zone->fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (zone->fd < 0)
-		return failed(zone, "%s", strerror(errno));
-	if (connect(zone->fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS)
-		return failed(zone, "%s: %s", zone->host, strerror(errno));
-	int ret = zone_wait(zone, POLLOUT, CONNECT_SECONDS);
-	if (ret < 0)
-		return ret;
-	if (getsockopt(zone->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0)
-		return failed(zone, "%s: %s", zone->host, strerror(error));
-	return 0;
-}
-
-static void zone_disconnect(struct zone *zone)
-{
-	if (zone->fd >= 0)
-		close(zone->fd);
-	zone->fd = -1;
-}
-
-static int zone_connect(struct zone *zone)
-{
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-	struct addrinfo *addresses;
-	int ret = getaddrinfo(zone->host, zone->port, &hints, &addresses);
-
-	if (ret != 0)
-		return failed(zone, "%s: %s", zone->host, gai_strerror(ret));
-	ret = -EIO;
-	for (const struct addrinfo *address = addresses; address != NULL && ret < 0;
-	        address = address->ai_next) {
-		zone_disconnect(zone);
-		ret = zone_connect_to(zone, address);
-	}
-	freeaddrinfo(addresses);
-	return ret;
-}
-
-static int zone_send(struct zone *zone, const uint8_t *data, size_t len)
-{
-	for (size_t at = 0; at < len;) {
-		int ret = zone_wait(zone, POLLOUT, ZONE_SLOW_SECONDS);
-		if (ret < 0)
-			return ret;
-		ssize_t sent = send(zone->fd, data + at, len - at, MSG_NOSIGNAL);
-		if (sent < 0 && errno != EAGAIN && errno != EINTR)
-			return failed(zone, "%s: %s", zone->host, strerror(errno));
-		at += sent > 0 ? (size_t)sent : 0;
-	}
-	return 0;
-}
-
-static int zone_receive(struct zone *zone, uint8_t *data, size_t len)
-{
-	for (size_t at = 0; at < len;) {
-		int ret = zone_wait(zone, POLLIN, ZONE_SLOW_SECONDS);
-		if (ret < 0)
-			return ret;
-		ssize_t got = recv(zone->fd, data + at, len - at, 0);
-		if (got == 0)
-			return failed(zone, "broke off after %" PRIu64 " octets", zone->got);
-		if (got < 0 && errno != EAGAIN && errno != EINTR)
-			return failed(zone, "%s: %s", zone->host, strerror(errno));
-		at += got > 0 ? (size_t)got : 0;
-		zone->got += got > 0 ? (uint64_t)got : 0;
-	}
-	if (zone->got > zone->options->size_max)
-		return failed(zone, "larger than %" PRIu64 " MiB", zone->options->size_max >> 20);
-	return 0;
-}
-
 /* ---- messages ---- */
 
 static void put16(uint8_t *to, unsigned value)
@@ -247,8 +141,7 @@ static int zone_ask(struct zone *zone, ldns_rr_type type)
 		if (len == 0)
 			return failed(zone, "the query cannot be signed");
 	}
-	put16(query, (unsigned)len);
-	return zone_send(zone, query, len + 2);
+	return zone_link_send(&zone->link, query, len);
 }
 
 static int zone_refused(struct zone *zone, unsigned rcode, size_t len)
@@ -261,27 +154,25 @@ static int zone_refused(struct zone *zone, unsigned rcode, size_t len)
 	char text[32];
 
 	if (zone->is_signed && error < sizeof errors / sizeof errors[0] && errors[error] != NULL)
-		return failed(zone, "%s %s", zone->host, errors[error]);
+		return failed(zone, "%s %s", zone->link.host, errors[error]);
 	ldns_lookup_table *known = ldns_lookup_by_id(ldns_rcodes, (int)rcode);
 	snprintf(text, sizeof text, "rcode %u", rcode);
-	return failed(zone, "%s answers %s for this zone", zone->host, known != NULL ? known->name : text);
+	return failed(
+	        zone, "%s answers %s for this zone", zone->link.host, known != NULL ? known->name : text);
 }
 
 /* The next message of the answer, verified. *packet is the caller's to free. Returns 0, -EIO, or
  * -EOPNOTSUPP if the primary says no (`why` is filled). */
 static int zone_next(struct zone *zone, ldns_pkt **packet)
 {
-	uint8_t prefix[2];
+	long got = zone_link_receive(&zone->link, zone->message);
+	size_t len = (size_t)got;
 
-	int ret = zone_receive(zone, prefix, sizeof prefix);
-	size_t len = (size_t)(prefix[0] << 8 | prefix[1]);
-	if (ret == 0)
-		ret = zone_receive(zone, zone->message, len);
-	if (ret < 0)
-		return ret;
+	if (got < 0)
+		return (int)got;
 	if (len < LDNS_HEADER_SIZE || (zone->message[0] << 8 | zone->message[1]) != zone->id ||
 	        (zone->message[2] & 0xf8) != 0x80)
-		return failed(zone, "%s sends what is no answer", zone->host);
+		return failed(zone, "%s sends what is no answer", zone->link.host);
 	if ((zone->message[3] & 0xf) != 0) {
 		zone_refused(zone, zone->message[3] & 0xf, len);
 		return -EOPNOTSUPP;
@@ -289,7 +180,7 @@ static int zone_next(struct zone *zone, ldns_pkt **packet)
 	if (zone->is_signed && tsig_verify(&zone->tsig, zone->message, len, time(NULL), zone->fetch->why) < 0)
 		return -EIO;
 	if (ldns_wire2pkt(packet, zone->message, len) != LDNS_STATUS_OK)
-		return failed(zone, "%s sends a malformed message", zone->host);
+		return failed(zone, "%s sends a malformed message", zone->link.host);
 	return 0;
 }
 
@@ -435,7 +326,7 @@ static int zone_transfer(struct zone *zone, ldns_rr_type type)
 		ldns_pkt *packet = NULL;
 		ret = zone_next(zone, &packet);
 		if (ret == 0 && ldns_pkt_ancount(packet) == 0)
-			ret = failed(zone, "%s sends a message without records", zone->host);
+			ret = failed(zone, "%s sends a message without records", zone->link.host);
 		if (ret == 0)
 			ret = records_taken(zone, packet);
 		ldns_pkt_free(packet);
@@ -478,7 +369,7 @@ static int zone_whole(struct zone *zone)
 	rewind(zone->to);
 	if (ftruncate(fileno(zone->to), 0) != 0)
 		return failed(zone, "%s: %s", zone->fetch->path, strerror(errno));
-	int ret = zone_connect(zone);
+	int ret = zone_link_connect(&zone->link);
 	return ret < 0 ? ret : zone_transfer(zone, LDNS_RR_TYPE_AXFR);
 }
 
@@ -494,7 +385,7 @@ static int zone_ask_serial(struct zone *zone)
 		return ret;
 	const ldns_rr *rr = ldns_pkt_ancount(packet) > 0 ? ldns_rr_list_rr(ldns_pkt_answer(packet), 0) : NULL;
 	if (rr == NULL || !is_soa(rr) || !is_of_zone(zone, rr))
-		ret = failed(zone, "%s has no SOA of this zone", zone->host);
+		ret = failed(zone, "%s has no SOA of this zone", zone->link.host);
 	else
 		zone->serial = soa_serial(rr);
 	ldns_pkt_free(packet);
@@ -503,7 +394,7 @@ static int zone_ask_serial(struct zone *zone)
 
 static int zone_run(struct zone *zone)
 {
-	int ret = zone_connect(zone);
+	int ret = zone_link_connect(&zone->link);
 
 	if (ret == 0)
 		ret = zone_ask_serial(zone);
@@ -555,18 +446,21 @@ void zone_fetch(const struct zone_options *options, struct fetch *fetch)
 		filled.size_max = FETCH_SIZE_MAX;
 	if (filled.seconds_max == 0)
 		filled.seconds_max = FETCH_SECONDS_MAX;
-	*zone = (struct zone){ .options = &filled, .fetch = fetch, .fd = -1 };
-	zone->deadline = clock_s() + filled.seconds_max;
+	*zone = (struct zone){ .options = &filled, .fetch = fetch };
+	zone->link.seconds_max = filled.seconds_max;
+	zone->link.size_max = filled.size_max;
+	zone->link.why = fetch->why;
+	zone_link_init(&zone->link);
 	zone->is_signed = filled.key.name != NULL && filled.key.name[0] != '\0';
 	zone->has_held = filled.held != NULL && sscanf(fetch->etag, SERIAL_TAG "%" SCNu32, &zone->held) == 1;
-	int ret = url_read(fetch->url, zone->host, zone->port, &zone->name)
+	int ret = url_read(fetch->url, zone->link.host, zone->link.port, &zone->name)
 	                  ? zone_run(zone)
 	                  : failed(zone, "no URL of a zone: %s", zone_url_wrong(fetch->url));
 	ret = zone_finish(zone, ret);
 	if (ret < 0 && fetch->why[0] == '\0')
 		failed(zone, "%s", strerror(-ret));
 	fetch->status = ret < 0 ? -EIO : 0;
-	zone_disconnect(zone);
+	zone_link_close(&zone->link);
 	tsig_clear(&zone->tsig);
 	free(zone->soa);
 	free(zone->old_soa);

@@ -16,7 +16,6 @@
 #include "tsig.h"
 
 #define ZONE_SCHEME "axfr://"
-#define ZONE_SLOW_SECONDS 60 /* without an octet, and the primary is as good as silent */
 
 struct zone_options {
 	struct tsig_key key;
