@@ -38,7 +38,8 @@
  *
  * Beside it lies gen-000042.json: the same info with the file's size and XXH3-128. LMDB has no checksums and
  * a truncated map kills with SIGBUS, so nothing is mapped before both are found right. What is looked up
- * comes from the hashed file alone.
+ * comes from the hashed file alone. Once it is mapped, nobody may cut or overwrite it: generations belong to the
+ * updater's user, are renamed into place whole, and go by unlink, which leaves the map as it is.
  */
 /* clang-format on */
 
@@ -367,6 +368,9 @@ int lists_open_newest_good(struct lists **out, const char *dir, const char *cons
 	if (ret == 0)
 		return 0;
 	int count = generations_list(dir, ids, GENERATIONS_TRIED);
+	if (current == 0 && count > 0)
+		snprintf(why, LISTS_WHY_MAX, "%.300s: the link `current` is missing, or names no generation",
+		        dir);
 	for (int i = 0; i < count; i++) {
 		if (ids[i] == current || generations_path(path, sizeof path, dir, ids[i], "mdb") < 0 ||
 		        open_file(out, path, categories, category_count, refused) < 0)
