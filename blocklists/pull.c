@@ -161,25 +161,53 @@ static int check_apart(struct pull *pull)
 
 /* ---- the run ---- */
 
-/* True if ours is the same one; `held` if theirs is not newer. */
+static bool held(struct pull *pull, const char *format, uint64_t number)
+        __attribute__((format(printf, 2, 0)));
+static bool held(struct pull *pull, const char *format, uint64_t number)
+{
+	pull->result->held = true;
+	snprintf(pull->why, LISTS_WHY_MAX, format, pull->id, number);
+	return true;
+}
+
+static bool is_starter(const char *dir, uint64_t id)
+{
+	json_t *manifest = NULL;
+	bool starter = generations_manifest(dir, id, &manifest) == 0 &&
+	               json_is_true(json_object_get(manifest, "starter"));
+
+	json_decref(manifest);
+	return starter;
+}
+
+/*
+ * True if ours is the same one, or `held` with why. A number never gets another content, not even by force:
+ * caches know by the number from which generation a fact is.
+ */
 static bool is_not_wanted(struct pull *pull)
 {
-	const char *dir = pull->options->dir, *hash = manifest_text(pull->manifest, "hash");
+	const char *dir = pull->options->dir;
 	uint64_t current = lists_current_id(dir), newest = generations_next(dir) - 1;
 	json_t *ours = NULL;
+	bool have = generations_manifest(dir, pull->id, &ours) == 0;
+	bool same = have && strcmp(manifest_text(ours, "hash"), manifest_text(pull->manifest, "hash")) == 0;
 
-	if (pull->options->force || current == 0 || generations_manifest(dir, current, &ours) < 0)
-		return false;
-	bool same = current == pull->id && strcmp(manifest_text(ours, "hash"), hash) == 0;
-	bool starter = json_is_true(json_object_get(ours, "starter"));
 	json_decref(ours);
-	if (!same && !starter && pull->id <= newest) {
-		pull->result->held = true;
-		snprintf(pull->why, LISTS_WHY_MAX,
-		        "generation %" PRIu64 " there is not newer than %" PRIu64 ", the newest here",
-		        pull->id, newest);
-	}
-	return same || pull->result->held;
+	if (have && !same)
+		return held(pull,
+		        "generation %" PRIu64 " there is another than ours of that number (%" PRIu64
+		        " is the newest here): `usher lists update --force` there makes a new one",
+		        newest);
+	if (pull->options->force || current == 0)
+		return false;
+	if (same && current == pull->id)
+		return true;
+	if (pull->id <= newest && !is_starter(dir, current))
+		return held(pull,
+		        "generation %" PRIu64 " there is not newer than %" PRIu64
+		        ", the newest here: --force takes it",
+		        newest);
+	return false;
 }
 
 static int run(struct pull *pull)

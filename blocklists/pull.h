@@ -23,14 +23,15 @@ struct pull_options {
 	size_t category_count;
 	uint32_t keep_generations;
 	struct fetch_options fetch;
-	bool force;  /* take a generation that is not newer than ours */
+	bool force;  /* take a generation that is not newer than ours; never one of a number we have otherwise
+	              */
 	bool resume; /* end a pin first */
 };
 
 struct pull_result {
 	bool published;
 	bool pinned;        /* a rollback pins the current generation: nothing was done */
-	bool held;          /* it is not newer than ours, as `why` says */
+	bool held;          /* what is there is not taken, as `why` says */
 	uint64_t id, names; /* of the generation that is current now */
 };
 

@@ -53,7 +53,7 @@ int lists_pull(struct lists_tool *tool)
 		.resume = resume != NULL };
 	ret = pull_run(&pull, &result, why);
 	if (why[0] != '\0')
-		fprintf(stderr, "usher: %s: %s%s\n", from, why, result.held ? " (--force takes it)" : "");
+		fprintf(stderr, "usher: %s: %s\n", from, why);
 	if (ret == 0)
 		tell(tool, &result, why);
 	if (ret < 0)

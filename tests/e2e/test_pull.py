@@ -88,23 +88,33 @@ def test_copied_folder_by_its_path(first, second):
 
 
 def test_generation_that_is_not_newer_is_held(first, second, site):
-    second.source('gambling', ['own.casino.example'])
-    second.configure({'lists': {'sources': [second.source('gambling', ['own.casino.example'])]}})
-    second.cli('lists', 'update')
-    second.source('gambling', ['own.casino.example', 'more.casino.example'])
-    second.cli('lists', 'update')
+    pull(second, site)
+    publish(first, ['one.casino.example', 'two.casino.example', 'three.casino.example'])
+    pull(second, site)
+    first.cli('lists', 'rollback')
     said = second.cli('lists', 'pull', site, expect=3).stderr
-    assert 'generation 1 there is not newer than 2, the newest here' in said
+    assert 'generation 1 there is not newer than 2, the newest here: --force takes it' in said
     assert generation(second)['id'] == 2
     assert pull(second, site, '--force')['published']
     assert generation(second)['hash'] == generation(first)['hash']
 
 
+def test_number_never_gets_another_content(first, second, site):
+    second.configure({'lists': {'sources': [second.source('gambling', ['own.casino.example'])]}})
+    second.cli('lists', 'update')
+    before = generation(second)
+    for words in ((), ('--force',)):
+        assert 'another than ours of that number' in second.cli('lists', 'pull', site, *words, expect=3).stderr
+    assert generation(second) == before
+    first.cli('lists', 'update', '--force')
+    assert pull(second, site)['published']
+
+
 DAMAGES = {
-    'half a store': lambda f: truncate(f / 'gen-000001.mdb', 5000),
-    'a longer store': lambda f: append(f / 'gen-000001.mdb', b'x' * 4096),
-    'a flipped bit': lambda f: flip(f / 'gen-000001.mdb', 9000),
-    'no store': lambda f: (f / 'gen-000001.mdb').unlink(),
+    'half a store': lambda f: truncate(f / 'gen-000002.mdb', 5000),
+    'a longer store': lambda f: append(f / 'gen-000002.mdb', b'x' * 4096),
+    'a flipped bit': lambda f: flip(f / 'gen-000002.mdb', 9000),
+    'no store': lambda f: (f / 'gen-000002.mdb').unlink(),
     'no manifest': lambda f: (f / 'current.json').unlink(),
     'a manifest that is a page': lambda f: rewrite(f / 'current.json', '<html>not found</html>'),
     'a manifest of nothing': lambda f: rewrite(f / 'current.json', '{}'),
@@ -145,18 +155,19 @@ def change(path, **changes):
 
 def forge(where):
     """A store that is not one, with the size that its manifest says, and a hash of 32 digits."""
-    (where / 'gen-000001.mdb').write_bytes(b'\xff' * 8192)
+    (where / 'gen-000002.mdb').write_bytes(b'\xff' * 8192)
     change(where / 'current.json', size=8192)
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_damaged_generation_is_refused_and_ours_goes_on(first, second, damage):
     copy = second.folder / 'copy'
-    shutil.copytree(folder(first), copy, symlinks=True)
-    pull(second, copy)
+    pull(second, folder(first))
     before = generation(second)
+    publish(first, ['one.casino.example', 'two.casino.example', 'three.casino.example'])
+    shutil.copytree(folder(first), copy, symlinks=True)
     DAMAGES[damage](copy)
-    result = second.cli('lists', 'pull', copy, '--force', expect=1)
+    result = second.cli('lists', 'pull', copy, expect=1)
     assert result.stderr.startswith('usher: '), result
     assert generation(second) == before
     assert list((folder(second) / 'work').iterdir()) == []
