@@ -222,7 +222,8 @@ static json_t *account_new(
 	return account;
 }
 
-/* The account to compare with: the last good one, counted anew if the source was read in another way then. */
+/* The account to compare with: the last good one, counted anew if the source was read in another way then and
+ * still can be. */
 static json_t *comparable_account(const struct update *update, struct job *job)
 {
 	struct source_content before;
@@ -231,10 +232,10 @@ static json_t *comparable_account(const struct update *update, struct job *job)
 	                                 strcmp(manifest_text(job->good, "guards"), update->guards) == 0))
 		return json_incref(job->good);
 	if (read_in(update, job, "good", &before) < 0)
-		return NULL;
+		return json_incref(job->good);
 	json_t *account = account_new(update, job, &before);
 	source_content_clear(&before);
-	return account;
+	return account != NULL ? account : json_incref(job->good);
 }
 
 /* Returns as judge(). */
