@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blocklists/compile.h"
@@ -14,6 +15,7 @@
 #include "control.h"
 #include "log.h"
 
+#define PUBLISH_WAIT_MS 1000
 #define WATCH_MS 250 /* a new generation serves within a second */
 #define ALIVE_S 2
 #define STALLED_TURNS_MAX 3 /* then the watchdog is not told that we live */
@@ -32,9 +34,22 @@ static size_t category_names(const struct config *config, const char *names[CONF
 	return config->category_count;
 }
 
-/* Hands all workers a snapshot of what the daemon holds now. */
+static bool workers_have_taken(const struct daemon *daemon, uint32_t stamp)
+{
+	for (unsigned i = 0; i < daemon->worker_count; i++)
+		if (atomic_load(&daemon->workers[i]->stamp_taken) != stamp)
+			return false;
+	return true;
+}
+
+/*
+ * Hands all workers a snapshot of what the daemon holds now, and waits until they use it: what is said to be
+ * in effect then is. A worker takes it in the next turn of its loop; one that hangs is the watchdog's
+ * business.
+ */
 static int daemon_publish(struct daemon *daemon)
 {
+	static const struct timespec step = { .tv_nsec = 1000000 };
 	struct lists *lists = daemon->lists != NULL ? lists_ref(daemon->lists) : NULL;
 	struct snapshot *snapshot = snapshot_new(config_ref(daemon->config), lists);
 
@@ -42,6 +57,8 @@ static int daemon_publish(struct daemon *daemon)
 		return -ENOMEM;
 	for (unsigned i = 0; i < daemon->worker_count; i++)
 		worker_set_snapshot(daemon->workers[i], snapshot_ref(snapshot));
+	for (unsigned i = 0; i < PUBLISH_WAIT_MS && !workers_have_taken(daemon, snapshot->stamp); i++)
+		nanosleep(&step, NULL);
 	snapshot_free(snapshot);
 	return 0;
 }

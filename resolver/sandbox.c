@@ -7,6 +7,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -41,12 +42,9 @@ static const int allowed[] = {
 	SCMP_SYS(bind),
 	SCMP_SYS(getsockname),
 	SCMP_SYS(getpeername),
-	SCMP_SYS(setsockopt),
 	SCMP_SYS(getsockopt),
 	SCMP_SYS(shutdown),
 	SCMP_SYS(close),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(fcntl64),
 	SCMP_SYS(lseek),
 	/* waiting */
 	SCMP_SYS(epoll_create),
@@ -129,11 +127,28 @@ static int rules_add(scmp_filter_ctx filter)
 		ret = seccomp_rule_add(
 		        filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
 
-	/* no memory that can be both written and run */
-	static const int mappers[] = { SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect) };
-	for (size_t i = 0; i < sizeof mappers / sizeof *mappers && ret == 0; i++)
+	/* Flags alone: F_SETOWN and F_SETSIG would send signals to others of our uid. */
+	static const int controls[] = { F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC };
+	for (size_t i = 0; i < sizeof controls / sizeof *controls && ret == 0; i++)
 		ret = seccomp_rule_add(
-		        filter, SCMP_ACT_ALLOW, mappers[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+		        filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
+
+	/* No port is shared: usherd's own would take a part of the pupils' questions. */
+	if (ret == 0)
+		ret = seccomp_rule_add(
+		        filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1, SCMP_A2(SCMP_CMP_NE, SO_REUSEPORT));
+	if (ret == 0)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setsockopt), 1,
+		        SCMP_A2(SCMP_CMP_EQ, SO_REUSEPORT));
+
+	/* No memory that can be both written and run, and none that the limit does not count. */
+	if (ret == 0)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
+		        SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+		        SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_SHARED, 0));
+	if (ret == 0)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+		        SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	return ret;
 }
 

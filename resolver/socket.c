@@ -69,6 +69,23 @@ static int socket_open(const struct config_address *address, int type)
 	return ret;
 }
 
+bool socket_is_taken(const struct config_address *address, int type)
+{
+	int fd = socket(address->socket.ss_family, type | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	if (address->socket.ss_family == AF_INET6)
+		set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	set(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	if (type == SOCK_STREAM)
+		set(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* connections in TIME_WAIT are no listener */
+	bool taken = bind(fd, (const struct sockaddr *)&address->socket, address->socket_len) < 0 &&
+	             errno == EADDRINUSE;
+	close(fd);
+	return taken;
+}
+
 int socket_bind_udp(const struct config_address *address)
 {
 	return socket_open(address, SOCK_DGRAM);

@@ -86,6 +86,12 @@ static struct start_sockets start_bind(const struct config *config)
 
 	if (!sockets.udp || !sockets.tcp || !sockets.wildcard)
 		log_fatal("out of memory");
+	for (size_t i = 0; i < count; i++) {
+		bound(socket_is_taken(&config->listen[i], SOCK_DGRAM) ? -EADDRINUSE : 0, &config->listen[i],
+		        "UDP");
+		bound(socket_is_taken(&config->listen[i], SOCK_STREAM) ? -EADDRINUSE : 0, &config->listen[i],
+		        "TCP");
+	}
 	for (size_t i = 0; i < config->workers * count; i++) {
 		const struct config_address *address = &config->listen[i % count];
 		sockets.udp[i] = bound(socket_bind_udp(address), address, "UDP");
@@ -110,6 +116,17 @@ static int start_unix_socket(
 	return fd;
 }
 
+/* With `access` there are more groups than a socket can have: everybody may connect, and the reader asks who
+ * it is. */
+static void start_open_log_socket(const struct config *config)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/log.sock", config->run_dir);
+	if (chmod(path, 0666) < 0)
+		log_fatal("run-dir: cannot open %s to the groups of access: %s", path, strerror(errno));
+}
+
 static void start_run_sockets(struct daemon *daemon, const struct account *account)
 {
 	const struct config *config = daemon->config;
@@ -117,6 +134,8 @@ static void start_run_sockets(struct daemon *daemon, const struct account *accou
 	daemon->stats_fd = start_unix_socket(config, account, "stats.sock", "usher-stats");
 	daemon->control_fd = start_unix_socket(config, account, "control.sock", "usher-admin");
 	daemon->log_fd = start_unix_socket(config, account, "log.sock", "usher-dsl");
+	if (config->access_count > 0)
+		start_open_log_socket(config);
 	daemon->stats_tcp_fd = -1;
 	if (config->stats_listen.socket_len > 0)
 		daemon->stats_tcp_fd = bound(

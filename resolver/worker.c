@@ -40,6 +40,7 @@ static void worker_take_snapshot(struct worker *worker, struct snapshot *snapsho
 	lists_view_close(worker->view);
 	snapshot_free(worker->snapshot);
 	worker->snapshot = snapshot;
+	atomic_store(&worker->stamp_taken, snapshot->stamp);
 	worker->view = snapshot->lists != NULL ? lists_view_open(snapshot->lists) : NULL;
 }
 

@@ -67,6 +67,7 @@ struct worker {
 	_Atomic(struct snapshot *) next_snapshot;
 	_Atomic int next_recursor; /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
 	_Atomic bool stopping;
+	_Atomic uint32_t stamp_taken; /* of the snapshot in use */
 	_Atomic uint64_t heartbeat; /* turns of the one-second tick */
 };
 

@@ -185,3 +185,28 @@ def test_check_without_rights_says_so_and_gives_no_verdict(lab):
             pytest.skip('the build or the test folder is not open to other users')
         assert (result.returncode, result.stdout) == (1, '')
         assert 'permission denied' in result.stderr
+
+
+def test_second_usherd_with_other_folders_does_not_share_the_port_in_silence(lab):
+    with usherd(None, LISTS) as first:
+        second = usherd(None, LISTS, server=first.server)
+        try:
+            second.start(wait=False)
+            assert eventually(lambda: second.process.poll() is not None, 10), 'it runs'
+            assert second.process.returncode == 1
+            assert first.server in second.said() and 'in use' in second.said()
+            second.process = None
+        finally:
+            second._forget()
+        assert first.ask('casino.com').blocked
+
+
+def test_new_list_is_in_effect_on_every_worker_when_the_count_says_so(lab):
+    with usherd({'workers': 4}, {'gambling': ['casino.com']}) as u:
+        for round in range(5):
+            name = f'new{round}.net'
+            u.source('gambling', ['casino.com', name])
+            before = u.stats()['generation']['id']
+            u.cli('lists', 'update')
+            assert eventually(lambda: u.stats()['generation']['id'] > before, 3)
+            assert all(u.ask(name, edns=True).blocked for _ in range(16)), 'each question comes from another port'

@@ -101,6 +101,23 @@ static int make_code(void)
 	       MAP_FAILED;
 }
 
+static int send_signals_by_a_socket(void)
+{
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	return fcntl(s, F_SETOWN, getppid()) < 0;
+}
+
+static int share_uncounted_memory(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
+}
+
+static int take_a_part_of_the_questions(void)
+{
+	int s = socket(AF_INET, SOCK_DGRAM, 0), on = 1;
+	return setsockopt(s, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0 && errno == EPERM ? 0 : 1;
+}
+
 static void what_a_resolver_needs_is_allowed(void **state)
 {
 	expect_allowed(ask_the_internet);
@@ -116,6 +133,11 @@ static void memory_is_limited(void **state)
 	expect_allowed(take_too_much_memory);
 }
 
+static void ports_of_usherd_cannot_be_shared(void **state)
+{
+	expect_allowed(take_a_part_of_the_questions);
+}
+
 static void what_an_intruder_needs_kills(void **state)
 {
 	expect_killed(start_a_program);
@@ -124,6 +146,8 @@ static void what_an_intruder_needs_kills(void **state)
 	expect_killed(talk_raw);
 	expect_killed(trace);
 	expect_killed(make_code);
+	expect_killed(send_signals_by_a_socket);
+	expect_killed(share_uncounted_memory);
 }
 
 int main(void)
@@ -136,6 +160,7 @@ int main(void)
 		cmocka_unit_test(what_a_resolver_needs_is_allowed),
 		cmocka_unit_test(files_cannot_be_opened),
 		cmocka_unit_test(memory_is_limited),
+		cmocka_unit_test(ports_of_usherd_cannot_be_shared),
 		cmocka_unit_test(what_an_intruder_needs_kills),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
