@@ -6,6 +6,7 @@
 
 #include "blocklists/zone.h"
 #include "config_option.h"
+#include "config_value.h"
 
 #define RULES_MAX 60000 /* allow-names and block-names of all profiles: rules are numbered in 16 bits */
 #define STARTER "starter"
@@ -258,6 +259,46 @@ static void check_networks(struct config_reader *reader)
 	free(places);
 }
 
+/* Over midnight is `to` before `from`, so the same time twice would be the whole day, where none was meant.
+ */
+static void check_periods(struct config_reader *reader)
+{
+	const struct config *config = reader->config;
+	const struct config_node *periods = config_node_find(reader->tree->root, "periods");
+	char text[CONFIG_VALUE_TEXT_MAX];
+
+	for (size_t i = 0; i < config->period_count; i++) {
+		const struct config_period *period = config->periods + i;
+		if (period->from_min != period->to_min)
+			continue;
+		config_time_text(period->to_min, text);
+		PROBLEM(reader, child_at(periods, i),
+		        "periods.%s.to: found '%s', which is `from` too, expected a later time, an earlier "
+		        "one "
+		        "(over midnight), or from \"00:00\" to \"24:00\" for the whole day",
+		        period->name, text);
+	}
+}
+
+/* Right, but seldom meant: what is blocked is nearly nothing. */
+static void check_blocks(struct config_reader *reader)
+{
+	const struct config *config = reader->config;
+	const struct config_node *profiles = config_node_find(reader->tree->root, "profiles");
+
+	for (size_t i = 0; i < config->profile_count; i++) {
+		const struct config_profile *profile = config->profiles + i;
+		if ((profile->block & ~config->sealed) != 0 || profile->default_block)
+			continue;
+		size_t mark = config_path_push(reader, "profiles");
+		config_path_index(reader, i);
+		config_path_push(reader, "block");
+		config_warn(reader, child_at(profiles, i), "'%s' blocks no category but the sealed ones",
+		        profile->name);
+		config_path_pop(reader, mark);
+	}
+}
+
 static void check_profiles(struct config_reader *reader)
 {
 	const struct config *config = reader->config;
@@ -321,6 +362,25 @@ static void check_engines(struct config_reader *reader)
 			PROBLEM(reader, node, "safe-search[%zu]: found %s, expected a target or addresses", i,
 			        has_addresses ? "both" : "neither");
 	}
+	for (size_t i = 0; i < config->profile_count && config->engine_count == 0; i++) {
+		if (!config->profiles[i].safe_search)
+			continue;
+		size_t mark = config_path_push(reader, "safe-search");
+		config_warn(reader, engines, "there is no engine, so profile '%s' gets all of them unsafe",
+		        config->profiles[i].name);
+		config_path_pop(reader, mark);
+		break;
+	}
+}
+
+static void check_canaries(struct config_reader *reader)
+{
+	if (reader->config->canary_count > 0)
+		return;
+	size_t mark = config_path_push(reader, "canaries");
+	config_warn(reader, config_node_find(reader->tree->root, "canaries"),
+	        "there is none, so browsers may go around the filter");
+	config_path_pop(reader, mark);
 }
 
 static bool is_loopback(const struct config_address *address)
@@ -398,8 +458,11 @@ void config_check(struct config_reader *reader)
 	check_categories(reader);
 	check_sources(reader);
 	check_networks(reader);
+	check_periods(reader);
 	check_profiles(reader);
+	check_blocks(reader);
 	check_engines(reader);
+	check_canaries(reader);
 	check_upstreams(reader, config->recursion.forward, config->recursion.forward_count,
 	        config_node_find(config_node_find(reader->tree->root, "recursion"), "forward"),
 	        "recursion.forward");

@@ -66,10 +66,8 @@ READ(categories)
 {
 	size_t index = 0;
 
-	if (config_node_is_null(node))
-		return;
 	if (node->type != NODE_LIST) {
-		config_wrong(reader, node, "a list of categories such as [gambling, games]");
+		config_wrong(reader, node, "a list of categories such as [gambling, games]; [] for none");
 		return;
 	}
 	for (const struct config_node *item = node->first; item != NULL; item = item->next) {

@@ -950,6 +950,68 @@ static void odd_but_possible_is_warned_of(void **state)
 
 /* ---- values ---- */
 
+static void a_period_of_no_length_is_not_the_whole_day(void **state)
+{
+	(void)state;
+	bad("periods:\n  x: {from: \"12:00\", to: \"12:00\"}\n",
+	        "usher.yaml:2: periods.x.to: found '12:00', which is `from` too, expected a later time");
+	bad("periods: {x: {from: \"00:00\", to: \"00:00\"}}\n", "to \"24:00\" for the whole day");
+	config_free(good("periods: {all: {from: \"00:00\", to: \"24:00\"}, night: {from: \"22:00\", to: "
+	                 "\"06:00\"}}\n"));
+}
+
+static void block_without_a_value_is_not_taken_for_none(void **state)
+{
+	(void)state;
+	bad("default-profile: a\nprofiles:\n  - name: a\n    block:\n",
+	        "usher.yaml:4: profiles[0].block: found nothing, expected a list of categories");
+	bad("periods: {x: {from: \"12:00\", to: \"13:00\"}}\ndefault-profile: a\nprofiles: [{name: a, block: "
+	    "[games], periods: {x: {block: }}}]\n",
+	        "profiles[0].periods.x.block: found nothing");
+}
+
+static void assert_warns(const char *text, const char *warning, bool expected)
+{
+	struct config *config = good(text);
+
+	if (has_warning(config, warning) != expected)
+		fail_msg("%s: %s %s", text, expected ? "does not warn of" : "warns of", warning);
+	config_free(config);
+}
+
+static void a_profile_that_blocks_nothing_is_warned_of(void **state)
+{
+	(void)state;
+	assert_warns("default-profile: a\nprofiles:\n  - {name: a}\n",
+	        "usher.yaml:3: profiles[0].block: 'a' blocks no category but the sealed ones", true);
+	assert_warns(
+	        "default-profile: a\nprofiles: [{name: a, block: []}]\n", "'a' blocks no category", true);
+	assert_warns(
+	        "default-profile: a\nprofiles: [{name: a, block: [games]}]\n", "blocks no category", false);
+	assert_warns(
+	        "default-profile: a\nprofiles: [{name: a, default: block}]\n", "blocks no category", false);
+	assert_warns("", "blocks no category", false);
+}
+
+static void no_engine_leaves_searches_unsafe_and_is_warned_of(void **state)
+{
+	(void)state;
+	assert_warns("safe-search: []\n",
+	        "usher.yaml:1: safe-search: there is no engine, so profile 'pupils' gets all of them unsafe",
+	        true);
+	assert_warns("safe-search: []\ndefault-profile: a\nprofiles: [{name: a, block: [games], safe-search: "
+	             "false}]\n",
+	        "there is no engine", false);
+	assert_warns("safe-search:\n", "there is no engine", false);
+}
+
+static void no_canary_lets_browsers_around_and_is_warned_of(void **state)
+{
+	(void)state;
+	assert_warns("canaries: []\n", "usher.yaml:1: canaries: there is none", true);
+	assert_warns("canaries:\n", "canaries: there is none", false);
+}
+
 static void durations_need_a_unit(void **state)
 {
 	uint64_t ms;
@@ -1156,6 +1218,11 @@ int main(void)
 		cmocka_unit_test(a_missing_file_is_told),
 		cmocka_unit_test(what_is_not_in_effect_is_warned_of),
 		cmocka_unit_test(odd_but_possible_is_warned_of),
+		cmocka_unit_test(a_period_of_no_length_is_not_the_whole_day),
+		cmocka_unit_test(block_without_a_value_is_not_taken_for_none),
+		cmocka_unit_test(a_profile_that_blocks_nothing_is_warned_of),
+		cmocka_unit_test(no_engine_leaves_searches_unsafe_and_is_warned_of),
+		cmocka_unit_test(no_canary_lets_browsers_around_and_is_warned_of),
 		cmocka_unit_test(durations_need_a_unit),
 		cmocka_unit_test(networks_are_in_one_space),
 		cmocka_unit_test(references_are_counted_across_threads),
