@@ -148,6 +148,60 @@ void block_file_forget_rings(const char *dir_path, int64_t before_s)
 	closedir(dir);
 }
 
+/* LMDB's lock file of the 126 readers that it allows if not told otherwise: a table head, a record each. */
+#define LOCK_LEN 8192
+#define FIRST_PAGES_LEN (4 * 4096)
+
+/*
+ * LMDB writes to its lock file through a map, and the first write to a page that the disk has no room for is
+ * a SIGBUS. So all of it gets its blocks beforehand; LMDB leaves a file of that length as it is. Closing the
+ * file drops the process's locks on it (fcntl(2)), hence before LMDB opens it.
+ */
+static int lock_reserve(const char *path)
+{
+	char lock_path[4096 + 8];
+	struct stat st;
+
+	snprintf(lock_path, sizeof lock_path, "%s-lock", path);
+	int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int ret = fd < 0 || fstat(fd, &st) < 0 ? errno : 0;
+	if (ret == 0 && (st.st_size < LOCK_LEN || st.st_blocks * 512 < LOCK_LEN) &&
+	        fallocate(fd, 0, 0, LOCK_LEN) < 0 && errno != EOPNOTSUPP)
+		ret = errno;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* A new file that was begun and not finished for want of room would be a damaged one later. It stays empty:
+ * what has a length is no new file to LMDB. */
+static int first_pages_reserve(const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	int ret = fd < 0 || fstat(fd, &st) < 0 ? errno : 0;
+	if (ret == 0 && st.st_size == 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, FIRST_PAGES_LEN) < 0 &&
+	        errno != EOPNOTSUPP)
+		ret = errno;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* A reader makes nothing where no store is, and on a read-only disk LMDB goes without the lock. */
+static int file_reserve(const char *path, unsigned flags)
+{
+	if (flags & MDB_RDONLY) {
+		if (access(path, R_OK) < 0)
+			return errno;
+		int ret = lock_reserve(path);
+		return ret == EROFS ? 0 : ret;
+	}
+	int ret = lock_reserve(path);
+	return ret == 0 ? first_pages_reserve(path) : ret;
+}
+
 int block_file_open(
         MDB_env **env, MDB_dbi *dbi, const char *dir, const char *name, unsigned flags, size_t map_size)
 {
@@ -157,7 +211,10 @@ int block_file_open(
 	*env = NULL;
 	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
 		return ENAMETOOLONG;
-	int ret = mdb_env_create(env);
+	int ret = file_reserve(path, flags);
+	if (ret != 0)
+		return ret;
+	ret = mdb_env_create(env);
 	if (ret != 0)
 		return ret;
 	ret = mdb_env_set_mapsize(*env, map_size);

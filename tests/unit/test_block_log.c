@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -886,6 +889,90 @@ static void full_disk_keeps_events_waiting_and_resumes_by_itself(void **state)
 	assert_each_once(500);
 }
 
+/* The folder becomes a disk of 64 KiB, for this process alone. Returns false where that is not allowed. */
+static bool mount_small_disk(void)
+{
+	if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	        mkdir(dir, 0700) == 0 && mount("none", dir, "tmpfs", 0, "size=64k") == 0)
+		return true;
+	print_message("# no mounts here: not tested\n");
+	return false;
+}
+
+/* Takes all but so many octets of the disk. */
+static void fill_disk(size_t free_len)
+{
+	char path[400], page[4096] = { 1 };
+	struct statvfs disk;
+	snprintf(path, sizeof path, "%s/filler", dir);
+	int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+	assert_true(fd >= 0);
+	while (statvfs(dir, &disk) == 0 && disk.f_bfree * disk.f_bsize > free_len)
+		assert_true(write(fd, page, sizeof page) > 0);
+	close(fd);
+}
+
+static void start_on_a_full_disk(size_t free_len)
+{
+	char path[400];
+	struct block_log *log;
+	fill_disk(free_len);
+	log = start_with(0);
+	assert_non_null(strstr(block_log_trouble(log), "wait in memory"));
+	usleep(500000); /* more turns */
+	assert_int_equal(ring_pending(rings[0]), 1);
+	snprintf(path, sizeof path, "%s/filler", dir);
+	assert_int_equal(unlink(path), 0);
+	for (int i = 0; i < 100 && ring_pending(rings[0]); i++)
+		usleep(20000);
+	assert_string_equal(block_log_trouble(log), "");
+	block_log_stop(log);
+	assert_false(exists("%s/%s-90d.mdb.damaged%s", noon(0), ""));
+	assert_int_equal(count(&everything), 1);
+}
+
+/* In a process of its own: the symptom was its end. */
+static void full_disk_at_the_first_event_of_a_day_does_not_kill(void **state)
+{
+	(void)state;
+	log_name(noon(0), "n0.example");
+	for (size_t free_len = 0; free_len <= 20480; free_len += 4096) {
+		int status;
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			if (mount_small_disk())
+				start_on_a_full_disk(free_len);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+		rmdir(dir);
+		log_name(noon(0), "n0.example");
+	}
+}
+
+static void lock_file_has_the_length_that_lmdb_wants(void **state)
+{
+	(void)state;
+	char name[BLOCK_FILE_NAME_MAX], path[400];
+	struct stat st;
+	MDB_env *env;
+	MDB_dbi dbi;
+	unsigned readers;
+	commit();
+	block_file_name(name, 7, DAYS(90), BLOCK_FILE_STORE);
+	assert_int_equal(block_file_open(&env, &dbi, dir, name, 0, 1 << 20), 0);
+	assert_int_equal(mdb_env_get_maxreaders(env, &readers), 0);
+	assert_int_equal(readers, 126);
+	mdb_env_close(env);
+	block_file_name(name, 7, DAYS(90), BLOCK_FILE_LOCK);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 8192);
+	assert_true(st.st_blocks * 512 >= st.st_size);
+}
+
 static void map_grows_with_the_day(void **state)
 {
 	(void)state;
@@ -1015,6 +1102,8 @@ int main(void)
 		TEST(damaged_ring_record_is_counted_and_passed),
 		TEST(damaged_store_is_moved_aside_and_events_go_on),
 		TEST(full_disk_keeps_events_waiting_and_resumes_by_itself),
+		TEST(full_disk_at_the_first_event_of_a_day_does_not_kill),
+		TEST(lock_file_has_the_length_that_lmdb_wants),
 		TEST(map_grows_with_the_day),
 		TEST(flipped_bit_in_a_segment_is_noticed),
 		TEST(event_of_a_hostile_ring_is_refused),
