@@ -98,8 +98,25 @@ static void complete_from(struct config_tree *tree, struct config_node *builtin)
 	}
 }
 
-static void complete_profiles(struct config_tree *tree)
+/* The built-in profile without what the file's own categories lack: that is not blocked now. */
+static void warn_of_dropped(struct config_reader *reader, const struct config_node *block)
 {
+	char missing[CONFIG_MISSING_MAX] = "";
+
+	for (const struct config_node *item = block->first; item != NULL; item = item->next)
+		if (!is_known_category(reader->tree, block, item))
+			config_missing_add(missing, item->text);
+	if (missing[0] == '\0')
+		return;
+	size_t mark = config_path_push(reader, "categories");
+	config_warn(reader, config_node_find(reader->tree->root, "categories"),
+	        "the built-in profile does not block %s: there is no such category", missing);
+	config_path_pop(reader, mark);
+}
+
+static void complete_profiles(struct config_reader *reader)
+{
+	struct config_tree *tree = reader->tree;
 	struct config_node *given = config_node_find(tree->root, "profiles");
 	struct config_node *root = NULL;
 
@@ -109,6 +126,7 @@ static void complete_profiles(struct config_tree *tree)
 	if (root == NULL)
 		return;
 	struct config_node *block = config_node_find(root->first->first, "block"), all = *block;
+	warn_of_dropped(reader, block);
 	block->first = block->last = NULL;
 	block->count = 0;
 	move_items(block, &all, is_known_category, tree);
@@ -131,7 +149,7 @@ static void complete(struct config_reader *reader)
 		config_check_sealed(reader, config_node_find(root, "categories"));
 		complete_from(tree, root);
 	}
-	complete_profiles(tree);
+	complete_profiles(reader);
 }
 
 /* ---- the whole ---- */

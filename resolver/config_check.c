@@ -1,10 +1,12 @@
 /* What one key says of another. Problems name the place in the file, by walking its tree beside the
  * configuration. */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "blocklists/zone.h"
+#include "builtin.h"
 #include "config_option.h"
 #include "config_value.h"
 
@@ -26,6 +28,13 @@ static const struct config_node *child_at(const struct config_node *node, size_t
 	config_problem(&(reader)->tree->problems, (node)->file, (node)->line, __VA_ARGS__)
 
 /* ---- categories ---- */
+
+void config_missing_add(char missing[CONFIG_MISSING_MAX], const char *name)
+{
+	size_t len = strlen(missing);
+
+	snprintf(missing + len, CONFIG_MISSING_MAX - len, "%s%s", len > 0 ? ", " : "", name);
+}
 
 static bool says_true(const struct config_node *node)
 {
@@ -52,6 +61,11 @@ void config_check_sealed(struct config_reader *reader, const struct config_node 
 
 	if (builtin == NULL || rows == NULL || rows->type != NODE_LIST || rows->count > CONFIG_CATEGORIES_MAX)
 		return;
+	if (rows->count == 0)
+		PROBLEM(reader, rows,
+		        "categories: found none, expected at least one; without the key there are the "
+		        "built-in "
+		        "ones");
 	for (struct config_node *sealed = builtin->first; sealed != NULL; sealed = next) {
 		next = sealed->next;
 		if (!says_true(config_node_find(sealed, "sealed")))
@@ -70,6 +84,27 @@ void config_check_sealed(struct config_reader *reader, const struct config_node 
 		else if (row == NULL)
 			config_node_append(rows, sealed);
 	}
+}
+
+/* A file's own categories stand instead of the built-in ones, and the starter list fills those it knows. */
+static void check_starter(struct config_reader *reader)
+{
+	const struct builtin_file *file = builtin_file("starter.txt");
+	char missing[CONFIG_MISSING_MAX] = "", name[64];
+
+	if (!reader->config->starter || file == NULL)
+		return;
+	for (const char *line = file->text; line != NULL; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (sscanf(line, "[%63[^]\n]]", name) == 1 && config_category(reader->config, name) < 0)
+			config_missing_add(missing, name);
+	}
+	if (missing[0] == '\0')
+		return;
+	size_t mark = config_path_push(reader, "categories");
+	config_warn(reader, config_node_find(reader->tree->root, "categories"),
+	        "the starter list's names filter nothing of %s: there is no such category", missing);
+	config_path_pop(reader, mark);
 }
 
 static void check_categories(struct config_reader *reader)
@@ -456,6 +491,7 @@ void config_check(struct config_reader *reader)
 
 	check_listen(reader);
 	check_categories(reader);
+	check_starter(reader);
 	check_sources(reader);
 	check_networks(reader);
 	check_periods(reader);

@@ -117,6 +117,10 @@ void config_check(struct config_reader *reader);
  */
 void config_check_sealed(struct config_reader *reader, const struct config_node *builtin);
 
+/* Adds to a list of names, as far as there is room: "games, chat". */
+#define CONFIG_MISSING_MAX 500
+void config_missing_add(char missing[CONFIG_MISSING_MAX], const char *name);
+
 /* Text as a YAML scalar, quoted where it must be. */
 void config_print_scalar(FILE *to, const char *text);
 

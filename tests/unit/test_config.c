@@ -722,14 +722,8 @@ static void sealed_categories_cannot_be_unsealed(void **state)
 	assert_int_equal(config->sealed, 6);
 	assert_int_equal(config->danger, 7);
 	config_free(config);
-	config = good("categories: []\n");
-	assert_int_equal(config->category_count, 2);
-	config_free(config);
 	config = good("categories:\n");
 	assert_true(config->category_count > 30);
-	config_free(config);
-	config = good("categories: []\n");
-	assert_int_equal(config->sealed, 3);
 	config_free(config);
 }
 
@@ -1012,6 +1006,34 @@ static void no_canary_lets_browsers_around_and_is_warned_of(void **state)
 	assert_warns("canaries:\n", "canaries: there is none", false);
 }
 
+static void fewer_categories_empty_the_starter_list_and_are_warned_of(void **state)
+{
+	(void)state;
+	struct config *config = good("serve: [10.0.0.0/8]\n"
+	                             "categories: [{name: adult, title: A, severity: caution}, {name: games, "
+	                             "title: G, severity: advisory}]\n");
+
+	assert_true(
+	        has_warning(config, "usher.yaml:2: categories: the starter list's names filter nothing of "
+	                            "gambling, social, chat, dating, bypass"));
+	assert_false(has_warning(config, "nothing of adult"));
+	assert_true(has_warning(config, "usher.yaml:2: categories: the built-in profile does not block "
+	                                "gambling, drugs, hate, self-harm"));
+	config_free(config);
+	config = good("lists: {starter: false}\ncategories: [{name: adult, title: A, severity: caution}]\n"
+	              "default-profile: a\nprofiles: [{name: a, block: [adult]}]\n");
+	assert_false(has_warning(config, "no such category"));
+	config_free(config);
+	assert_warns("", "no such category", false);
+	assert_warns("categories:\n", "no such category", false);
+}
+
+static void no_category_at_all_is_a_mistake(void **state)
+{
+	(void)state;
+	bad("workers: 1\ncategories: []\n", "usher.yaml:2: categories: found none, expected at least one");
+}
+
 static void durations_need_a_unit(void **state)
 {
 	uint64_t ms;
@@ -1223,6 +1245,8 @@ int main(void)
 		cmocka_unit_test(a_profile_that_blocks_nothing_is_warned_of),
 		cmocka_unit_test(no_engine_leaves_searches_unsafe_and_is_warned_of),
 		cmocka_unit_test(no_canary_lets_browsers_around_and_is_warned_of),
+		cmocka_unit_test(fewer_categories_empty_the_starter_list_and_are_warned_of),
+		cmocka_unit_test(no_category_at_all_is_a_mistake),
 		cmocka_unit_test(durations_need_a_unit),
 		cmocka_unit_test(networks_are_in_one_space),
 		cmocka_unit_test(references_are_counted_across_threads),
