@@ -97,4 +97,10 @@ enum parse_format parser_format(const struct parser *parser);
 int parse_format_by_name(const char *name);
 const char *parse_format_name(enum parse_format format);
 
+/*
+ * A top-level domain or a registry's suffix such as co.uk: under it are names of everybody. Not so single labels that the
+ * public suffix list does not know (local, lan, corp), which are private.
+ */
+bool parse_is_registry(const struct name *name);
+
 #endif

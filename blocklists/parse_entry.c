@@ -45,6 +45,17 @@ static enum suffix suffix_of(const struct name *name)
 	               : SUFFIX_SHARED;
 }
 
+bool parse_is_registry(const struct name *name)
+{
+	char text[NAME_TEXT_MAX];
+
+	pthread_once(&suffixes_once, suffixes_load);
+	if (name->labels == 0 || suffixes == NULL)
+		return name->labels == 0;
+	name_to_text(name, text);
+	return psl_is_public_suffix2(suffixes, text, PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) != 0;
+}
+
 bool parse_is_local(struct text text)
 {
 	static const char *const names[] = { "localhost", "localhost.localdomain", "local", "broadcasthost",

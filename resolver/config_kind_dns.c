@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "blocklists/name.h"
+#include "blocklists/parse.h"
 #include "config_value.h"
 
 #define DNS_PORT 53
@@ -135,6 +136,23 @@ static bool is_no_name(const struct name *name)
 	return name->labels == 0;
 }
 
+/*
+ * Suffixes under which only the institutions they are for get a name, and the reverse trees, whose zones are
+ * private ones: these may be named as a whole.
+ */
+static bool is_closed_suffix(const struct name *name)
+{
+	static const char *const closed[] = { "edu", "gov", "mil", "int", "arpa", "ac.uk", "gov.uk", "mod.uk",
+		"nhs.uk", "police.uk", "sch.uk", NULL };
+	struct name suffix;
+
+	for (size_t i = 0; closed[i] != NULL; i++)
+		if (name_from_text(&suffix, closed[i], strlen(closed[i])) == 0 &&
+		        name_is_below(name, &suffix))
+			return true;
+	return false;
+}
+
 READ(name)
 {
 	struct name name;
@@ -145,6 +163,11 @@ READ(name)
 	}
 	if (name_from_user_text(&name, node->text, node->len) < 0 || is_no_name(&name)) {
 		config_wrong(reader, node, "a domain name such as www.example.com");
+		return;
+	}
+	if (option->below_suffix && parse_is_registry(&name) && !is_closed_suffix(&name)) {
+		config_wrong(
+		        reader, node, "a name below it, such as school.%s: this is everybody's", node->text);
 		return;
 	}
 	*(struct name *)at = name;

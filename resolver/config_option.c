@@ -90,7 +90,7 @@ static const struct config_option recursion_options[] = {
 };
 
 static const struct config_option internal_zone_options[] = {
-	ONE("zone", name, config_internal_zone, zone, .required = true, .doc = "answered by the school's own servers, never sent upstream"),
+	ONE("zone", name, config_internal_zone, zone, .required = true, .below_suffix = true, .doc = "answered by the school's own servers, never sent upstream"),
 	LIST("servers", forward, config_internal_zone, servers, server_count, .min = 1, .max = 16, .required = true, .doc = "address[@port] of each"),
 	END
 };
@@ -242,7 +242,7 @@ static const struct config_option profile_options[] = {
 	ONE("name", word_free, config_profile, name, .required = true, .doc = "what commands and the log call it"),
 	LIST("networks", network, config_profile, networks, network_count, .doc = "its clients; the longest network wins"),
 	ONE("block", categories, config_profile, block, .doc = "categories that are blocked"),
-	LIST("allow-names", name, config_profile, allow_names, allow_count, .doc = "never blocked by a category, with all below; sealed ones excepted"),
+	LIST("allow-names", name, config_profile, allow_names, allow_count, .below_suffix = true, .doc = "never blocked by a category, with all below; sealed ones excepted"),
 	LIST("block-names", name, config_profile, block_names, block_count, .doc = "always blocked, with all below"),
 	ONE("safe-search", bool, config_profile, safe_search, .fallback = "true", .doc = "search engines answer under their safe names"),
 	ONE("youtube", word, config_profile, youtube, .words = youtube_levels, .fallback = "strict", .doc = "strict, moderate or off"),
@@ -282,7 +282,7 @@ const struct config_option config_options[] = {
 	SECTION("recursion", recursion_options, .recursor = true, .doc = "how answers are found"),
 	ITEMS("internal-zones", internal_zone_options, config, internal_zones, internal_zone_count, .max = 1000, .recursor = true, .doc = "answered by the school's own servers"),
 	LIST("local-records", record, config, records, record_count, .max = 10000, .doc = "zone-file lines that usherd answers itself"),
-	LIST("protected-names", name, config, protected_names, protected_count, .doc = "always resolve, with all below; the shipped names are added"),
+	LIST("protected-names", name, config, protected_names, protected_count, .below_suffix = true, .doc = "always resolve, with all below; the shipped names are added"),
 	SECTION("cache", cache_options, .doc = "answers kept in memory"),
 	ITEMS("uksic", uksic_options, config, uksic, uksic_count, .max = 256, .unique = true, .doc = "rows of the coverage report"),
 	ITEMS("categories", category_options, config, categories, category_count, .max = CONFIG_CATEGORIES_MAX, .unique = true, .doc = "what names are about; at most 64"),

@@ -41,9 +41,10 @@ struct config_option {
 	uint64_t min, max; /* bounds: numbers, durations (ms), sizes, items; max 0: the kind's own */
 	uint16_t port;     /* of an address without one; 0: 53 */
 	bool required;
-	bool unique;   /* ITEMS: the first field is a text and no two have the same */
-	bool later;    /* checked, but not in effect in this version */
-	bool recursor; /* the recursor process needs it */
+	bool unique;       /* ITEMS: the first field is a text and no two have the same */
+	bool below_suffix; /* a name, but no top-level domain or registry such as co.uk */
+	bool later;        /* checked, but not in effect in this version */
+	bool recursor;     /* the recursor process needs it */
 	const char *doc;
 };
 

@@ -1034,6 +1034,38 @@ static void no_category_at_all_is_a_mistake(void **state)
 	bad("workers: 1\ncategories: []\n", "usher.yaml:2: categories: found none, expected at least one");
 }
 
+static void a_whole_registry_is_not_let_through(void **state)
+{
+	(void)state;
+	static const char *const everybody[] = { "com", "co.uk", "COM.", "org", "org.uk", "de", "com.au",
+		"ck" };
+	static const char *const own[] = { "local", "lan", "internal", "corp", "10.in-addr.arpa",
+		"in-addr.arpa", "0.0.d.f.ip6.arpa", "home.arpa", "school.example", "github.io", "nhs.uk",
+		"police.uk", "kent.sch.uk", "example.com" };
+	char text[200];
+
+	for (size_t i = 0; i < sizeof everybody / sizeof *everybody; i++) {
+		snprintf(text, sizeof text, "internal-zones:\n- {zone: %s, servers: [10.0.0.1]}\n",
+		        everybody[i]);
+		bad(text, "usher.yaml:2: internal-zones[0].zone: found '");
+		snprintf(text, sizeof text, "protected-names: [%s]\n", everybody[i]);
+		bad(text, "usher.yaml:1: protected-names[0]: found '");
+		snprintf(text, sizeof text, "default-profile: a\nprofiles:\n- {name: a, allow-names: [%s]}\n",
+		        everybody[i]);
+		bad(text, "usher.yaml:3: profiles[0].allow-names[0]: found '");
+		assert_non_null(strstr(why, "expected a name below it"));
+		snprintf(text, sizeof text, "default-profile: a\nprofiles: [{name: a, block-names: [%s]}]\n",
+		        everybody[i]);
+		config_free(good(text));
+	}
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+		snprintf(text, sizeof text,
+		        "internal-zones: [{zone: %s, servers: [10.0.0.1]}]\nprotected-names: [%s]\n", own[i],
+		        own[i]);
+		config_free(good(text));
+	}
+}
+
 static void durations_need_a_unit(void **state)
 {
 	uint64_t ms;
@@ -1247,6 +1279,7 @@ int main(void)
 		cmocka_unit_test(no_canary_lets_browsers_around_and_is_warned_of),
 		cmocka_unit_test(fewer_categories_empty_the_starter_list_and_are_warned_of),
 		cmocka_unit_test(no_category_at_all_is_a_mistake),
+		cmocka_unit_test(a_whole_registry_is_not_let_through),
 		cmocka_unit_test(durations_need_a_unit),
 		cmocka_unit_test(networks_are_in_one_space),
 		cmocka_unit_test(references_are_counted_across_threads),
