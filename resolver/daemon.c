@@ -15,6 +15,7 @@
 #include "control.h"
 #include "log.h"
 
+#define PULSES_MISSED_MAX 2 /* of 5 s each */
 #define PUBLISH_WAIT_MS 1000
 #define WATCH_MS 250 /* a new generation serves within a second */
 #define ALIVE_S 2
@@ -412,11 +413,24 @@ static void watch_due(evutil_socket_t fd, short what, void *arg)
 	daemon_watch_lists(arg);
 }
 
+/* One that hangs is replaced; the keeper kills it some seconds later. */
+static void recursor_check_pulse(struct daemon *daemon)
+{
+	if (!daemon->recursor_runs || atomic_load(&daemon->workers[0]->pulses_missed) < PULSES_MISSED_MAX)
+		return;
+	atomic_store(&daemon->workers[0]->pulses_missed, 0);
+	log_error("recursor: it does not answer any more and is replaced");
+	if (daemon_start_recursor(daemon, true) < 0)
+		log_error("recursor: another one could not be started");
+}
+
 /* The watchdog hears from us only while every worker's loop turns. */
 static void alive_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 	bool stalled = false;
+
+	recursor_check_pulse(daemon);
 
 	for (unsigned i = 0; i < daemon->worker_count; i++) {
 		uint64_t beat = atomic_load(&daemon->workers[i]->heartbeat);

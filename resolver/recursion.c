@@ -97,7 +97,7 @@ static struct recursion_flight *flight_find(
 	LIST_FOREACH(flight, question_bucket(recursion, question), by_question)
 	if (flight->question.type == question->type &&
 	        flight->question.checking_disabled == question->checking_disabled &&
-	        flight->question.dnssec_ok == question->dnssec_ok &&
+	        flight->question.dnssec_ok == question->dnssec_ok && flight->question.own == question->own &&
 	        name_equal(&flight->question.name, &question->name))
 		return flight;
 	return NULL;
@@ -159,7 +159,7 @@ static void flight_land(struct recursion *recursion, struct recursion_flight *fl
 		TAILQ_REMOVE(&recursion->unsent, flight, to_send);
 	recursion->count--;
 
-	if (is_stored && recursion->store)
+	if (is_stored && recursion->store && !flight->question.own)
 		recursion->store(recursion->store_arg, &flight->question, result);
 	for (struct recursion_waiter *waiter; (waiter = flight->waiters);) {
 		flight->waiters = waiter->next;
@@ -301,7 +301,9 @@ static void answer_take(struct recursion *recursion, size_t len)
 			.ede = EDE_NETWORK_ERROR,
 			.why = "the answer is not about the question" };
 	}
-	stats_add(&recursion->stats->counter[STATS_UPSTREAM_LATENCY_SUM_US], now_us() - flight->asked_us);
+	if (!flight->question.own)
+		stats_add(&recursion->stats->counter[STATS_UPSTREAM_LATENCY_SUM_US],
+		        now_us() - flight->asked_us);
 	flight_land(recursion, flight, &result, result.status != RECURSION_BUSY);
 }
 
@@ -337,7 +339,8 @@ static void flights_expire(struct recursion *recursion)
 	uint64_t now = now_us();
 	struct recursion_flight *flight;
 	while ((flight = TAILQ_FIRST(&recursion->by_age)) && flight->deadline_us <= now) {
-		STATS_ADD(recursion->stats, UPSTREAM_TIMEOUTS);
+		if (!flight->question.own)
+			STATS_ADD(recursion->stats, UPSTREAM_TIMEOUTS);
 		flight_land(recursion, flight, &late, true);
 	}
 	timer_set(recursion);
@@ -431,7 +434,8 @@ int recursion_ask(struct recursion *recursion, const struct recursion_question *
 		flight = flight_new(recursion, question);
 		if (!flight)
 			return -ENOMEM;
-		STATS_ADD(recursion->stats, UPSTREAM_QUERIES);
+		if (!question->own)
+			STATS_ADD(recursion->stats, UPSTREAM_QUERIES);
 		questions_send(recursion);
 	}
 	if (waiter) {

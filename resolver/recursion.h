@@ -39,6 +39,7 @@ struct recursion_question {
 	struct name name;
 	uint16_t type;
 	bool checking_disabled;
+	bool own;       /* usherd's own pulse, no client's: neither counted nor stored */
 	bool dnssec_ok; /* the store is to keep signatures; the recursor's answer has them always */
 };
 

@@ -50,6 +50,10 @@ struct worker {
 	uint8_t reply[MESSAGE_MAX];
 	struct answer_room fresh, edited;
 
+	struct recursion_waiter pulse;  /* the first worker's: does the recursor still answer? */
+	bool pulse_waits;
+	_Atomic unsigned pulses_missed; /* one after the other */
+
 	uint32_t waiting_of[WORKER_CLIENT_BUCKETS]; /* lookups in recursion by hash of the client */
 	unsigned waiting;
 	unsigned in_flight;             /* this worker's share of limits.in-flight */

@@ -1,5 +1,6 @@
 """Faults that were found and mended, each by the name of what one saw."""
 
+import signal
 import socket
 import subprocess
 import struct
@@ -9,7 +10,7 @@ import time
 import dns.message
 import pytest
 
-from usher import ENVIRONMENT, STAFF, eventually, usherd
+from usher import ENVIRONMENT, STAFF, alive, eventually, signal_process, usherd
 
 LISTS = {'gambling': ['casino.com']}
 
@@ -173,6 +174,21 @@ def test_counts_of_answers_add_up(lab):
         assert sum(stats['answers'].values()) - before == 30
         assert sum(stats['latency_us']['count']) - latency == 30
         assert stats['answers']['refused'] >= 10
+
+
+def test_recursor_that_hangs_is_replaced(lab):
+    with usherd({'workers': 2}, LISTS) as u:
+        assert u.ask('www.plain.com').addresses == ['192.0.2.1']
+        hung = u.recursor_pid()
+        signal_process(hung, signal.SIGSTOP)
+        try:
+            assert u.ask('casino.com').blocked and u.ask('www.plain.com').addresses == ['192.0.2.1'], 'blocks and cache go on'
+            assert eventually(lambda: u.ask('www.signed.com', timeout=8).rcode == 'NOERROR', 30)
+            assert eventually(lambda: not alive(hung), 10), 'the hung one is gone'
+            assert 'does not answer any more' in u.said()
+        finally:
+            if alive(hung):
+                signal_process(hung, signal.SIGKILL)
 
 
 def test_check_without_rights_says_so_and_gives_no_verdict(lab):
