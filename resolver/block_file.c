@@ -53,7 +53,18 @@ void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_
 	        whole_days ? keep_s / BLOCK_DAY_S : keep_s, whole_days ? 'd' : 's', endings[kind]);
 }
 
-/* A name is ours if writing what it says gives it again. */
+/* A name is ours if writing what it says gives it again; damaged ones after the first have a number behind
+ * it. */
+static bool name_is(const char *name, const char *again, enum block_file_kind kind)
+{
+	size_t len = strlen(again);
+
+	if (kind != BLOCK_FILE_DAMAGED || strncmp(name, again, len) != 0 || name[len] != '.')
+		return strcmp(name, again) == 0;
+	size_t digits = strspn(name + len + 1, "0123456789");
+	return digits > 0 && name[len + 1 + digits] == 0;
+}
+
 static bool name_parse(struct block_file *file, const char *name)
 {
 	struct tm tm = { 0 };
@@ -71,7 +82,7 @@ static bool name_parse(struct block_file *file, const char *name)
 	file->keep_s = (uint32_t)keep;
 	for (file->kind = BLOCK_FILE_STORE; file->kind <= BLOCK_FILE_DAMAGED; file->kind++) {
 		block_file_name(again, file->day, file->keep_s, file->kind);
-		if (strcmp(again, name) == 0)
+		if (name_is(name, again, file->kind))
 			break;
 	}
 	return file->kind <= BLOCK_FILE_DAMAGED;
@@ -189,12 +200,17 @@ static int first_pages_reserve(const char *path)
 	return ret;
 }
 
-/* A reader makes nothing where no store is, and on a read-only disk LMDB goes without the lock. */
+/* A reader makes nothing where no store is, or one that its writer has just begun, and on a read-only disk
+ * LMDB goes without the lock. */
 static int file_reserve(const char *path, unsigned flags)
 {
+	struct stat st;
+
 	if (flags & MDB_RDONLY) {
-		if (access(path, R_OK) < 0)
+		if (stat(path, &st) < 0)
 			return errno;
+		if (st.st_size == 0)
+			return ENOENT;
 		int ret = lock_reserve(path);
 		return ret == EROFS ? 0 : ret;
 	}
@@ -202,11 +218,25 @@ static int file_reserve(const char *path, unsigned flags)
 	return ret == 0 ? first_pages_reserve(path) : ret;
 }
 
+bool block_file_covers_pages(MDB_env *env, uint64_t *len)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	struct stat st;
+	int fd;
+
+	mdb_env_info(env, &info);
+	mdb_env_stat(env, &stat);
+	*len = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+	return mdb_env_get_fd(env, &fd) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= *len;
+}
+
 int block_file_open(
         MDB_env **env, MDB_dbi *dbi, const char *dir, const char *name, unsigned flags, size_t map_size)
 {
 	char path[4096];
 	MDB_txn *txn;
+	uint64_t len;
 
 	*env = NULL;
 	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
@@ -220,6 +250,8 @@ int block_file_open(
 	ret = mdb_env_set_mapsize(*env, map_size);
 	if (ret == 0)
 		ret = mdb_env_open(*env, path, MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
+	if (ret == 0 && !block_file_covers_pages(*env, &len))
+		ret = MDB_CORRUPTED; /* a page behind the end would be a SIGBUS */
 	if (ret == 0)
 		ret = mdb_txn_begin(*env, NULL, flags & MDB_RDONLY, &txn);
 	if (ret == 0) {

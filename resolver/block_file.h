@@ -1,6 +1,6 @@
 /*
  * The files of the block log: one LMDB environment a UTC day and retention class, DIR/2026-11-22-90d.mdb, with its lock file
- * beside it (.mdb-lock), and .mdb.damaged where one had to be moved aside. The key table stands at the head of block_file.c.
+ * beside it (.mdb-lock), and .mdb.damaged (.mdb.damaged.1, …) where one had to be moved aside. The key table stands at the head of block_file.c.
  */
 #ifndef USHER_BLOCK_FILE_H
 #define USHER_BLOCK_FILE_H
@@ -33,8 +33,14 @@ int block_file_list(const char *dir, struct block_file **files, size_t *count);
 /* Unlinks rings that were moved aside (ring-*.damaged, see ring.h) before that time: they hold events too. */
 void block_file_forget_rings(const char *dir, int64_t before_s);
 
-/* Opens the environment name in dir, mode 0600, and its one database. Returns 0 or an LMDB result (see block_file_error). */
+/*
+ * Opens the environment name in dir, mode 0600, and its one database. What LMDB would reach through a map is there then: a file that is
+ * shorter than its pages is MDB_CORRUPTED, a disk without room for a new one ENOSPC. Returns 0 or an LMDB result (see block_file_error).
+ */
 int block_file_open(MDB_env **env, MDB_dbi *dbi, const char *dir, const char *name, unsigned flags, size_t map_size);
+
+/* Whether the file is as long as its pages in use, *len octets. */
+bool block_file_covers_pages(MDB_env *env, uint64_t *len);
 
 /* 0 or negative errno from an LMDB result; -EBADMSG where the file is damaged or foreign. */
 int block_file_error(int ret);

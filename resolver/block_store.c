@@ -19,6 +19,7 @@
 
 #define OPEN_MAX 8
 #define MAP_MIN ((size_t)16 << 20)
+#define DAMAGED_MAX 1000 /* of a day and class */
 #define DAMAGED_RING_KEEP_S (7 * BLOCK_DAY_S)
 
 struct open_file {
@@ -64,14 +65,26 @@ static void file_path(const struct block_store *store, const char *name, char pa
 	snprintf(path, 4096, "%s/%s", store->dir, name);
 }
 
+/* A name that no earlier one has; at last the last one's. */
+static void damaged_path(const struct block_store *store, const struct open_file *file, char path[4096])
+{
+	char name[BLOCK_FILE_NAME_MAX], numbered[BLOCK_FILE_NAME_MAX + 16];
+
+	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_DAMAGED);
+	file_path(store, name, path);
+	for (unsigned i = 1; i < DAMAGED_MAX && access(path, F_OK) == 0; i++) {
+		snprintf(numbered, sizeof numbered, "%s.%u", name, i);
+		file_path(store, numbered, path);
+	}
+}
+
 /* Out of the way with its lock, for somebody to look at, until its keep is over. */
 static void file_move_aside(const struct block_store *store, const struct open_file *file)
 {
 	char name[BLOCK_FILE_NAME_MAX], from[4096], to[4096];
 
 	file_path(store, file->name, from);
-	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_DAMAGED);
-	file_path(store, name, to);
+	damaged_path(store, file, to);
 	rename(from, to);
 	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_LOCK);
 	file_path(store, name, from);
@@ -347,6 +360,20 @@ static bool all_committed(const struct block_store *store, const struct block_it
 	return true;
 }
 
+/*
+ * LMDB does not write a page that it took at the end and gave up in the same transaction, and the file may
+ * stay shorter than it says. Then it is lengthened: a short file is a damaged one when it is opened.
+ */
+static void file_lengthen(struct open_file *file)
+{
+	uint64_t len;
+	int fd;
+
+	if (!block_file_covers_pages(file->env, &len) && mdb_env_get_fd(file->env, &fd) == 0 &&
+	        ftruncate(fd, (off_t)len) < 0)
+		return; /* the next commit tries again */
+}
+
 /* Returns an LMDB result. */
 static int append_once(
         struct block_store *store, struct open_file *file, const struct block_item *items, size_t count)
@@ -373,6 +400,7 @@ static int append_once(
 	}
 	ret = mdb_txn_commit(append.txn);
 	if (ret == 0) {
+		file_lengthen(file);
 		store->next_id = append.id;
 		store->grown += append.octets;
 	}

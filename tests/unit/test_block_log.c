@@ -838,6 +838,68 @@ static void damaged_store_is_moved_aside_and_events_go_on(void **state)
 	assert_each_once(1);
 }
 
+static void store_path(char path[400], int days_ago)
+{
+	char name[BLOCK_FILE_NAME_MAX];
+	block_file_name(name, noon(days_ago) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	snprintf(path, 400, "%s/%s", dir, name);
+}
+
+/* To so many pages. */
+static void cut_store(int days_ago, off_t pages)
+{
+	char path[400];
+	struct stat st;
+	store_path(path, days_ago);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size > 4096 * pages);
+	assert_int_equal(truncate(path, 4096 * pages), 0);
+}
+
+static void truncated_file_of_an_old_day_lets_the_daemon_start(void **state)
+{
+	(void)state;
+	char text[64];
+	for (int pages = 0; pages < 5; pages++) {
+		for (unsigned i = 0; i < 1000; i++) {
+			snprintf(text, sizeof text, "o%lx%lx.example", random(), random());
+			log_name(noon(3 + pages), text);
+		}
+		log_name(noon(2), "n0.example");
+		commit();
+		cut_store(3 + pages, pages);
+		commit();
+		assert_int_equal(count(&everything), pages + 1);
+		assert_true(block_log_last_id(dir) > 0);
+	}
+}
+
+static void truncated_file_of_today_is_moved_aside(void **state)
+{
+	(void)state;
+	log_name(noon(0), "old.example");
+	commit();
+	cut_store(0, 2);
+	log_name(noon(0), "n0.example");
+	block_log_stop(start_with(0));
+	assert_true(exists("%s/%s-90d.mdb.damaged%s", noon(0), ""));
+	assert_each_once(1);
+}
+
+static void second_damaged_file_of_a_day_leaves_the_first(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		log_name(noon(0), "n0.example");
+		block_log_stop(start_with(0));
+		if (i < 2)
+			cut_store(0, 2);
+	}
+	assert_true(exists("%s/%s-90d.mdb.damaged%s", noon(0), ""));
+	assert_true(exists("%s/%s-90d.mdb.damaged%s", noon(0), ".1"));
+	assert_each_once(1);
+}
+
 /* ---- trouble with the disk ---- */
 
 static _Atomic int troubles, recoveries;
@@ -1102,6 +1164,9 @@ int main(void)
 		TEST(damaged_ring_record_is_counted_and_passed),
 		TEST(damaged_store_is_moved_aside_and_events_go_on),
 		TEST(full_disk_keeps_events_waiting_and_resumes_by_itself),
+		TEST(truncated_file_of_an_old_day_lets_the_daemon_start),
+		TEST(truncated_file_of_today_is_moved_aside),
+		TEST(second_damaged_file_of_a_day_leaves_the_first),
 		TEST(full_disk_at_the_first_event_of_a_day_does_not_kill),
 		TEST(lock_file_has_the_length_that_lmdb_wants),
 		TEST(map_grows_with_the_day),
