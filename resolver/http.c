@@ -24,11 +24,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEADERS_MAX (16 << 10)
 #define BODY_MAX (64 << 10)
-#define TIMEOUT_S 10
+#define TIMEOUT_S 10     /* without an octet */
+#define REQUEST_MS 12000 /* for a whole request, so that an octet now and then keeps nobody's place */
+#define REPLY_MS 60000   /* from a request to the next one's end */
 #define CONNECTIONS_MAX 64
 #define STREAM_BACKLOG_MAX (1 << 20)
 #define LISTEN_BACKLOG 64
@@ -40,10 +43,14 @@ struct http_server {
 	struct event *sweep; /* looks for places that are free again */
 	const struct http_route *routes;
 	void *arg;
-	struct bufferevent *place[CONNECTIONS_MAX];
+	struct place {
+		struct bufferevent *connection; /* NULL: free */
+		int64_t deadline_ms;            /* monotonic; INT64_MAX for a stream */
+	} place[CONNECTIONS_MAX];
 };
 
 struct http_request {
+	struct http_server *server;
 	struct evhttp_request *evhttp;
 	struct evkeyvalq parameters;
 	char *body;
@@ -122,18 +129,42 @@ static bool is_left(struct bufferevent *connection)
 	return owner == NULL;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Frees the places of connections that ended, and ends those that are late: evhttp sees the shut socket and
+ * closes. */
 static unsigned sweep_places(struct http_server *server)
 {
+	int64_t now = now_ms();
 	unsigned taken = 0;
 
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
-		if (server->place[i] && is_left(server->place[i])) {
-			bufferevent_decref(server->place[i]);
-			server->place[i] = NULL;
+		struct place *place = &server->place[i];
+		if (place->connection && is_left(place->connection)) {
+			bufferevent_decref(place->connection);
+			place->connection = NULL;
 		}
-		taken += server->place[i] != NULL;
+		if (place->connection && now > place->deadline_ms)
+			shutdown(bufferevent_getfd(place->connection), SHUT_RDWR);
+		taken += place->connection != NULL;
 	}
 	return taken;
+}
+
+static void place_set_deadline(struct http_server *server, struct evhttp_request *evhttp, int64_t deadline_ms)
+{
+	struct evhttp_connection *owner = evhttp_request_get_connection(evhttp);
+	struct bufferevent *connection = owner ? evhttp_connection_get_bufferevent(owner) : NULL;
+
+	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
+		if (connection && server->place[i].connection == connection)
+			server->place[i].deadline_ms = deadline_ms;
 }
 
 static void sweep_due(evutil_socket_t fd, short what, void *arg)
@@ -157,8 +188,8 @@ static struct bufferevent *connection_new(struct event_base *base, void *arg)
 		return NULL;
 	unsigned taken = sweep_places(server);
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
-		if (!server->place[i]) {
-			server->place[i] = connection;
+		if (!server->place[i].connection) {
+			server->place[i] = (struct place){ connection, now_ms() + REQUEST_MS };
 			bufferevent_incref(connection);
 			break;
 		}
@@ -242,7 +273,9 @@ static void request_arrived(struct evhttp_request *evhttp, void *arg)
 		evhttp_send_error(evhttp, HTTP_SERVUNAVAIL, NULL);
 		return;
 	}
+	request->server = arg;
 	request->evhttp = evhttp;
+	place_set_deadline(request->server, evhttp, now_ms() + REPLY_MS);
 	TAILQ_INIT(&request->parameters);
 	int status = request_read(request);
 	if (status != 0)
@@ -347,6 +380,7 @@ struct http_stream *http_stream_start(
 	struct evhttp_request *evhttp = request->evhttp;
 	struct evhttp_connection *connection = evhttp_request_get_connection(evhttp);
 
+	place_set_deadline(request->server, evhttp, INT64_MAX);
 	request_free(request);
 	if (!stream || !connection) {
 		evhttp_send_error(evhttp, HTTP_SERVUNAVAIL, NULL);
