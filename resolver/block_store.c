@@ -137,7 +137,6 @@ static int file_get(struct block_store *store, int64_t day, uint32_t keep_s, str
 {
 	struct open_file *file = file_slot(store, day, keep_s);
 	char path[4096];
-	int dead;
 
 	*out = file;
 	file->used = ++store->appends;
@@ -145,10 +144,7 @@ static int file_get(struct block_store *store, int64_t day, uint32_t keep_s, str
 		return 0;
 	file_path(store, file->name, path);
 	int ret = block_file_open(&file->env, &file->dbi, store->dir, file->name, 0, map_size(path));
-	if (ret != 0)
-		return file_failed(store, file, ret);
-	mdb_reader_check(file->env, &dead);
-	return 0;
+	return ret == 0 ? 0 : file_failed(store, file, ret);
 }
 
 static int file_grow(struct open_file *file)
@@ -380,7 +376,10 @@ static int append_once(
 {
 	struct append append = { .dbi = file->dbi };
 	uint64_t now = (uint64_t)now_us();
+	int dead;
 
+	/* The pages that a reader held when it was killed are not used again before it is forgotten. */
+	mdb_reader_check(file->env, &dead);
 	int ret = mdb_txn_begin(file->env, NULL, 0, &append.txn);
 	if (ret != 0)
 		return ret;

@@ -1035,6 +1035,52 @@ static void lock_file_has_the_length_that_lmdb_wants(void **state)
 	assert_true(st.st_blocks * 512 >= st.st_size);
 }
 
+static void commit_times(struct block_log *log, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++) {
+		log_name(noon(0), "n.example");
+		for (int wait = 0; wait < 200 && ring_pending(rings[0]); wait++)
+			usleep(5000);
+	}
+	assert_int_equal(ring_pending(rings[0]), 0);
+	assert_string_equal(block_log_trouble(log), "");
+}
+
+static void read_until_killed(void)
+{
+	char name[BLOCK_FILE_NAME_MAX];
+	MDB_env *env;
+	MDB_dbi dbi;
+	MDB_txn *txn;
+	block_file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	if (block_file_open(&env, &dbi, dir, name, MDB_RDONLY, 1 << 20) == 0 &&
+	        block_file_read(env, &txn) == 0)
+		raise(SIGKILL);
+	_exit(1);
+}
+
+static void killed_reader_does_not_make_the_file_grow(void **state)
+{
+	(void)state;
+	char path[400];
+	struct stat before, after;
+	int status;
+	store_path(path, 0);
+	struct block_log *log = start_with(0);
+	commit_times(log, 5);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		read_until_killed();
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(stat(path, &before), 0);
+	commit_times(log, 20);
+	assert_int_equal(stat(path, &after), 0);
+	assert_true(after.st_size < before.st_size + 5 * 4096);
+	block_log_stop(log);
+}
+
 static void map_grows_with_the_day(void **state)
 {
 	(void)state;
@@ -1169,6 +1215,7 @@ int main(void)
 		TEST(second_damaged_file_of_a_day_leaves_the_first),
 		TEST(full_disk_at_the_first_event_of_a_day_does_not_kill),
 		TEST(lock_file_has_the_length_that_lmdb_wants),
+		TEST(killed_reader_does_not_make_the_file_grow),
 		TEST(map_grows_with_the_day),
 		TEST(flipped_bit_in_a_segment_is_noticed),
 		TEST(event_of_a_hostile_ring_is_refused),
