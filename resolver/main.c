@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "account.h"
 #include "daemon.h"
 #include "log.h"
 
@@ -32,10 +33,36 @@ static struct config *read_config(const char *file)
 	exit(1);
 }
 
+/*
+ * An account that the file names and this machine does not have would end a start as root. Only a warning
+ * where it is the one that installing makes: the shipped file may be checked before.
+ */
+static bool has_account(
+        const struct config *config, const char *key, const char *name, bool given, const char *installed)
+{
+	struct account account;
+	bool is_installed = strcmp(name, installed) == 0;
+
+	if (account_find(&account, name, given) == 0)
+		return true;
+	fprintf(stderr, "%s%s: %s: found '%s', expected an account of this machine\n",
+	        is_installed ? "warning: " : "", config->file, key, name);
+	return is_installed;
+}
+
 static int check(struct config *config)
 {
+	bool has_user = has_account(config, "user", config->user, config->user_given, "usher");
+	bool has_both = has_account(config, "recursor-user", config->recursor_user,
+	                        config->recursor_user_given, "usher-recursor") &&
+	                has_user;
+
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "warning: %s\n", config->warnings[i]);
+	if (!has_both) {
+		config_free(config);
+		return 1;
+	}
 	printf("%s: %zu profiles, %zu categories, %zu sources: correct\n", config->file,
 	        config->profile_count, config->category_count, config->source_count);
 	config_free(config);

@@ -136,18 +136,24 @@ static int server_check(const struct config *config, const struct config_address
 	if (!is_loopback(&server->socket) || config->recursion.allow_loopback)
 		return 0;
 	snprintf(why, UPSTREAM_WHY_MAX,
-	        "%s: %s is on this machine, which needs recursion.allow-loopback: true", key, server->text);
+	        "%.200s: %s: found '%s', expected a server elsewhere: one on this machine needs "
+	        "recursion.allow-loopback: true",
+	        config->file, key, server->text);
 	return -EINVAL;
 }
 
 static int servers_check(const struct config *config, char why[UPSTREAM_WHY_MAX])
 {
 	const struct config_recursion *recursion = &config->recursion;
+	const struct config_address *plain = NULL;
 	size_t tls = 0;
 	for (size_t i = 0; i < recursion->forward_count; i++) {
 		if (server_check(config, &recursion->forward[i], "recursion.forward", why) < 0)
 			return -EINVAL;
-		tls += recursion->forward[i].tls_name != NULL;
+		if (recursion->forward[i].tls_name != NULL)
+			tls++;
+		else
+			plain = &recursion->forward[i];
 	}
 	for (size_t i = 0; i < config->internal_zone_count; i++)
 		for (size_t j = 0; j < config->internal_zones[i].server_count; j++) {
@@ -155,16 +161,20 @@ static int servers_check(const struct config *config, char why[UPSTREAM_WHY_MAX]
 			if (server_check(config, server, "internal-zones", why) < 0)
 				return -EINVAL;
 		}
-	if (tls > 0 && tls < recursion->forward_count) {
+	if (tls > 0 && plain != NULL) {
 		snprintf(why, UPSTREAM_WHY_MAX,
-		        "recursion.forward: either all servers have a #tls-name or none has");
+		        "%.200s: recursion.forward: found '%s', expected a #tls-name behind it, as others "
+		        "have: "
+		        "either all servers have one or none has",
+		        config->file, plain->text);
 		return -EINVAL;
 	}
 	if (tls > 0 && !upstream_has_tls()) {
 		snprintf(why, UPSTREAM_WHY_MAX,
-		        "recursion.forward: %s asks for DNS over TLS, which libunbound %s of this system was "
-		        "built without",
-		        recursion->forward[0].text, upstream_version());
+		        "%.200s: recursion.forward: found '%s', expected a server without #tls-name: "
+		        "libunbound %s of "
+		        "this system was built without DNS over TLS",
+		        config->file, recursion->forward[0].text, upstream_version());
 		return -EINVAL;
 	}
 	return 0;

@@ -38,6 +38,14 @@ def test_good_configuration_passes(folder):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize('key', ['user', 'recursor-user'])
+def test_an_account_that_does_not_exist_is_told_before_a_start(folder, key):
+    result = usherd(folder, f'{GOOD}{key}: no-such-user\n', '-n')
+    assert result.returncode == 1
+    assert f"usher.yaml: {key}: found 'no-such-user', expected an account of this machine" in result.stderr, result.stderr
+    assert usherd(folder, f'{GOOD}{key}: nobody\n', '-n').returncode == 0
+
+
 # what is changed, the line it is then on, words the sentence must hold: the key, what was found
 MISTAKES = {
     'unknown key': ('state-dir:', 'stat-dir:', 2, ['stat-dir']),

@@ -607,13 +607,16 @@ static void mistakes_are_told_before_anything_starts(void **state)
 {
 	check("recursion: {dnssec: false, forward: [192.0.2.1]}\n", NULL);
 	check("recursion: {dnssec: false, forward: [192.0.2.1, '2001:db8::1@5353']}\n", NULL);
-	check("recursion: {dnssec: false, forward: [127.0.0.2@53]}\n", "allow-loopback");
+	check("recursion: {dnssec: false, forward: [127.0.0.2@53]}\n",
+	        "recursion.forward: found '127.0.0.2@53', expected a server elsewhere: one on this machine "
+	        "needs "
+	        "recursion.allow-loopback: true");
 	check("recursion: {dnssec: false, forward: ['::1@53']}\n", "allow-loopback");
 	check("internal-zones: [{zone: ad.example, servers: [127.0.0.1]}]\n", "allow-loopback");
 	check("recursion: {trust-anchor: /nonexistent/root.key}\n", "/nonexistent/root.key");
 	check("recursion: {dnssec: false, root-hints: /nonexistent/root.hints}\n", "/nonexistent/root.hints");
 	check("recursion: {dnssec: false, forward: [192.0.2.1, '192.0.2.2@853#dns.example']}\n",
-	        "either all servers");
+	        "recursion.forward: found '192.0.2.1', expected a #tls-name behind it");
 	check("recursion: {dnssec: false, forward: ['192.0.2.2@853#dns.example']}\n",
 	        upstream_has_tls() ? NULL : "built without");
 }
