@@ -289,6 +289,16 @@ const char *http_parameter(struct http_request *request, const char *name)
 	return evhttp_find_header(&request->parameters, name);
 }
 
+size_t http_parameter_names(struct http_request *request, const char **names, size_t most)
+{
+	size_t count = 0;
+
+	for (const struct evkeyval *pair = request->parameters.tqh_first; pair && count < most;
+	        pair = pair->next.tqe_next)
+		names[count++] = pair->key;
+	return count;
+}
+
 const char *http_body(struct http_request *request, size_t *len)
 {
 	*len = request->body_len;

@@ -33,6 +33,8 @@ void http_server_free(struct http_server *server);
 
 /* A parameter of the query string, decoded; NULL if absent. Valid while the request is. */
 const char *http_parameter(struct http_request *request, const char *name);
+/* The names of the parameters as they came, at most so many. Returns their count. Valid as the above. */
+size_t http_parameter_names(struct http_request *request, const char **names, size_t most);
 /* The body, NUL-terminated. */
 const char *http_body(struct http_request *request, size_t *len);
 /* (uid_t)-1 where the socket is not a Unix one. */

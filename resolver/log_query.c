@@ -159,7 +159,13 @@ static int read_since(struct reading *reading, const char *text)
 
 static int read_until(struct reading *reading, const char *text)
 {
-	return read_time(reading, "until", text, &reading->query->filter.until_us);
+	int64_t *until_us = &reading->query->filter.until_us;
+	int ret = read_time(reading, "until", text, until_us);
+
+	/* 0 would be no end at all; nothing was logged before 1970 */
+	if (ret == 0 && *until_us < 1)
+		*until_us = 1;
+	return ret;
 }
 
 static int read_limit(struct reading *reading, const char *text)
@@ -194,6 +200,27 @@ const char *const log_query_parameters[] = { "client", "profile", "category", "s
 static int (*const readers[])(struct reading *reading, const char *text) = { read_client, read_profile,
 	read_category, read_severity, read_name, read_since, read_until, read_limit, read_count_by,
 	read_format };
+
+int log_query_check_names(const char *const *names, size_t count, char why[LOG_QUERY_WHY_MAX])
+{
+	struct reading reading = { .why = why };
+
+	for (size_t i = 0; i < count; i++) {
+		size_t known = 0;
+		while (log_query_parameters[known] && strcmp(log_query_parameters[known], names[i]) != 0)
+			known++;
+		if (!log_query_parameters[known]) {
+			wrong(&reading, "found the unknown parameter '%.100s'; known are: ", names[i]);
+			for (known = 0; log_query_parameters[known]; known++)
+				list_add(why, known == 0, log_query_parameters[known]);
+			return -EINVAL;
+		}
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(names[i], names[k]) == 0)
+				return wrong(&reading, "%s: found twice, expected once", names[i]);
+	}
+	return 0;
+}
 
 int log_query_read(struct log_query *query, const struct config *config,
         const char *(*parameter)(void *arg, const char *name), void *arg, char why[LOG_QUERY_WHY_MAX])

@@ -34,6 +34,12 @@ extern const char *const log_query_parameters[];
 int log_query_read(struct log_query *query, const struct config *config,
 	const char *(*parameter)(void *arg, const char *name), void *arg, char why[LOG_QUERY_WHY_MAX]);
 
+/*
+ * Whether these are names of parameters, each there once: one that is passed over would answer with more rows than were asked for.
+ * Returns 0, or -EINVAL with a sentence in why.
+ */
+int log_query_check_names(const char *const *names, size_t count, char why[LOG_QUERY_WHY_MAX]);
+
 /* Writes the answer, one JSON object a line: records, or {"category":"gambling","count":7}, most first (hours: in order of time). Returns the lines written or negative errno. */
 int64_t log_query_run(const struct log_query *query, const char *dir, FILE *out);
 

@@ -30,6 +30,7 @@
 #define CONFIG_FD 3
 #define SOCKET_FD 4
 #define FOLLOW_MS 200
+#define PARAMETERS_MAX 64 /* more than there are: of so many, one is unknown or there twice */
 #define FOLLOW_BATCH 1000 /* events a look passes on: less than a client may leave untaken (http.h) */
 #define FOLLOW_NEXT_MS 10 /* from a full look to the next */
 #define GROUPS_MAX 256
@@ -145,8 +146,11 @@ static bool request_admit(const struct reader *reader, struct http_request *requ
         struct log_query *query, struct scope *scope)
 {
 	char why[LOG_QUERY_WHY_MAX];
+	const char *names[PARAMETERS_MAX];
+	size_t count = http_parameter_names(request, names, PARAMETERS_MAX);
 
-	if (log_query_read(query, reader->config, request_parameter, request, why) < 0) {
+	if (log_query_check_names(names, count, why) < 0 ||
+	        log_query_read(query, reader->config, request_parameter, request, why) < 0) {
 		http_reply_error(request, 400, "%s", why);
 		return false;
 	}

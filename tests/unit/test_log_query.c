@@ -204,6 +204,33 @@ static void rows_are_json_lines(void **state)
 	assert_answer("profile=staff", 0, "");
 }
 
+static void a_misspelt_parameter_does_not_answer_with_everybody(void **state)
+{
+	(void)state;
+	static const char *const right[] = { "client", "since", "format", "count-by" };
+	assert_int_equal(log_query_check_names(right, 4, why), 0);
+	assert_int_equal(log_query_check_names(NULL, 0, why), 0);
+	static const char *const wrong[] = { "clients", "Client", "", "client " };
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(log_query_check_names(&wrong[i], 1, why), -EINVAL);
+		assert_non_null(strstr(why, "unknown parameter"));
+		assert_non_null(strstr(why, "known are: client, profile"));
+	}
+	static const char *const twice[] = { "client", "since", "client" };
+	assert_int_equal(log_query_check_names(twice, 3, why), -EINVAL);
+	assert_string_equal(why, "client: found twice, expected once");
+}
+
+static void until_the_beginning_of_time_is_not_without_end(void **state)
+{
+	(void)state;
+	assert_answer("until=0", 0, "");
+	assert_answer("until=1970-01-01T00:00:00Z", 0, "");
+	assert_answer("until=1960-01-01T00:00:00Z", 0, "");
+	assert_answer("until=36500d", 0, "");
+	assert_answer("since=0", 4, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +240,8 @@ int main(void)
 		cmocka_unit_test(times_are_read_in_every_form),
 		cmocka_unit_test(counts_come_most_first_and_hours_in_order),
 		cmocka_unit_test(rows_are_json_lines),
+		cmocka_unit_test(a_misspelt_parameter_does_not_answer_with_everybody),
+		cmocka_unit_test(until_the_beginning_of_time_is_not_without_end),
 	};
 	return cmocka_run_group_tests(tests, make_store, remove_store);
 }
