@@ -441,6 +441,23 @@ static void file_remove(struct block_store *store, const struct block_file *file
 	unlink(path);
 }
 
+/*
+ * Its last event is not newer than this. A clock that was not set yet gives a day long past to new events,
+ * and one that was wrong a day to come; the file's change time tells of both.
+ */
+static int64_t file_end_s(const struct block_file *file, int64_t today)
+{
+	int64_t day_end_s = (file->day + 1) * BLOCK_DAY_S, written_s = file->written_us / 1000000;
+
+	return file->day > today || written_s > day_end_s ? written_s : day_end_s;
+}
+
+/* A store stands right before its lock in a list, and a lock without its store is nothing. */
+static bool has_lock(const struct block_file *store, const struct block_file *lock)
+{
+	return store->kind == BLOCK_FILE_STORE && store->day == lock->day && store->keep_s == lock->keep_s;
+}
+
 int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size)
 {
 	struct block_file *files;
@@ -455,7 +472,10 @@ int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_siz
 	}
 	size_t left = 0;
 	for (size_t i = 0; i < count; i++) {
-		if ((files[i].day + 1) * BLOCK_DAY_S + files[i].keep_s <= now_s) {
+		bool keep = files[i].kind == BLOCK_FILE_LOCK
+		                    ? left > 0 && has_lock(&files[left - 1], &files[i])
+		                    : file_end_s(&files[i], today) + files[i].keep_s > now_s;
+		if (!keep) {
 			file_remove(store, &files[i]);
 			continue;
 		}

@@ -25,7 +25,7 @@ void block_store_close(struct block_store *store);
 int block_store_append(struct block_store *store, const struct block_item *items, size_t count);
 
 /*
- * Unlinks the files whose day is older than their keep, then the oldest days until the rest takes at most max_size octets.
+ * Unlinks the files whose day and last change are older than their keep (of a day to come: whose last change is), then the oldest days until the rest takes at most max_size octets.
  * The present day stays; if it alone is too large, appends fail with -EDQUOT until it is not.
  */
 int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size);

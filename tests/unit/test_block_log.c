@@ -407,6 +407,43 @@ static void retention_classes_have_files_of_their_own(void **state)
 
 /* ---- forgetting ---- */
 
+/* As if the files of that day had been written so many days ago. */
+static void age_files(int day_ago, uint32_t keep_s, int days)
+{
+	struct timespec times[2] = { { .tv_sec = now_us() / 1000000 - days * INT64_C(86400) } };
+	char name[BLOCK_FILE_NAME_MAX], path[400];
+	times[1] = times[0];
+	block_file_name(name, noon(day_ago) / DAY_US, keep_s, BLOCK_FILE_STORE);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void events_from_before_the_clock_was_set_are_kept(void **state)
+{
+	(void)state;
+	log_name(1000000, "n0.example");
+	log_name(noon(200), "n1.example");
+	commit();
+	commit();
+	assert_each_once(2);
+}
+
+static void events_of_a_day_to_come_go_with_their_file_s_age(void **state)
+{
+	(void)state;
+	log_name(noon(-400), "n0.example");
+	log_name(noon(0), "n1.example");
+	commit();
+	assert_each_once(2);
+	age_files(-400, DAYS(90), 89);
+	commit();
+	assert_true(exists("%s/%s-90d.mdb%s", noon(-400), ""));
+	age_files(-400, DAYS(90), 91);
+	commit();
+	assert_false(exists("%s/%s-90d.mdb%s", noon(-400), ""));
+	assert_false(exists("%s/%s-90d.mdb%s", noon(-400), "-lock"));
+}
+
 static void days_past_their_keep_are_unlinked(void **state)
 {
 	(void)state;
@@ -421,6 +458,9 @@ static void days_past_their_keep_are_unlinked(void **state)
 		event.keep_s = cases[i].keep_s;
 		assert_true(block_log_write(rings[0], &event));
 	}
+	commit();
+	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+		age_files(cases[i].days_ago, cases[i].keep_s, cases[i].days_ago);
 	commit();
 	assert_false(exists("%s/%s-90d.mdb%s", noon(92), ""));
 	assert_false(exists("%s/%s-90d.mdb%s", noon(92), "-lock"));
@@ -1189,6 +1229,8 @@ int main(void)
 		TEST(clock_that_jumps_back_loses_nothing),
 		TEST(midnight_begins_a_new_file),
 		TEST(retention_classes_have_files_of_their_own),
+		TEST(events_from_before_the_clock_was_set_are_kept),
+		TEST(events_of_a_day_to_come_go_with_their_file_s_age),
 		TEST(days_past_their_keep_are_unlinked),
 		TEST(other_files_in_the_folder_are_left_alone),
 		TEST(oldest_days_go_first_above_max_size),
