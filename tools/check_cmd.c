@@ -19,6 +19,7 @@
 
 #define COMMAND "check"
 #define TEXT_MAX 4096
+#define CSV_CELLS_MAX 16
 
 struct check {
 	const struct config *config;
@@ -371,25 +372,48 @@ static json_t *steps_json(const struct check *check)
 	return steps;
 }
 
-static int print_json(
+/* Without its steps: NULL without memory. */
+static json_t *result_json(
         const struct check *check, const struct origin *origin, const char *target, const char *reason)
 {
 	const struct verdict *verdict = &check->verdict;
 	char type[16];
-	json_t *json = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}", "name",
-	        check->name_text, "type", message_type_text(check->type, type), "profile",
+
+	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s}", "name", check->name_text, "type",
+	        message_type_text(check->type, type), "profile",
 	        text_or_null(check->profile >= 0 ? check->config->profiles[check->profile].name : NULL),
 	        "verdict", verdict_text(verdict->action), "category",
 	        text_or_null(
 	                verdict->category >= 0 ? check->config->categories[verdict->category].name : NULL),
 	        "rule", text_or_null(origin->rule), "source", text_or_null(origin->source), "target",
-	        text_or_null(target), "reason", reason, "steps", steps_json(check));
+	        text_or_null(target), "reason", reason);
+}
 
-	if (json == NULL)
+static int print_json(const struct check *check, json_t *result)
+{
+	if (json_object_set_new(result, "steps", steps_json(check)) < 0)
 		return COMMAND_FAILED;
-	json_dumpf(json, stdout, JSON_COMPACT);
+	json_dumpf(result, stdout, JSON_COMPACT);
 	putchar('\n');
-	json_decref(json);
+	return COMMAND_OK;
+}
+
+/* A header row and one row: the keys of the JSON but for the steps. */
+static int print_csv(json_t *result)
+{
+	const char *keys[CSV_CELLS_MAX], *cells[CSV_CELLS_MAX], *key;
+	size_t count = 0;
+	json_t *value;
+
+	json_object_foreach(result, key, value)
+	{
+		if (count == CSV_CELLS_MAX)
+			break;
+		keys[count] = key;
+		cells[count++] = json_string_value(value);
+	}
+	command_csv(keys, count);
+	command_csv(cells, count);
 	return COMMAND_OK;
 }
 
@@ -414,14 +438,21 @@ static int print_people(const struct check *check, const char *reason)
 	return COMMAND_OK;
 }
 
-static int check_print(const struct check *check, bool json)
+static int check_print(const struct check *check, const struct command_context *context)
 {
 	char reason[TEXT_MAX], target_text[NAME_TEXT_MAX];
 	struct origin origin = check_origin(check);
 	const char *target = check_target(check, target_text);
 
 	check_reason(check, &origin, target, reason);
-	return json ? print_json(check, &origin, target, reason) : print_people(check, reason);
+	if (!context->json && !context->csv)
+		return print_people(check, reason);
+	json_t *result = result_json(check, &origin, target, reason);
+	if (result == NULL)
+		return COMMAND_FAILED;
+	int ret = context->json ? print_json(check, result) : print_csv(result);
+	json_decref(result);
+	return ret;
 }
 
 int check_command(struct command_context *context)
@@ -438,7 +469,7 @@ int check_command(struct command_context *context)
 	ret = check_open(&check);
 	if (ret == 0) {
 		check_decide(&check);
-		ret = check_print(&check, context->json);
+		ret = check_print(&check, context);
 	} else {
 		fprintf(stderr, "usher: %s\n", strerror(-ret));
 		ret = COMMAND_FAILED;

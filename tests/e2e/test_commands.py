@@ -1,5 +1,7 @@
 """usher as a person types it: help, mistakes, exit codes."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -50,6 +52,13 @@ def test_json_may_stand_anywhere_and_is_one_object_a_line(u):
     for words in (['--json', 'check', 'casino.com'], ['check', '--json', 'casino.com'], ['check', 'casino.com', '--json']):
         lines = u.cli(*words).stdout.splitlines()
         assert len(lines) == 1 and json.loads(lines[0])['verdict'] == 'block'
+
+
+def test_check_as_csv_is_a_header_and_a_row(u):
+    result = json.loads(u.cli('--json', 'check', 'www.casino.com', '--profile', 'pupils').stdout)
+    result.pop('steps')
+    header, row = csv.reader(io.StringIO(u.cli('--csv', 'check', 'www.casino.com', '--profile', 'pupils').stdout))
+    assert dict(zip(header, row, strict=True)) == {key: value or '' for key, value in result.items()}
 
 
 def test_check_tells_the_steps_to_a_person(u):

@@ -30,6 +30,16 @@ def u(lab):
         yield u
 
 
+def test_a_misspelt_or_doubled_parameter_does_not_answer_with_everybody(u):
+    u.ask('casino.com', 'A', '10.20.9.200')
+    for query, sentence in ('clients=10.20.9.200', "unknown parameter 'clients'"), ('client=10.20.9.200&client=10.20.9.201', 'client: found twice'):
+        for path in '/v1/log', '/v1/log/follow':
+            status, body, _ = u.http('log.sock', f'{path}?{query}')
+            assert status == 400 and sentence in body, body
+    status, body, _ = u.http('log.sock', '/v1/log?until=0')
+    assert (status, body) == (200, '')
+
+
 def test_record_says_who_what_when_and_why(u):
     before = datetime.now(timezone.utc)
     u.ask('WWW.Casino.com', 'HTTPS', '10.20.9.1')
