@@ -34,7 +34,10 @@ struct block_log {
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;
 	bool stopping; /* under the mutex */
-	int64_t pruned_s, pruned_uptime_s;
+	int64_t believed_s,
+	        pruned_uptime_s;  /* the time of the last prune, by the clocks of day and of uptime */
+	int64_t doubted_uptime_s; /* since when the clock of day is not believed, 0: it is */
+	bool waiting;             /* events cannot be written */
 	_Atomic uint64_t lost;
 	/* A sentence once published is left alone until as many others have come. */
 	char sentence[SENTENCES][BLOCK_STORE_WHY_MAX + 128];
@@ -70,7 +73,18 @@ static void say_waiting(struct block_log *log)
 
 	snprintf(sentence, sizeof sentence, "events cannot be written and wait in memory: %s",
 	        block_store_why(log->store));
+	log->waiting = true;
 	say(log, sentence);
+}
+
+/* All is written; what remains to be said is of the clock. */
+static void say_written(struct block_log *log)
+{
+	log->waiting = false;
+	say(log, log->doubted_uptime_s
+	                 ? "the clock is more than a day ahead of the log: until it has been so "
+	                   "for a day, nothing is deleted by it"
+	                 : "");
 }
 
 /* ---- one turn ---- */
@@ -156,7 +170,7 @@ static bool turn(struct block_log *log)
 	for (unsigned i = 0; i < log->options.ring_count; i++)
 		ring_release(log->options.rings[i], log->cursors[i]);
 	atomic_fetch_add_explicit(&log->lost, log->damaged, memory_order_relaxed);
-	say(log, "");
+	say_written(log);
 	return count >= BATCH_MAX / log->options.ring_count;
 }
 
@@ -170,22 +184,43 @@ static int64_t seconds(clockid_t clock)
 }
 
 /*
- * Old files go at the hour's turn; at every commit's, if much was written. A clock that jumped a day ahead
- * while we ran is not believed at once: it would cost the school its log, and is often set right within the
- * hour.
+ * The time to prune by. A clock more than a day ahead of the last prune, or of the newest file at the start,
+ * and of what has passed since is not believed at once: it would cost the school its log. Until it has stood
+ * for a day (the machine was switched off for long, then), time goes on from where it was.
  */
-static void prune_if_due(struct block_log *log)
+static int64_t believed_time(struct block_log *log)
 {
 	int64_t now = seconds(CLOCK_REALTIME), uptime = seconds(CLOCK_BOOTTIME);
-	int64_t passed = uptime - log->pruned_uptime_s, jump = now - log->pruned_s - passed;
+	int64_t expected = log->believed_s + uptime - log->pruned_uptime_s;
 
-	if (passed < PRUNE_S && block_store_grown(log->store) < log->options.max_size / 64 &&
-	        !(passed >= 60 && block_log_trouble(log)[0]))
-		return;
-	log->pruned_s = now;
 	log->pruned_uptime_s = uptime;
-	if (jump < BLOCK_DAY_S)
-		block_store_prune(log->store, now, log->options.max_size);
+	if (log->believed_s && now > expected + BLOCK_DAY_S &&
+	        (!log->doubted_uptime_s || uptime < log->doubted_uptime_s + BLOCK_DAY_S)) {
+		log->doubted_uptime_s = log->doubted_uptime_s ? log->doubted_uptime_s : uptime;
+		log->believed_s = expected;
+		return expected;
+	}
+	log->doubted_uptime_s = 0;
+	log->believed_s = now > expected || !log->believed_s ? now : expected;
+	return now;
+}
+
+static void prune(struct block_log *log)
+{
+	block_store_prune(log->store, believed_time(log), log->options.max_size);
+	if (!log->waiting)
+		say_written(log);
+}
+
+/* Old files go at the hour's turn; at every commit's, if much was written; each minute while something is
+ * wrong. */
+static void prune_if_due(struct block_log *log)
+{
+	int64_t passed = seconds(CLOCK_BOOTTIME) - log->pruned_uptime_s;
+
+	if (passed >= PRUNE_S || block_store_grown(log->store) >= log->options.max_size / 64 ||
+	        (passed >= 60 && block_log_trouble(log)[0]))
+		prune(log);
 }
 
 static bool some_ring_fills(const struct block_log *log)
@@ -200,10 +235,8 @@ static bool some_ring_fills(const struct block_log *log)
 static bool sleep_until_due(struct block_log *log)
 {
 	bool go_on = true;
-	bool trouble = block_log_trouble(log)[0] != 0;
-
 	pthread_mutex_lock(&log->mutex);
-	for (int ms = 0; ms < TURN_MS && !log->stopping && (trouble || ms == 0 || !some_ring_fills(log));
+	for (int ms = 0; ms < TURN_MS && !log->stopping && (log->waiting || ms == 0 || !some_ring_fills(log));
 	        ms += LOOK_MS) {
 		struct timespec until;
 		clock_gettime(CLOCK_MONOTONIC, &until);
@@ -290,9 +323,9 @@ int block_log_start(struct block_log **out, const struct block_log_options *opti
 	if (ret == 0) {
 		while (turn(log))
 			;
-		log->pruned_s = seconds(CLOCK_REALTIME);
+		log->believed_s = block_store_written_s(log->store);
 		log->pruned_uptime_s = seconds(CLOCK_BOOTTIME);
-		block_store_prune(log->store, log->pruned_s, log->options.max_size);
+		prune(log);
 		ret = start_thread(log);
 	}
 	if (ret < 0) {

@@ -37,6 +37,7 @@ struct block_store {
 	uint64_t *ring_ids;
 	uint64_t *committed; /* a ring's newest sequence number in the file at hand */
 	uint64_t next_id, appends, grown;
+	int64_t written_s; /* last change of any file when the store was opened */
 	bool over_size;
 	struct open_file open[OPEN_MAX];
 	char why[BLOCK_STORE_WHY_MAX];
@@ -205,8 +206,11 @@ static int survey(struct block_store *store, uint64_t *sequences)
 	memset(sequences, 0, store->ring_count * sizeof *sequences);
 	store->next_id = 1;
 	for (size_t i = 0; i < count; i++)
-		if (files[i].kind == BLOCK_FILE_STORE)
+		if (files[i].kind == BLOCK_FILE_STORE) {
+			int64_t written_s = files[i].written_us / 1000000;
+			store->written_s = written_s > store->written_s ? written_s : store->written_s;
 			survey_file(store, files[i].name, sequences);
+		}
 	free(files);
 	return 0;
 }
@@ -491,6 +495,11 @@ int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_siz
 	store->over_size = total > max_size;
 	store->grown = 0;
 	return 0;
+}
+
+int64_t block_store_written_s(const struct block_store *store)
+{
+	return store->written_s;
 }
 
 uint64_t block_store_grown(const struct block_store *store)

@@ -30,6 +30,9 @@ int block_store_append(struct block_store *store, const struct block_item *items
  */
 int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size);
 
+/* The last change of any file when the store was opened, seconds since 1970; 0: there was none. */
+int64_t block_store_written_s(const struct block_store *store);
+
 /* Octets appended since the last prune. */
 uint64_t block_store_grown(const struct block_store *store);
 

@@ -407,6 +407,13 @@ static void retention_classes_have_files_of_their_own(void **state)
 
 /* ---- forgetting ---- */
 
+static void store_path(char path[400], int days_ago)
+{
+	char name[BLOCK_FILE_NAME_MAX];
+	block_file_name(name, noon(days_ago) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	snprintf(path, 400, "%s/%s", dir, name);
+}
+
 /* As if the files of that day had been written so many days ago. */
 static void age_files(int day_ago, uint32_t keep_s, int days)
 {
@@ -442,6 +449,42 @@ static void events_of_a_day_to_come_go_with_their_file_s_age(void **state)
 	commit();
 	assert_false(exists("%s/%s-90d.mdb%s", noon(-400), ""));
 	assert_false(exists("%s/%s-90d.mdb%s", noon(-400), "-lock"));
+}
+
+/* The log was last written 120 days ago by the clock, as after a start with a wrong one. */
+static void clock_far_ahead_at_the_start_deletes_nothing_and_is_said(void **state)
+{
+	(void)state;
+	log_name(noon(121), "n0.example");
+	commit();
+	age_files(121, DAYS(90), 120);
+	log_name(noon(0), "n1.example");
+	struct block_log *log = start_with(0);
+	assert_non_null(strstr(block_log_trouble(log), "clock"));
+	log_name(noon(0), "n2.example");
+	for (int i = 0; i < 100 && ring_pending(rings[0]); i++)
+		usleep(20000);
+	assert_int_equal(ring_pending(rings[0]), 0);
+	assert_non_null(strstr(block_log_trouble(log), "clock"));
+	block_log_stop(log);
+	assert_each_once(3);
+}
+
+static void machine_off_for_a_night_prunes_at_the_start(void **state)
+{
+	(void)state;
+	log_name(noon(121), "n0.example");
+	log_name(noon(1), "n1.example");
+	commit();
+	age_files(121, DAYS(90), 120);
+	struct timespec times[2] = { { .tv_sec = now_us() / 1000000 - 80000 },
+		{ .tv_sec = now_us() / 1000000 - 80000 } };
+	char path[400];
+	store_path(path, 1);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	commit();
+	assert_false(exists("%s/%s-90d.mdb%s", noon(121), ""));
+	assert_int_equal(count(&everything), 1);
 }
 
 static void days_past_their_keep_are_unlinked(void **state)
@@ -878,13 +921,6 @@ static void damaged_store_is_moved_aside_and_events_go_on(void **state)
 	assert_each_once(1);
 }
 
-static void store_path(char path[400], int days_ago)
-{
-	char name[BLOCK_FILE_NAME_MAX];
-	block_file_name(name, noon(days_ago) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
-	snprintf(path, 400, "%s/%s", dir, name);
-}
-
 /* To so many pages. */
 static void cut_store(int days_ago, off_t pages)
 {
@@ -1231,6 +1267,8 @@ int main(void)
 		TEST(retention_classes_have_files_of_their_own),
 		TEST(events_from_before_the_clock_was_set_are_kept),
 		TEST(events_of_a_day_to_come_go_with_their_file_s_age),
+		TEST(clock_far_ahead_at_the_start_deletes_nothing_and_is_said),
+		TEST(machine_off_for_a_night_prunes_at_the_start),
 		TEST(days_past_their_keep_are_unlinked),
 		TEST(other_files_in_the_folder_are_left_alone),
 		TEST(oldest_days_go_first_above_max_size),
