@@ -147,8 +147,11 @@ static int segment_open(const struct scan *scan, struct segment *segment)
 {
 	int ret = block_reader_segment(
 	        segment->reader, segment->span.first_id, &segment->summary, &segment->data);
+	if ((ret == -EBADMSG || ret == -ENOENT) && !by_id(scan))
+		log_warn("log: a segment of %u events in %s cannot be found, passed over",
+		        segment->span.count, scan->dir);
 	if (ret < 0)
-		return ret;
+		return ret == -EBADMSG || ret == -ENOENT ? 0 : ret;
 	segment->items = malloc(BLOCK_SEGMENT_EVENTS * sizeof *segment->items);
 	segment->clients = malloc(BLOCK_SEGMENT_EVENTS * sizeof *segment->clients);
 	segment->order = malloc(BLOCK_SEGMENT_EVENTS * sizeof *segment->order);

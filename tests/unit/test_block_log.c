@@ -1225,6 +1225,33 @@ static void flipped_bit_in_a_segment_is_noticed(void **state)
 	free(data.data);
 }
 
+static void segment_without_its_data_hides_no_older_event(void **state)
+{
+	(void)state;
+	char name[BLOCK_FILE_NAME_MAX];
+	uint8_t octets[BLOCK_KEY_LEN];
+	MDB_env *env;
+	MDB_dbi dbi;
+	MDB_txn *txn;
+	MDB_val key, summary;
+	for (unsigned i = 0; i < BLOCK_SEGMENT_EVENTS; i++)
+		log_name(noon(0), "older.example");
+	commit();
+	log_name(noon(0) + 1, "newest.example");
+	commit();
+	log_name(noon(1), "yesterday.example");
+	commit();
+	block_file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	assert_int_equal(block_file_open(&env, &dbi, dir, name, 0, 1 << 20), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(block_file_newest(txn, dbi, &key, &summary), 0);
+	key = block_file_key(octets, BLOCK_KEY_DATA, block_file_key_number(&key));
+	assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	assert_int_equal(count(&everything), BLOCK_SEGMENT_EVENTS + 1);
+}
+
 static void event_of_a_hostile_ring_is_refused(void **state)
 {
 	(void)state;
@@ -1298,6 +1325,7 @@ int main(void)
 		TEST(killed_reader_does_not_make_the_file_grow),
 		TEST(map_grows_with_the_day),
 		TEST(flipped_bit_in_a_segment_is_noticed),
+		TEST(segment_without_its_data_hides_no_older_event),
 		TEST(event_of_a_hostile_ring_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
