@@ -214,7 +214,18 @@ static bool query_is_refused(struct query *query)
 	return true;
 }
 
-void query_judge(struct query *query)
+/* Who asks? A client of no served network is refused here, and false comes back. */
+static bool query_find_profile(struct query *query)
+{
+	query->profile = clients_find(query->worker->snapshot->clients, query->address);
+	if (query->profile != CLIENTS_UNSERVED)
+		return true;
+	query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+	return false;
+}
+
+/* Facts, verdict, and what follows. */
+static void query_judge(struct query *query)
 {
 	struct worker *worker = query->worker;
 	struct cache_pin pin;
@@ -222,11 +233,6 @@ void query_judge(struct query *query)
 	query->target = NULL;
 	query->target_internal = false;
 	query->stamp = worker->snapshot->stamp;
-	query->profile = clients_find(worker->snapshot->clients, query->address);
-	if (query->profile == CLIENTS_UNSERVED) {
-		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
-		return;
-	}
 	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
 	struct cache_entry *entry = resolve_lookup(query, &pin);
 	query->verdict = policy_decide(
@@ -259,6 +265,12 @@ void query_judge(struct query *query)
 		query_rewrite(query);
 }
 
+void query_judge_again(struct query *query)
+{
+	if (query_find_profile(query))
+		query_judge(query);
+}
+
 /* ---- arrival ---- */
 
 /*
@@ -283,7 +295,6 @@ static void query_limit(struct query *query)
 void query_receive(struct query *query)
 {
 	struct worker *worker = query->worker;
-	const struct snapshot *snapshot = worker->snapshot;
 	int ret = message_read(&query->message, query->wire, query->wire_len);
 
 	query->kept = false;
@@ -293,14 +304,11 @@ void query_receive(struct query *query)
 		query_end(query, STATS_DROPPED, 0);
 		return;
 	}
-	int profile = clients_find(snapshot->clients, query->address);
-	if (profile == CLIENTS_UNSERVED) {
-		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+	if (!query_find_profile(query))
 		return;
-	}
-	stats_add(&worker->stats.labelled[snapshot->profile_slot[profile]], 1);
-	if (!rate_allow(worker->rate, query->address, snapshot->config->profiles[profile].rate_limit,
-	            worker->mono_us / 1000))
+	stats_add(&worker->stats.labelled[worker->snapshot->profile_slot[query->profile]], 1);
+	if (!rate_allow(
+	            worker->rate, query->address, query_profile(query)->rate_limit, worker->mono_us / 1000))
 		query_limit(query);
 	else if (ret == RCODE_FORMERR)
 		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));

@@ -76,8 +76,8 @@ void query_abandon(struct query *query);
 /* The one door out: counts query->outcome and sends what stands in query->out. len 0: no answer at all. */
 void query_finish(struct query *query, size_t len);
 
-/* Facts, verdict, and what follows. Again for a query that waited while the snapshot changed. */
-void query_judge(struct query *query);
+/* A query that waited while the snapshot changed: profile, facts, verdict and what follows, from the start. */
+void query_judge_again(struct query *query);
 
 /* Writes the event, then the block answer into query->out. matched: the asked name or a hop, facts: its.
  * Returns the length. */

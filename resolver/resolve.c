@@ -308,7 +308,7 @@ static void query_answered(struct recursion_waiter *waiter, const struct recursi
 	worker_clock(query->worker);
 	waiting_end(waiting);
 	if (query->stamp != query->worker->snapshot->stamp)
-		query_judge(query);
+		query_judge_again(query);
 	else
 		query_finish(query, deliver_result(query, result));
 	free(waiting);
@@ -327,7 +327,7 @@ static void stale_timer_expired(evutil_socket_t fd, short what, void *arg)
 		return;
 	waiting_end(waiting);
 	if (judge_again)
-		query_judge(query);
+		query_judge_again(query);
 	else
 		query_finish(query, len);
 	free(waiting);
