@@ -132,7 +132,7 @@ static void *worker_run(void *arg)
 	return NULL;
 }
 
-static void worker_free(struct worker *worker)
+void worker_free(struct worker *worker)
 {
 	/* Recursion first: it answers those who still wait, and they need their sockets. */
 	recursion_free(worker->recursion);
@@ -201,7 +201,7 @@ static int worker_build(struct worker *worker, const struct worker_options *opti
 	return worker_open_sockets(worker, options);
 }
 
-int worker_start(struct worker **out, const struct worker_options *options)
+int worker_new(struct worker **out, const struct worker_options *options)
 {
 	struct worker *worker = calloc(1, sizeof *worker);
 
@@ -218,14 +218,24 @@ int worker_start(struct worker **out, const struct worker_options *options)
 	worker_clock(worker);
 	worker_take_snapshot(worker, options->snapshot);
 	int ret = worker_build(worker, options);
-	if (ret == 0)
-		ret = -pthread_create(&worker->thread, NULL, worker_run, worker);
 	if (ret < 0) {
 		worker_free(worker);
 		return ret;
 	}
 	*out = worker;
 	return 0;
+}
+
+int worker_start(struct worker **out, const struct worker_options *options)
+{
+	int ret = worker_new(out, options);
+
+	if (ret < 0)
+		return ret;
+	ret = -pthread_create(&(*out)->thread, NULL, worker_run, *out);
+	if (ret < 0)
+		worker_free(*out);
+	return ret;
 }
 
 static void worker_wake(struct worker *worker)

@@ -89,6 +89,10 @@ struct worker_options {
 	unsigned in_flight; /* this worker's share */
 };
 
+/* Makes a worker without a thread: for what replays queries through it. Returns 0 or negative errno. */
+int worker_new(struct worker **out, const struct worker_options *options);
+void worker_free(struct worker *worker);
+
 /* Makes a worker and starts its thread. Returns 0 or negative errno. */
 int worker_start(struct worker **out, const struct worker_options *options);
 
