@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "blocklists/name.h"
+#include "cookie.h"
 
 #define CONFIG_CATEGORIES_MAX 64
 #define CONFIG_PROFILES_MAX 256
@@ -198,6 +199,8 @@ struct config {
 	} limits;
 	struct config_dns {
 		bool cookies;
+		struct cookie_secret *cookie_secrets; /* the first makes, all are accepted; none: a random one */
+		size_t cookie_secret_count;
 		const char *nsid, *version;     /* "": not told */
 		struct name *rebinding_exempt;
 		size_t rebinding_exempt_count;

@@ -1,6 +1,7 @@
 #include "config_kind.h"
 
 #include <inttypes.h>
+#include <sodium/utils.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -310,6 +311,34 @@ READ(sha256)
 
 #define print_sha256 print_text
 KIND(sha256, .example = "64 hexadecimal digits");
+
+/* What was found is not told: it may be a secret but for one digit. */
+READ(cookie_secret)
+{
+	struct cookie_secret secret;
+	size_t len;
+
+	if (node->len == 2 * sizeof secret.key &&
+	        sodium_hex2bin(secret.key, sizeof secret.key, node->text, node->len, NULL, &len, NULL) == 0 &&
+	        len == sizeof secret.key) {
+		*(struct cookie_secret *)at = secret;
+		return;
+	}
+	config_problem(&reader->tree->problems, node->file, node->line,
+	        "%s: found something else, expected 32 hexadecimal digits, as `openssl rand -hex 16` prints",
+	        reader->path);
+}
+
+PRINT(cookie_secret)
+{
+	const struct cookie_secret *secret = at;
+	char text[2 * sizeof secret->key + 1];
+
+	sodium_bin2hex(text, sizeof text, secret->key, sizeof secret->key);
+	fprintf(printer->to, "\"%s\"", text);
+}
+
+KIND(cookie_secret, .example = "\"00112233445566778899aabbccddeeff\"");
 
 READ(holiday)
 {

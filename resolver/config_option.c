@@ -162,6 +162,7 @@ static const struct config_option blocked_network_options[] = {
 
 static const struct config_option dns_options[] = {
 	ONE("cookies", bool, config, dns.cookies, .fallback = "true", .doc = "DNS cookies, RFC 7873"),
+	LIST("cookie-secrets", cookie_secret, config, dns.cookie_secrets, dns.cookie_secret_count, .max = 4, .doc = "32 hexadecimal digits each, the same on servers that share an address: the first makes cookies, all are accepted; []: random"),
 	ONE("nsid", text, config, dns.nsid, .max = 255, .fallback = "", .doc = "server identifier, RFC 5001; \"\": not told"),
 	ONE("version", text, config, dns.version, .max = 255, .fallback = "", .doc = "answer to version.bind; \"\": refused"),
 	LIST("rebinding-exempt", name, config, dns.rebinding_exempt, dns.rebinding_exempt_count, .doc = "public names that may have private addresses, such as DNS block lists"),

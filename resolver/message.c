@@ -140,9 +140,11 @@ static size_t read_question(struct message *message, const uint8_t *wire, size_t
 
 static int read_body(struct message *message, const uint8_t *wire, size_t len)
 {
-	if (wire_read16(wire + 4) != 1)
+	unsigned questions = wire_read16(wire + 4);
+
+	if (questions > 1)
 		return RCODE_FORMERR;
-	size_t pos = read_question(message, wire, len);
+	size_t pos = questions == 1 ? read_question(message, wire, len) : MESSAGE_HEADER_LEN;
 	if (pos == 0)
 		return RCODE_FORMERR;
 	/* Nothing answers in a query, and only IXFR says something of authority (RFC 1995 3). */
@@ -155,6 +157,9 @@ static int read_body(struct message *message, const uint8_t *wire, size_t len)
 			return RCODE_FORMERR;
 	}
 	if (pos != len)
+		return RCODE_FORMERR;
+	/* RFC 7873 5.4: without a question, a query for a cookie. */
+	if (questions == 0 && message->edns.cookie_len == 0 && message->edns.version == 0)
 		return RCODE_FORMERR;
 	return message->edns.version > 0 ? RCODE_BADVERS : 0;
 }

@@ -77,7 +77,8 @@ struct message {
 
 /*
  * Reads a query. Returns
- *   0            a well-formed query with one question, opcode QUERY;
+ *   0            a well-formed query with one question, opcode QUERY, or with none and a cookie (RFC 7873 5.4: the client wants
+ *                a cookie of ours and nothing else): then question is NULL;
  *   rcode > 0    answer it with this: FORMERR (QDCOUNT not 1, truncated, trailing octets, two OPTs, bad option, a wrong cookie length), NOTIMP
  *                (another opcode), BADVERS (EDNS version above 0); id, flags, opcode and, where it could be read, the question are set;
  *   -ENOMSG      say nothing: shorter than a header, or a response (QR set).

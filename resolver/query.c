@@ -280,7 +280,8 @@ void query_judge_again(struct query *query)
 static void query_limit(struct query *query)
 {
 	const struct message_edns *edns = &query->message.edns;
-	bool proven = cookie_is_valid(query->worker->cookies, edns->cookie, edns->cookie_len, query->address,
+	struct cookie_secrets secrets = query_cookie_secrets(query);
+	bool proven = cookie_is_valid(&secrets, edns->cookie, edns->cookie_len, query->address,
 	        (uint32_t)(query->worker->utc_us / 1000000));
 	bool slip = proven || (query->message.id & 1) != 0;
 	size_t len = 0;
@@ -290,6 +291,15 @@ static void query_limit(struct query *query)
 	else if (slip)
 		len = reply_truncated(query);
 	query_end(query, STATS_LIMITED, len);
+}
+
+/* No question, only a cookie: the answer carries ours (RFC 7873 5.4). */
+static void query_cookie(struct query *query)
+{
+	if (query_config(query)->dns.cookies)
+		query_end(query, STATS_LOCAL, reply_error(query, RCODE_NOERROR, EDE_NONE, NULL));
+	else
+		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));
 }
 
 void query_receive(struct query *query)
@@ -314,6 +324,8 @@ void query_receive(struct query *query)
 		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));
 	else if (ret > 0)
 		query_end(query, STATS_REFUSED, reply_error(query, (unsigned)ret, EDE_NONE, NULL));
+	else if (query->message.question == NULL)
+		query_cookie(query);
 	else if (query->message.class != CLASS_IN)
 		query_finish(query, reply_chaos(query));
 	else

@@ -120,4 +120,13 @@ static inline const struct config_profile *query_profile(const struct query *que
 	return &query_config(query)->profiles[query->profile];
 }
 
+/* What this query's cookies are made with. */
+static inline struct cookie_secrets query_cookie_secrets(const struct query *query)
+{
+	const struct config_dns *dns = &query_config(query)->dns;
+
+	return (struct cookie_secrets){ *query->worker->cookies, dns->cookie_secrets,
+		dns->cookie_secret_count };
+}
+
 #endif

@@ -28,7 +28,8 @@ const struct answer_edns *reply_edns(
 	if (!asked->present)
 		return &room->edns;
 	if (config->dns.cookies && asked->cookie_len >= 8) {
-		cookie_make(query->worker->cookies, asked->cookie, query->address,
+		struct cookie_secrets secrets = query_cookie_secrets(query);
+		cookie_make(&secrets, asked->cookie, query->address,
 		        (uint32_t)(query->worker->utc_us / 1000000), room->cookie);
 		room->edns.cookie = room->cookie;
 		room->edns.cookie_len = COOKIE_LEN;

@@ -86,6 +86,14 @@ static const char *const lan_zones[] = { "10.in-addr.arpa", "16.172.in-addr.arpa
 	"30.172.in-addr.arpa", "31.172.in-addr.arpa", "168.192.in-addr.arpa", "254.169.in-addr.arpa",
 	"d.f.ip6.arpa", "8.e.f.ip6.arpa", "9.e.f.ip6.arpa", "a.e.f.ip6.arpa", "b.e.f.ip6.arpa" };
 
+/*
+ * Names that mean nothing on the internet and that the library's own list lacks: link-local names (RFC 6762
+ * 22.1), names outside the DNS (RFC 9476), service discovery (RFC 9665), resolver discovery (RFC 9462 6.1),
+ * the reverse of the NAT64 prefix probe (RFC 8880 7). A school's zone of or below such a name goes before it.
+ */
+static const char *const special_zones[] = { "local", "alt", "service.arpa", "resolver.arpa",
+	"170.0.0.192.in-addr.arpa", "171.0.0.192.in-addr.arpa" };
+
 /* How the library's words for a failed validation map to RFC 8914 4.7 to 4.11. */
 static const struct {
 	const char *text;
@@ -214,9 +222,32 @@ static void internal_zone_print(const struct config_internal_zone *zone, FILE *t
 	servers_print(zone->servers, zone->server_count, to);
 }
 
+static bool is_internal(const struct config *config, const char *zone)
+{
+	struct name name;
+
+	name_from_text(&name, zone, strlen(zone));
+	for (size_t i = 0; i < config->internal_zone_count; i++)
+		if (name_is_below(&name, &config->internal_zones[i].zone))
+			return true;
+	return false;
+}
+
+static void special_zone_print(const char *zone, FILE *to)
+{
+	fprintf(to,
+	        "server:\n  local-zone: \"%s.\" static\n"
+	        "  local-data: \"%s. 10800 IN NS localhost.\"\n"
+	        "  local-data: \"%s. 10800 IN SOA localhost. nobody.invalid. 1 3600 1200 604800 10800\"\n",
+	        zone, zone, zone);
+}
+
 static void zones_print(const struct config *config, FILE *to)
 {
 	const struct config_recursion *recursion = &config->recursion;
+	for (size_t i = 0; i < sizeof special_zones / sizeof *special_zones; i++)
+		if (!is_internal(config, special_zones[i]))
+			special_zone_print(special_zones[i], to);
 	for (size_t i = 0; i < config->internal_zone_count; i++)
 		internal_zone_print(&config->internal_zones[i], to);
 	if (recursion->forward_count == 0)

@@ -155,7 +155,8 @@ static const char every_key[] =
         "Unlicense, key: RWQotFwKcM8x35UJ7JlFqjOTFdozDqFW6m1N9ciyiLcqykXJopsa9XC6}\n"
         "limits: {tcp-clients: 4096, tcp-per-client: 64, tcp-idle: 10s, in-flight: 4096, "
         "in-flight-per-client: 512}\n"
-        "dns: {cookies: true, nsid: \"\", version: \"9.9\", rebinding-exempt: [dnsbl.example], "
+        "dns: {cookies: true, cookie-secrets: [00112233445566778899aabbccddeeff], nsid: \"\", version: "
+        "\"9.9\", rebinding-exempt: [dnsbl.example], "
         "blocked-networks: {malware: [198.51.100.0/24]}, why-zone: usher.}\n"
         "log: {max-size: 8GiB, ring: 4MiB}\n"
         "access: {dsl: {profiles: [pupils, guest]}, head: {profiles: [staff]}}\n"
@@ -559,6 +560,11 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "usher.yaml:1: lists.sources[0].url: found" },
 		{ "lists: {sources: [{name: a, url: 'axfr://ns.example/z', format: hosts, category: ads}]}\n",
 		        "lists.sources[0].format: found hosts, expected rpz for a url axfr://" },
+		{ "dns: {cookie-secrets: [00112233445566778899aabbccddeeff, "
+		  "00112233445566778899aabbccddeef]}\n",
+		        "dns.cookie-secrets[1]: found something else, expected 32 hexadecimal digits" },
+		{ "dns: {cookie-secrets: [\"00112233445566778899aabbccddeefg\"]}\n",
+		        "dns.cookie-secrets[0]: found something else, expected 32 hexadecimal digits" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, tsig: {name: k, secret: "
 		  "'aGk='}}]}\n",
 		        "lists.sources[0].tsig: found one, expected it with a url axfr:// alone" },

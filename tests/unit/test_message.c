@@ -120,6 +120,26 @@ static void first_of_two_cookies_counts(void **state)
 	assert_memory_equal(message.edns.cookie, "firstone", 8);
 }
 
+/* RFC 7873 5.4 */
+static void query_for_a_cookie_alone_is_read(void **state)
+{
+	struct dns_wire wire = query(1232, false);
+	struct message message;
+
+	/* Without the question: the OPT moves up. */
+	memmove(wire.octets + MESSAGE_HEADER_LEN, wire.octets + OPT_AT, wire.len - OPT_AT);
+	wire.len -= OPT_AT - MESSAGE_HEADER_LEN;
+	wire.octets[5] = 0;
+	assert_int_equal(read_wire(&wire, &message), RCODE_FORMERR);
+	dns_option(&wire, MESSAGE_HEADER_LEN, 10, "iwantone", 8);
+	assert_int_equal(read_wire(&wire, &message), 0);
+	assert_null(message.question);
+	assert_int_equal(message.name.len, 0);
+	assert_int_equal(message.edns.cookie_len, 8);
+	wire.octets[wire.len++] = 0;
+	assert_int_equal(read_wire(&wire, &message), RCODE_FORMERR);
+}
+
 static void keepalive_with_a_timeout_is_formerr(void **state)
 {
 	struct dns_wire wire = query(1232, false);
@@ -373,6 +393,7 @@ int main(void)
 		cmocka_unit_test(small_edns_size_means_512),
 		cmocka_unit_test(every_length_of_cookie),
 		cmocka_unit_test(first_of_two_cookies_counts),
+		cmocka_unit_test(query_for_a_cookie_alone_is_read),
 		cmocka_unit_test(keepalive_with_a_timeout_is_formerr),
 		cmocka_unit_test(option_beyond_opt_is_formerr),
 		cmocka_unit_test(later_edns_version_is_badvers_with_question),
