@@ -40,6 +40,11 @@ void filter_add(uint8_t *blocks, uint32_t count, uint64_t hash)
 	}
 }
 
+void filter_prefetch(const struct filter *filter, uint64_t hash)
+{
+	__builtin_prefetch(filter->blocks + block_of(filter->count, hash));
+}
+
 /* All eight words are looked at, without a branch: which one says no cannot be foreseen, and a wrong guess
  * costs more than the rest of them, above all while the block is still on its way from memory. */
 bool filter_has(const struct filter *filter, uint64_t hash)

@@ -585,6 +585,19 @@ static int lookup_match(struct lists_view *view, struct lookup *lookup, unsigned
 	return 0;
 }
 
+/* The suffixes that a look-up asks the filter for: usually the first ends it, and hardly ever more than two
+ * are needed. */
+#define PREFETCH_LABELS 2
+
+void lists_prefetch(const struct lists_view *view, const struct name *name, const uint64_t *hash)
+{
+	const struct lists *lists = view->lists;
+	unsigned labels = lists->labels_min;
+
+	for (unsigned i = 0; i < PREFETCH_LABELS && labels <= name->labels; i++, labels++)
+		filter_prefetch(&lists->filter, hash[name->labels - labels]);
+}
+
 /* Most names end after one cache line of the filter: nothing is listed at their shortest suffix, or below it.
  */
 int lists_lookup(

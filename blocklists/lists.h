@@ -90,6 +90,12 @@ struct lists_view *lists_view_open(struct lists *lists);
 void lists_view_close(struct lists_view *view);
 
 /*
+ * For many look-ups at once: called for all of them before the first lists_lookup(), so that no look-up waits
+ * for memory. Changes nothing else.
+ */
+void lists_prefetch(const struct lists_view *view, const struct name *name, const uint64_t *hash);
+
+/*
  * Facts about a name: hash comes from name_hash_suffixes(name, lists_seed(lists), hash).
  * Returns 1 with *facts filled if any entry matched, 0 with *facts zeroed if none did, -EIO if the store
  * could not be read.

@@ -19,6 +19,7 @@
 #include "cache.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,6 +39,7 @@
 #define USES_TO_STAY 1    /* in the small queue, to be moved to main */
 #define SECOND_CHANCES 64 /* in one put: a bound on its time */
 #define SECRET_LEN 192    /* XXH3 takes 136 or more */
+#define ITEM_USUAL 384    /* octets of an item that most answers lie in */
 #define NOWHERE UINT32_MAX
 
 enum item_state {
@@ -57,8 +59,9 @@ struct item {
 	struct cache_entry entry;
 };
 
+/* Written under the shard's lock only; cache_prefetch_entry() looks without it. */
 struct bucket {
-	uint32_t ref[WAYS];
+	_Atomic uint32_t ref[WAYS];
 };
 
 struct ghosts {
@@ -253,15 +256,30 @@ static bool in_small(const struct shard *shard, uint32_t place)
 	return place < shard->small.end;
 }
 
+static uint32_t ref_get(const struct bucket *bucket, unsigned way)
+{
+	return atomic_load_explicit(&bucket->ref[way], memory_order_relaxed);
+}
+
+static void ref_set(struct bucket *bucket, unsigned way, uint32_t ref)
+{
+	atomic_store_explicit(&bucket->ref[way], ref, memory_order_relaxed);
+}
+
+static bool ref_may_be(uint32_t ref, uint64_t hash)
+{
+	return ref != 0 && ref >> 24 == ((uint32_t)(hash >> 32) & 0xff);
+}
+
 static struct item *index_find(const struct shard *shard, const struct cache_key *key)
 {
 	const struct bucket *bucket = &shard->buckets[bucket_of(shard, key->hash)];
-	uint32_t tag = (uint32_t)(key->hash >> 32) << 24;
 
 	for (unsigned i = 0; i < WAYS; i++) {
-		if (bucket->ref[i] == 0 || ((bucket->ref[i] ^ tag) & 0xff000000) != 0)
+		uint32_t ref = ref_get(bucket, i);
+		if (!ref_may_be(ref, key->hash))
 			continue;
-		struct item *item = item_at(shard, ref_place(bucket->ref[i]));
+		struct item *item = item_at(shard, ref_place(ref));
 		if (item_is(item, key))
 			return item;
 	}
@@ -274,8 +292,8 @@ static void index_change(struct shard *shard, uint64_t hash, uint32_t from, uint
 	struct bucket *bucket = &shard->buckets[bucket_of(shard, hash)];
 
 	for (unsigned i = 0; i < WAYS; i++)
-		if (bucket->ref[i] == from) {
-			bucket->ref[i] = to;
+		if (ref_get(bucket, i) == from) {
+			ref_set(bucket, i, to);
 			return;
 		}
 }
@@ -294,16 +312,17 @@ static void index_add(struct shard *shard, uint64_t hash, uint32_t place)
 	unsigned way = (hash >> 40) % WAYS;
 
 	for (unsigned i = 0; i < WAYS; i++) {
-		if (bucket->ref[i] == 0) {
-			bucket->ref[i] = ref_make(hash, place);
+		uint32_t ref = ref_get(bucket, i);
+		if (ref == 0) {
+			ref_set(bucket, i, ref_make(hash, place));
 			return;
 		}
-		if (in_small(shard, ref_place(bucket->ref[i])))
+		if (in_small(shard, ref_place(ref)))
 			way = i;
 	}
-	item_drop(shard, item_at(shard, ref_place(bucket->ref[way])));
+	item_drop(shard, item_at(shard, ref_place(ref_get(bucket, way))));
 	shard->figures.evictions++;
-	bucket->ref[way] = ref_make(hash, place);
+	ref_set(bucket, way, ref_make(hash, place));
 }
 
 /* ---- ghosts ---- */
@@ -454,6 +473,30 @@ static uint32_t small_place(struct shard *shard, uint32_t size)
 }
 
 /* ---- the public calls ---- */
+
+void cache_prefetch(const struct cache *cache, uint64_t hash)
+{
+	const struct shard *shard = &cache->shard[shard_of(cache, hash)];
+
+	__builtin_prefetch(&shard->buckets[bucket_of(shard, hash)]);
+}
+
+bool cache_prefetch_entry(const struct cache *cache, uint64_t hash)
+{
+	const struct shard *shard = &cache->shard[shard_of(cache, hash)];
+	const struct bucket *bucket = &shard->buckets[bucket_of(shard, hash)];
+
+	for (unsigned i = 0; i < WAYS; i++) {
+		uint32_t ref = ref_get(bucket, i);
+		if (!ref_may_be(ref, hash))
+			continue;
+		const uint8_t *item = shard->arena + ref_place(ref);
+		for (unsigned at = 0; at < ITEM_USUAL; at += 64)
+			__builtin_prefetch(item + at);
+		return true;
+	}
+	return false;
+}
 
 struct cache_entry *cache_get(struct cache *cache, const struct cache_key *key, struct cache_pin *pin)
 {

@@ -52,6 +52,13 @@ struct cache_pin { /* what cache_get() holds */
 struct cache *cache_new(uint64_t size);
 void cache_free(struct cache *cache);
 
+/*
+ * For many look-ups at once: first cache_prefetch() for all of them, then cache_prefetch_entry(), then
+ * cache_get(). Memory is on its way meanwhile; nothing else changes. False: there is probably no entry.
+ */
+void cache_prefetch(const struct cache *cache, uint64_t hash);
+bool cache_prefetch_entry(const struct cache *cache, uint64_t hash);
+
 struct cache_key cache_key(
         const struct cache *cache, const struct name *name, uint16_t type, uint8_t variant);
 

@@ -238,3 +238,13 @@ void facts_gather(struct facts *facts, const struct facts_table *table, struct l
 		facts->flags |= FACTS_LISTS_FAILED;
 	}
 }
+
+void facts_prefetch(const struct facts_table *table, const struct lists_view *view, const struct name *name)
+{
+	uint64_t hash[NAME_LABELS_MAX + 1];
+
+	if (view == NULL)
+		return;
+	name_hash_suffixes(name, table->seed, hash);
+	lists_prefetch(view, name, hash);
+}

@@ -69,4 +69,7 @@ const struct facts_own_rule *facts_rule_get(const struct facts_table *table, uns
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,
         const struct name *name);
 
+/* Before facts_gather() of many names: brings the memory of each nearer. Changes nothing else. */
+void facts_prefetch(const struct facts_table *table, const struct lists_view *view, const struct name *name);
+
 #endif

@@ -1,8 +1,8 @@
 /*
  * The flow, in the order of DESIGN.md 2:
  *
- *   query_receive: question, client, limits -> query_judge: facts, verdict -> block, local, rewrite, or
- *   resolve: cached, or ask and wait -> deliver: hops, edits -> query_finish: count, send.
+ *   query_read: question -> query_answer: client, limits -> query_judge: facts, verdict -> block, local,
+ * rewrite, or resolve: cached, or ask and wait -> deliver: hops, edits -> query_finish: count, send.
  *
  * All of it reads the worker's snapshot. A query that waited and finds another snapshot when it wakes is
  * judged again from the start, so that no verdict outlives the policy it came from.
@@ -302,13 +302,32 @@ static void query_cookie(struct query *query)
 		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));
 }
 
-void query_receive(struct query *query)
+/* Well-formed, with a name in it. */
+static bool query_is_question(const struct query *query)
+{
+	return query->read == 0 && query->message.question != NULL;
+}
+
+void query_read(struct query *query)
+{
+	query->kept = false;
+	query->received_us = query->worker->mono_us;
+	query->read = message_read(&query->message, query->wire, query->wire_len);
+	if (query_is_question(query))
+		resolve_read(query);
+}
+
+void query_fetch(struct query *query)
+{
+	if (query_is_question(query))
+		resolve_fetch(query);
+}
+
+void query_answer(struct query *query)
 {
 	struct worker *worker = query->worker;
-	int ret = message_read(&query->message, query->wire, query->wire_len);
+	int ret = query->read;
 
-	query->kept = false;
-	query->received_us = worker->mono_us;
 	stats_add(&worker->stats.counter[query->tcp ? STATS_QUERIES_TCP : STATS_QUERIES_UDP], 1);
 	if (ret < 0) {
 		query_end(query, STATS_DROPPED, 0);

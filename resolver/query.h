@@ -49,6 +49,8 @@ struct query {
 
 	/* ---- found on the way ---- */
 	struct message message;
+	int read;             /* what message_read() said */
+	uint64_t cache_hash;  /* of the asked question, where it may be in the cache */
 	uint64_t received_us; /* monotonic */
 	int profile;          /* index, CLIENTS_UNSERVED */
 	struct verdict verdict;
@@ -64,8 +66,14 @@ struct query {
 	struct query *next, **prev;
 };
 
-/* Answers, or keeps the query and answers later. */
-void query_receive(struct query *query);
+/*
+ * Three steps. A transport that holds many queries takes each step with all of them before the next: what the
+ * next needs is on its way from memory then, and nobody waits for it. query_fetch() may be left out, and
+ * changes nothing but time.
+ */
+void query_read(struct query *query);   /* the packet */
+void query_fetch(struct query *query);  /* what is behind its name */
+void query_answer(struct query *query); /* answers, or keeps the query and answers later */
 
 /* The client has gone: a kept query ends without an answer. */
 void query_abandon(struct query *query);
@@ -76,7 +84,8 @@ void query_abandon(struct query *query);
 /* The one door out: counts query->outcome and sends what stands in query->out. len 0: no answer at all. */
 void query_finish(struct query *query, size_t len);
 
-/* A query that waited while the snapshot changed: profile, facts, verdict and what follows, from the start. */
+/* A query that waited while the snapshot changed: profile, facts, verdict and what follows, from the start.
+ */
 void query_judge_again(struct query *query);
 
 /* Writes the event, then the block answer into query->out. matched: the asked name or a hop, facts: its.
@@ -84,7 +93,8 @@ void query_judge_again(struct query *query);
 size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched,
         const struct facts *facts);
 
-/* The safe-search name of the verdict's engine, the snapshot's; NULL if the query was answered with fixed addresses. */
+/* The safe-search name of the verdict's engine, the snapshot's; NULL if the query was answered with fixed
+ * addresses. */
 const struct name *query_rewrite_target(struct query *query);
 
 /* SERVFAIL into query->out. */
@@ -94,7 +104,10 @@ struct answer_stored;
 struct cache_entry;
 struct cache_pin;
 
-/* resolve.c: fills query->facts and finds the asked name's entry (pinned) or NULL. */
+/* resolve.c: query_read() and query_fetch() of what the cache and the lists know. */
+void resolve_read(struct query *query);
+void resolve_fetch(struct query *query);
+/* Fills query->facts and finds the asked name's entry (pinned) or NULL. */
 struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin);
 /* Answers from entry (pinned, or NULL; released here) or asks the recursor and lets the query wait. */
 void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *pin);

@@ -49,6 +49,15 @@ static uint8_t query_flags(const struct query *query)
 	return variant;
 }
 
+/* The asked question as the cache knows it, outside the internal zones. */
+static struct cache_key query_asked_key(const struct query *query)
+{
+	return (struct cache_key){ .name = &query->message.name,
+		.type = query->message.type,
+		.variant = query_flags(query),
+		.hash = query->cache_hash };
+}
+
 static struct cache_key query_key(const struct query *query)
 {
 	bool internal =
@@ -93,6 +102,24 @@ static size_t deliver_entry(struct query *query, const struct cache_entry *entry
 	        query, &entry->answer, worker->mono_s - entry->stored_s, !entry_is_fresh(worker, entry));
 }
 
+void resolve_read(struct query *query)
+{
+	struct cache *cache = query->worker->cache;
+
+	query->target = NULL;
+	query->cache_hash =
+	        cache_key(cache, &query->message.name, query->message.type, query_flags(query)).hash;
+	cache_prefetch(cache, query->cache_hash);
+}
+
+void resolve_fetch(struct query *query)
+{
+	struct worker *worker = query->worker;
+
+	if (!cache_prefetch_entry(worker->cache, query->cache_hash))
+		facts_prefetch(worker->snapshot->table, worker->view, &query->message.name);
+}
+
 /*
  * Names of internal zones live in a view of their own. Which view a name is in is a fact, and the facts come
  * with the entry: an entry with this snapshot's stamp settles both at once.
@@ -101,7 +128,7 @@ struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 {
 	struct worker *worker = query->worker;
 	const struct name *name = &query->message.name;
-	struct cache_key key = cache_key(worker->cache, name, query->message.type, query_flags(query));
+	struct cache_key key = query_asked_key(query);
 	struct cache_entry *entry = cache_get(worker->cache, &key, pin);
 
 	if (entry != NULL && entry->stamp == worker->snapshot->stamp) {

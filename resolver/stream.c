@@ -170,7 +170,8 @@ static void stream_query(struct stream *stream, const uint8_t *wire, size_t len)
 
 	memcpy(query.address, stream->address, sizeof query.address);
 	stream_touch(stream);
-	query_receive(&query);
+	query_read(&query);
+	query_answer(&query);
 }
 
 enum take { TAKE_QUERY, TAKE_NONE, TAKE_BAD };

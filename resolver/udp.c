@@ -27,6 +27,7 @@ struct udp {
 	struct mmsghdr in[BATCH];
 	struct iovec in_iov[BATCH];
 	struct query_udp_path path[BATCH];
+	struct query query[BATCH];
 	uint8_t in_wire[BATCH][QUERY_MAX];
 
 	unsigned out_count;
@@ -116,24 +117,30 @@ static void path_take_control(struct query_udp_path *path, struct msghdr *header
 	}
 }
 
-static void udp_receive_one(struct udp *udp, unsigned i)
+static void udp_read(struct udp *udp, unsigned i)
 {
 	struct query_udp_path *path = &udp->path[i];
 	struct msghdr *header = &udp->in[i].msg_hdr;
-	struct query query = {
-		.worker = udp->worker,
-		.wire = udp->in_wire[i],
-		.wire_len = udp->in[i].msg_len,
-		.out = udp->out_wire[udp->out_count],
-		.out_size = MESSAGE_UDP_MAX,
-		.path = path,
-		.reply = udp_reply,
-	};
+	struct query *query = &udp->query[i];
 
 	path->peer_len = header->msg_namelen;
 	path_take_control(path, header);
-	address_from_socket(query.address, (const struct sockaddr *)&path->peer);
-	query_receive(&query);
+	address_from_socket(query->address, (const struct sockaddr *)&path->peer);
+	query->wire_len = udp->in[i].msg_len;
+	query_read(query);
+}
+
+/* Each step with all of the batch before the next: see query.h. */
+static void udp_answer_batch(struct udp *udp, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		udp_read(udp, i);
+	for (unsigned i = 0; i < count; i++)
+		query_fetch(&udp->query[i]);
+	for (unsigned i = 0; i < count; i++) {
+		udp->query[i].out = udp->out_wire[udp->out_count];
+		query_answer(&udp->query[i]);
+	}
 }
 
 /* Returns how many datagrams came. */
@@ -150,8 +157,7 @@ static int udp_receive(struct udp *udp)
 	uint64_t begin_us = udp->worker->mono_us;
 	udp->in_batch = true;
 	udp->answered = 0;
-	for (int i = 0; i < n; i++)
-		udp_receive_one(udp, (unsigned)i);
+	udp_answer_batch(udp, (unsigned)n);
 	udp->in_batch = false;
 	udp_flush(udp);
 	worker_clock(udp->worker);
@@ -178,6 +184,13 @@ static void udp_point_headers(struct udp *udp)
 			.msg_control = udp->wildcard ? udp->path[i].control : NULL,
 		};
 		udp->path[i].udp = udp;
+		udp->query[i] = (struct query){
+			.worker = udp->worker,
+			.wire = udp->in_wire[i],
+			.out_size = MESSAGE_UDP_MAX,
+			.path = &udp->path[i],
+			.reply = udp_reply,
+		};
 		udp->out_iov[i] = (struct iovec){ udp->out_wire[i], 0 };
 		udp->out[i].msg_hdr = (struct msghdr){
 			.msg_name = &udp->out_peer[i],

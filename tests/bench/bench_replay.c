@@ -194,24 +194,41 @@ static void replied(struct query *query, const uint8_t *wire, size_t len)
 	wrong += wire == NULL || (wire[3] & 0xf) != packet->rcode || (packet->rcode == 0 && wire[7] != 1);
 }
 
-/* What is counted: as udp.c takes a batch, but for the two system calls. */
-void replay_queries(struct worker *worker);
-__attribute__((noinline)) void replay_queries(struct worker *worker)
+static void replay_read(struct query *query, const struct packet *packet)
 {
 	static const uint8_t client[16] = { [10] = 0xff, 0xff, 192, 0, 2, 7 };
 
-	for (unsigned i = 0; i < QUERIES; i++) {
-		if (i % BATCH == 0)
-			worker_clock(worker);
-		struct query query = { .worker = worker,
-			.wire = packets[i].wire,
-			.wire_len = packets[i].len,
-			.out = out,
-			.out_size = sizeof out,
-			.reply = replied };
-		memcpy(query.address, client, sizeof client);
-		query_receive(&query);
+	memcpy(query->address, client, sizeof client);
+	query->wire = packet->wire;
+	query->wire_len = packet->len;
+	query_read(query);
+}
+
+/* What is counted: as udp.c takes a batch, but for the two system calls. */
+void replay_queries(struct query *batch);
+__attribute__((noinline)) void replay_queries(struct query *batch)
+{
+	for (unsigned i = 0; i < QUERIES; i += BATCH) {
+		unsigned count = QUERIES - i < BATCH ? QUERIES - i : BATCH;
+		worker_clock(batch->worker);
+		for (unsigned k = 0; k < count; k++)
+			replay_read(&batch[k], &packets[i + k]);
+		for (unsigned k = 0; k < count; k++)
+			query_fetch(&batch[k]);
+		for (unsigned k = 0; k < count; k++)
+			query_answer(&batch[k]);
 	}
+}
+
+static void replay(struct worker *worker)
+{
+	static struct query batch[BATCH];
+
+	for (unsigned i = 0; i < BATCH; i++)
+		batch[i] = (struct query){
+			.worker = worker, .out = out, .out_size = sizeof out, .reply = replied
+		};
+	replay_queries(batch);
 }
 
 static const struct kind *kind_named(const char *name)
@@ -240,7 +257,7 @@ int main(int argc, char **argv)
 	struct worker *worker = make_worker(config, argv[1]);
 	fill_cache(worker);
 	make_queries(kind_named(argv[2]));
-	replay_queries(worker);
+	replay(worker);
 	printf("%d\n", QUERIES);
 	if (wrong > 0 || answered != QUERIES)
 		die(argv[2], "answers are wrong or missing");

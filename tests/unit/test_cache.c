@@ -360,6 +360,23 @@ static bool is_sample(const struct cache_entry *entry, uint32_t seed)
 	return entry->stamp == seed && entry->answer.ttl_count == seed % 64;
 }
 
+static void prefetch_of_what_is_there_says_so(void **state)
+{
+	static struct sample sample;
+	struct cache *cache = cache_new(MIB);
+	struct name name = name_of("www.example");
+	struct cache_key key = cache_key(cache, &name, TYPE_A, 0);
+	struct cache_figures before = cache_figures(cache);
+
+	cache_prefetch(cache, key.hash);
+	assert_false(cache_prefetch_entry(cache, key.hash));
+	sample_make(&sample, 1, 100);
+	cache_put(cache, &key, &sample.entry);
+	assert_true(cache_prefetch_entry(cache, key.hash));
+	assert_int_equal(cache_figures(cache).entries, before.entries + 1);
+	cache_free(cache);
+}
+
 struct hammer {
 	struct cache *cache;
 	uint64_t seed;
@@ -380,6 +397,8 @@ static void *hammer_run(void *arg)
 		int len = snprintf(text, sizeof text, "n%u.example", which);
 		name_from_text(&name, text, (size_t)len);
 		struct cache_key key = cache_key(hammer->cache, &name, TYPE_A, 0);
+		cache_prefetch(hammer->cache, key.hash);
+		cache_prefetch_entry(hammer->cache, key.hash);
 		struct cache_entry *entry = cache_get(hammer->cache, &key, &pin);
 		if (entry) {
 			hammer->hits++;
@@ -437,6 +456,7 @@ int main(void)
 		cmocka_unit_test(flood_of_names_asked_once_keeps_what_a_class_uses),
 		cmocka_unit_test(cache_that_is_not_full_forgets_nothing),
 		cmocka_unit_test(entry_past_its_stale_time_gets_no_second_chance),
+		cmocka_unit_test(prefetch_of_what_is_there_says_so),
 		cmocka_unit_test(threads_never_see_each_others_half),
 	};
 
