@@ -87,6 +87,7 @@ static char *stats_text(
 		.uptime_s = (uint64_t)(monotonic_s() - daemon->started_s),
 		.cache_entries = cache.entries,
 		.cache_bytes = cache.bytes,
+		.tcp_clients = atomic_load(&daemon->tcp_limits->open),
 		.recursor_restarts = keeper_recursor_restarts(daemon->keeper),
 	};
 	for (unsigned i = 0; i < daemon->ring_count; i++)

@@ -3,11 +3,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define UDP_BUFFER (4 * 1024 * 1024) /* 9 a.m.: a second of queries while the worker is held up */
 #define TCP_BACKLOG 1024
+/* What the kernel may hold for one connection, for thousands that never read (it doubles these). */
+#define TCP_SEND_BUFFER (64 * 1024)
+#define TCP_RECEIVE_BUFFER (32 * 1024)
 
 bool socket_is_wildcard(const struct config_address *address)
 {
@@ -40,6 +44,14 @@ static int udp_options(int fd, const struct config_address *address)
 	return v6 ? set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) : set(fd, IPPROTO_IP, IP_PKTINFO, 1);
 }
 
+/* Connections have them from the listening socket. */
+static void tcp_options(int fd)
+{
+	set(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BUFFER);
+	set(fd, SOL_SOCKET, SO_RCVBUF, TCP_RECEIVE_BUFFER);
+	set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
 static int socket_open(const struct config_address *address, int type)
 {
 	int fd = socket(address->socket.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -59,6 +71,8 @@ static int socket_open(const struct config_address *address, int type)
 		set(fd, IPPROTO_IP, IP_FREEBIND, 1);
 	if (ret == 0 && type == SOCK_DGRAM)
 		ret = udp_options(fd, address);
+	if (ret == 0 && type == SOCK_STREAM)
+		tcp_options(fd);
 	if (ret == 0 && bind(fd, (const struct sockaddr *)&address->socket, address->socket_len) < 0)
 		ret = -errno;
 	if (ret == 0 && type == SOCK_STREAM && listen(fd, TCP_BACKLOG) < 0)

@@ -41,6 +41,9 @@
 	X(UPSTREAM_MALFORMED, "upstream", "malformed", "Messages of the recursor that made no sense")        \
 	X(TCP_ACCEPTED, "tcp", "accepted", "TCP connections accepted")                                       \
 	X(TCP_CLOSED, "tcp", "closed", "TCP connections closed")                                             \
+	X(TCP_CLOSED_IDLE, "tcp", "closed_idle", "Of them, for having been idle too long")                   \
+	X(TCP_CLOSED_CAP, "tcp", "closed_cap", "Of them, idle longest when another needed the place")        \
+	X(TCP_CLOSED_SLOW, "tcp", "closed_slow", "Of them, for not taking their answers")                    \
 	X(TCP_REFUSED, "tcp", "refused", "TCP connections closed at once: a client's or the process's limit")
 
 enum stats_counter {
@@ -103,6 +106,7 @@ struct stats_gauges {
 	int64_t generation_age_s;                 /* -1: no lists */
 	const char *generation_hash;              /* "" without */
 	uint64_t cache_entries, cache_bytes;
+	uint64_t tcp_clients; /* connections open now */
 	uint64_t log_pending; /* events in the rings, not yet committed */
 	uint64_t recursor_restarts;
 	uint64_t sources_held, sealed_unfed; /* lists: sources held back; sealed categories without a name */

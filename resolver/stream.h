@@ -1,7 +1,10 @@
 /*
- * DNS over TCP (RFC 7766): length framing, pipelining, answers in any order. A connection is closed when it
- * is idle, sends a length that cannot be a query, or does not take its answers. Counts are limited for the
- * process and for each client.
+ * DNS over TCP (RFC 7766): length framing, pipelining, answers in any order. One `streams` a worker, with all
+ * its listening sockets and connections.
+ *
+ * An idle connection holds a small struct and an event, no buffer. A connection is closed when it is idle,
+ * sends a length that cannot be a query, or does not take its answers, each within limits.tcp-idle. When
+ * there are limits.tcp-clients of them, the one that is idle longest makes room for a new one.
  */
 #ifndef USHER_STREAM_H
 #define USHER_STREAM_H
@@ -10,7 +13,7 @@
 #include <stdint.h>
 
 struct worker;
-struct stream_listener;
+struct streams;
 
 #define STREAM_CLIENT_BUCKETS 16384
 
@@ -21,9 +24,11 @@ struct stream_limits {
 	_Atomic uint32_t of_client[STREAM_CLIENT_BUCKETS];
 };
 
-/* fd is listening and non-blocking, owned from here on. NULL without memory. */
-struct stream_listener *stream_listen(struct worker *worker, int fd, struct stream_limits *limits);
-void stream_listener_stop(struct stream_listener *listener); /* takes no more connections; those open go on */
-void stream_listener_free(struct stream_listener *listener); /* closes every connection; NULL is fine */
+/* NULL without memory. */
+struct streams *streams_new(struct worker *worker, struct stream_limits *limits);
+/* fd is listening and non-blocking, owned from here on. Returns 0 or -ENOMEM. */
+int streams_listen(struct streams *streams, int fd);
+void streams_stop(struct streams *streams); /* takes no more connections; those open go on */
+void streams_free(struct streams *streams); /* closes every connection; NULL is fine */
 
 #endif

@@ -60,10 +60,9 @@ static void worker_begin_drain(struct worker *worker)
 
 	worker_clock(worker);
 	worker->drain_until_us = worker->mono_us + DRAIN_MAX_US;
-	for (size_t i = 0; i < worker->socket_count; i++) {
-		stream_listener_stop(worker->streams[i]);
+	streams_stop(worker->streams);
+	for (size_t i = 0; i < worker->socket_count; i++)
 		udp_stop(worker->udp[i]);
-	}
 	event_add(worker->drain, &step);
 }
 
@@ -136,11 +135,9 @@ void worker_free(struct worker *worker)
 {
 	/* Recursion first: it answers those who still wait, and they need their sockets. */
 	recursion_free(worker->recursion);
-	for (size_t i = 0; i < worker->socket_count; i++) {
-		stream_listener_free(worker->streams[i]);
+	streams_free(worker->streams);
+	for (size_t i = 0; i < worker->socket_count; i++)
 		udp_free(worker->udp[i]);
-	}
-	free(worker->streams);
 	free(worker->udp);
 	rate_free(worker->rate);
 	if (worker->wake != NULL)
@@ -165,14 +162,13 @@ void worker_free(struct worker *worker)
 static int worker_open_sockets(struct worker *worker, const struct worker_options *options)
 {
 	worker->udp = calloc(options->socket_count, sizeof(struct udp *));
-	worker->streams = calloc(options->socket_count, sizeof(struct stream_listener *));
+	worker->streams = streams_new(worker, options->limits);
 	if (worker->udp == NULL || worker->streams == NULL)
 		return -ENOMEM;
 	worker->socket_count = options->socket_count;
 	for (size_t i = 0; i < options->socket_count; i++) {
 		worker->udp[i] = udp_new(worker, options->udp_fds[i], options->wildcard[i]);
-		worker->streams[i] = stream_listen(worker, options->tcp_fds[i], options->limits);
-		if (worker->udp[i] == NULL || worker->streams[i] == NULL)
+		if (streams_listen(worker->streams, options->tcp_fds[i]) < 0 || worker->udp[i] == NULL)
 			return -ENOMEM;
 	}
 	return 0;

@@ -22,7 +22,7 @@
 #include "stats.h"
 
 struct udp;
-struct stream_listener;
+struct streams;
 struct stream_limits;
 
 #define WORKER_CLIENT_BUCKETS 4096
@@ -60,7 +60,7 @@ struct worker {
 	uint64_t client_seed;           /* of the clients' hash */
 
 	struct udp **udp;
-	struct stream_listener **streams;
+	struct streams *streams;
 	size_t socket_count;
 
 	/* The mailbox: written by the main thread, read when wake_fd rings. */

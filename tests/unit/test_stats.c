@@ -21,6 +21,7 @@ static struct stats_gauges gauges_of_a_school(void)
 		.generation_hash = "0123456789abcdef0123456789abcdef",
 		.cache_entries = 10,
 		.cache_bytes = 4096,
+		.tcp_clients = 7,
 		.log_pending = 3,
 		.recursor_restarts = 1,
 		.sources_held = 2,
@@ -105,7 +106,9 @@ static void json_has_every_documented_key(void **state)
 		{ "cache", "bytes" }, { "cache", "hits" }, { "cache", "misses" }, { "log", "events" },
 		{ "log", "pending" }, { "log", "lost" }, { "upstream", "queries" },
 		{ "upstream", "timeouts" }, { "upstream", "latency_us" }, { "sources", "held" },
-		{ "sources", "sealed_unfed" } };
+		{ "sources", "sealed_unfed" }, { "tcp", "accepted" }, { "tcp", "closed" },
+		{ "tcp", "closed_idle" }, { "tcp", "closed_cap" }, { "tcp", "closed_slow" },
+		{ "tcp", "refused" } };
 	struct stats_sum sum = { 0 };
 	struct stats_gauges gauges = gauges_of_a_school();
 	json_t *root = read_json(&sum, &gauges);
@@ -116,6 +119,7 @@ static void json_has_every_documented_key(void **state)
 	assert_int_equal(json_integer_value(json_object_get(root, "uptime_s")), 60);
 	assert_int_equal(number_at(root, "generation", "id"), 42);
 	assert_int_equal(number_at(root, "log", "pending"), 3);
+	assert_int_equal(number_at(root, "tcp", "clients"), 7);
 	assert_int_equal(number_at(json_object_get(root, "sources"), "age_s", "drugs"), 7200);
 	json_decref(root);
 }
