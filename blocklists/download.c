@@ -1,7 +1,9 @@
 #include "download.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 #include "zone.h"
 
 #define SIGNATURE_SUFFIX ".minisig"
+#define ZONES_AT_ONCE 8
 
 static bool is_given(const char *text)
 {
@@ -63,22 +66,63 @@ static void download_end(struct download *download, const struct fetch *fetch)
 		check_pin(download);
 }
 
-static void fetch_zones(
-        const struct fetch_options *options, struct download *downloads, struct fetch *fetch, size_t count)
+/* ---- zones: each by a thread, since a primary that is slow to answer is waited for ---- */
+
+struct zones {
+	const struct fetch_options *options;
+	struct download *downloads;
+	size_t count;
+	atomic_size_t next; /* nobody has taken it yet */
+	pthread_t threads[ZONES_AT_ONCE];
+	unsigned thread_count;
+};
+
+static void fetch_zone(const struct fetch_options *options, struct download *download)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct source *source = downloads[i].source;
-		const struct zone_options zone = { .key = source->tsig,
-			.held = downloads[i].etag[0] != '\0' ? downloads[i].held : NULL,
-			.size_max = options->size_max,
-			.seconds_max = options->seconds_max };
-		if (!zone_is_url(source->url))
-			continue;
-		download_begin(&downloads[i], fetch);
-		zone_fetch(&zone, fetch);
-		download_end(&downloads[i], fetch);
-	}
+	struct fetch fetch;
+	const struct zone_options zone = { .key = download->source->tsig,
+		.held = download->etag[0] != '\0' ? download->held : NULL,
+		.size_max = options->size_max,
+		.seconds_max = options->seconds_max };
+
+	download_begin(download, &fetch);
+	zone_fetch(&zone, &fetch);
+	download_end(download, &fetch);
 }
+
+static void *fetch_zones(void *arg)
+{
+	struct zones *zones = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&zones->next, 1)) < zones->count)
+		if (zone_is_url(zones->downloads[i].source->url))
+			fetch_zone(zones->options, &zones->downloads[i]);
+	return NULL;
+}
+
+static void zones_start(
+        struct zones *zones, const struct fetch_options *options, struct download *downloads, size_t count)
+{
+	size_t wanted = 0;
+
+	*zones = (struct zones){ .options = options, .downloads = downloads, .count = count };
+	for (size_t i = 0; i < count; i++)
+		wanted += zone_is_url(downloads[i].source->url);
+	while (zones->thread_count < wanted && zones->thread_count < ZONES_AT_ONCE &&
+	        pthread_create(&zones->threads[zones->thread_count], NULL, fetch_zones, zones) == 0)
+		zones->thread_count++;
+}
+
+/* What no thread could be had for is fetched here. */
+static void zones_end(struct zones *zones)
+{
+	fetch_zones(zones);
+	for (unsigned i = 0; i < zones->thread_count; i++)
+		pthread_join(zones->threads[i], NULL);
+}
+
+/* ---- lists ---- */
 
 static void fetch_lists(const struct fetch_options *options, struct download *downloads,
         struct fetch *fetches, struct download **owner, size_t count)
@@ -176,11 +220,13 @@ int download_all(const struct fetch_options *options, struct download *downloads
 	struct fetch *fetches = calloc(count + 1, sizeof *fetches);
 	struct fetch *signatures = calloc(count + 1, sizeof *signatures);
 	struct download **owner = calloc(count + 1, sizeof *owner);
+	struct zones zones;
 	int ret = fetches != NULL && signatures != NULL && owner != NULL ? 0 : -ENOMEM;
 
 	if (ret == 0) {
+		zones_start(&zones, options, downloads, count);
 		fetch_lists(options, downloads, fetches, owner, count);
-		fetch_zones(options, downloads, fetches, count);
+		zones_end(&zones);
 		ret = fetch_signatures(options, downloads, signatures, owner, count);
 	}
 	for (size_t i = 0; signatures != NULL && i < count; i++)

@@ -1,6 +1,5 @@
 /*
- * The files of a run's sources: the lists side by side and the zones one after the other, then the signatures
- * of those that have a key. What is not as the configuration pins it (sha256, key) is refused.
+ * The files of a run's sources, side by side, then the signatures of those that have a key. What is not as the configuration pins it (sha256, key) is refused.
  */
 #ifndef USHER_DOWNLOAD_H
 #define USHER_DOWNLOAD_H

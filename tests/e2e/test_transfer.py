@@ -297,6 +297,19 @@ def test_changes_that_do_not_fit_bring_the_whole_zone(u):
         assert listed(u) == ['a.casino.example', 'b.casino.example'] and asked == [252, 251, 252]
 
 
+def test_slow_primaries_are_waited_for_side_by_side(u):
+    """Each of three answers only once all three have been asked."""
+    all_asked = threading.Barrier(3, timeout=15)
+
+    def transfer(q):
+        all_asked.wait()
+        return [reply(q, soa(6), bad('a.casino.example'), soa(6))]
+
+    with Liar(6, transfer) as p, Liar(6, transfer) as q, Liar(6, transfer) as r:
+        u.configure({'lists': {'sources': [primary.source(name=f'trust{i}') for i, primary in enumerate((p, q, r))]}})
+        assert [report.get('state') for report in u.json('lists', 'update')][:3] == ['taken'] * 3
+
+
 def test_unsigned_answer_to_a_signed_query_is_refused(u):
     with Liar(6, lambda q: [reply(q, *GOOD)]) as p:
         p.serve = lambda connection: serve_unsigned(p, connection)
