@@ -122,7 +122,8 @@ def kept(u):
 
 
 def traffic():
-    return int(open('/sys/class/net/lo/statistics/rx_bytes').read())
+    """Octets on lo in our network: /sys would show that of whoever mounted it."""
+    return next(int(line.split()[1]) for line in open('/proc/thread-self/net/dev') if line.split()[0] == 'lo:')
 
 
 @pytest.mark.parametrize('key', [False, True], ids=['plain', 'signed'])
