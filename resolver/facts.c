@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "why.h"
+
 /* What a name in the map is; the value is an index into the array named here. */
 enum role {
 	ROLE_PROTECTED,
@@ -21,6 +23,7 @@ enum role {
 	ROLE_ENGINE, /* config->engines */
 	ROLE_REBINDING_EXEMPT,
 	ROLE_RULE, /* facts_table.group */
+	ROLE_OWN,
 };
 
 /* A name may be in every role and have both kinds of rules at each of its parents; ten such levels are beyond
@@ -127,6 +130,7 @@ static int table_fill(struct facts_table *table)
 {
 	const struct config *config = table->config;
 	struct namemap *map = table->map;
+	struct name own;
 	int ret = 0;
 
 	for (size_t i = 0; i < config->protected_count && ret == 0; i++)
@@ -142,6 +146,10 @@ static int table_fill(struct facts_table *table)
 		ret = table_add_engine(table, &config->engines[i], (uint16_t)i);
 	for (size_t i = 0; i < config->dns.rebinding_exempt_count && ret == 0; i++)
 		ret = namemap_add(map, &config->dns.rebinding_exempt[i], false, ROLE_REBINDING_EXEMPT, 0);
+	if (ret == 0 && config->dns.why_zone.len > 0) {
+		why_root(&own, config);
+		ret = namemap_add(map, &own, false, ROLE_OWN, 0);
+	}
 	return ret == 0 ? table_add_rules(table) : ret;
 }
 
@@ -209,6 +217,9 @@ static void facts_note(struct facts *facts, const struct facts_table *table, con
 		break;
 	case ROLE_REBINDING_EXEMPT:
 		facts->flags |= FACTS_REBINDING_EXEMPT;
+		break;
+	case ROLE_OWN:
+		facts->flags |= FACTS_OWN;
 		break;
 	case ROLE_RULE:
 		if (facts->rule_count < FACTS_RULES_MAX)

@@ -25,6 +25,7 @@ enum facts_flag {
 	FACTS_LISTS_FAILED = 1 << 3, /* the list store could not be read: categories are unknown */
 	FACTS_REBINDING_EXEMPT = 1 << 4,
 	FACTS_LOCAL_BELOW = 1 << 5, /* an empty non-terminal: only names below it have local records */
+	FACTS_OWN = 1 << 6,         /* where usherd tells about itself (why.h) */
 };
 
 /* The school's own rules of one name that matches: those of all profiles and clients, one behind the other.

@@ -18,6 +18,7 @@
 #include "address.h"
 
 static const char *const tier_texts[TIER_COUNT] = {
+	[TIER_OWN] = "filter's own name",
 	[TIER_SEALED] = "sealed category",
 	[TIER_PROTECTED] = "protected name",
 	[TIER_INTERNAL] = "internal zone",
@@ -174,6 +175,15 @@ static bool decide(struct decision *d, enum verdict_action action, enum verdict_
 	d->verdict.action = action;
 	d->verdict.tier = tier;
 	return true;
+}
+
+/* No list, rule or zone can take away the place where they are explained. */
+static bool decide_own(struct decision *d)
+{
+	if ((d->facts->flags & FACTS_OWN) == 0)
+		return false;
+	say(d, TIER_OWN, true, "answered by the filter about itself");
+	return decide(d, VERDICT_LOCAL, TIER_OWN);
 }
 
 static bool decide_sealed(struct decision *d)
@@ -376,7 +386,8 @@ struct verdict policy_decide(const struct config *config, const struct facts_tab
 {
 	struct decision d = decision_start(config, table, asker, facts, now, steps);
 
-	if (decide_sealed(&d) || decide_internal(&d) || decide_protected(&d) || decide_canary(&d))
+	if (decide_own(&d) || decide_sealed(&d) || decide_internal(&d) || decide_protected(&d) ||
+	        decide_canary(&d))
 		return d.verdict;
 	(void)(decide_rule(&d) || decide_list_failure(&d) || decide_category(&d) || decide_default(&d));
 	if (d.verdict.action == VERDICT_RESOLVE)

@@ -16,13 +16,14 @@ enum verdict_action {
 	VERDICT_RESOLVE,
 	VERDICT_BLOCK,
 	VERDICT_REWRITE, /* to a safe-search target */
-	VERDICT_LOCAL,   /* TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with EDE 18 */
+	VERDICT_LOCAL,   /* TIER_OWN, TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with EDE 18 */
 	VERDICT_REFUSE,  /* an unlisted network; decided by clients, never here */
 	VERDICT_FAIL,    /* lists unreadable and the profile fails closed: SERVFAIL + EDE 14 */
 };
 
 /* Which of the published tiers decided. */
 enum verdict_tier {
+	TIER_OWN,       /* before all: the tree in which usherd tells about itself (why.h) */
 	TIER_SEALED,    /* 1 */
 	TIER_PROTECTED, /* 2 */
 	TIER_INTERNAL,

@@ -185,7 +185,9 @@ static void query_local(struct query *query)
 	const struct name *target = NULL;
 	size_t len;
 
-	if (query->verdict.tier == TIER_CANARY) {
+	if (query->verdict.tier == TIER_OWN) {
+		len = reply_why(query);
+	} else if (query->verdict.tier == TIER_CANARY) {
 		bool nodata = query_config(query)->canaries[query->facts.canary].answer == CANARY_NODATA;
 		len = reply_negative(
 		        query, nodata ? RCODE_NOERROR : RCODE_NXDOMAIN, profile->block_ttl_s, EDE_NONE, NULL);

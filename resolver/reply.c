@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "why.h"
+
 #define TYPE_HINFO 13
 #define ANY_TTL_S 3600
 #define LOCAL_HOPS_MAX 8
@@ -172,6 +174,39 @@ size_t reply_local_chain(struct query *query, const struct answer_stored *stored
 	answer_begin(&writer, query->out, reply_limit(query), &query->message, stored->rcode);
 	local_chain(query, &writer);
 	answer_copy(&writer, stored, age_s, query_config(query)->cache_max_ttl_s);
+	return answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));
+}
+
+/* Its TTL is 0: the next answer may be another. */
+size_t reply_why(struct query *query)
+{
+	struct worker *worker = query->worker;
+	const struct config *config = query_config(query);
+	const struct facts_table *table = worker->snapshot->table;
+	const struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
+	struct why_text text = { .len = 0 };
+	struct name tree, name;
+	struct facts facts;
+	struct answer_writer writer;
+	struct reply_edns room;
+
+	why_tree(&tree, config);
+	enum why_subject subject = why_read(&query->message.name, &tree, &name);
+	if (subject == WHY_NONE)
+		return reply_negative(query, RCODE_NXDOMAIN, 0, EDE_NONE, NULL);
+	if (subject == WHY_EMPTY || query->message.type != TYPE_TXT)
+		return reply_negative(query, RCODE_NOERROR, 0, EDE_NONE, NULL);
+	if (subject == WHY_USAGE) {
+		why_tell_usage(&text, &tree);
+	} else if (subject == WHY_ME) {
+		why_tell_me(&text, config, &asker);
+	} else {
+		facts_gather(&facts, table, worker->view, &name);
+		why_tell_name(&text, config, table, &asker, &name, &facts, &worker->moment);
+	}
+	answer_begin(&writer, query->out, reply_limit(query), &query->message, RCODE_NOERROR);
+	answer_flags(&writer, FLAG_AA, 0);
+	answer_record(&writer, SECTION_ANSWER, NULL, TYPE_TXT, 0, text.rdata, text.len);
 	return answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));
 }
 

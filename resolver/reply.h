@@ -39,6 +39,9 @@ size_t reply_negative(struct query *query, unsigned rcode, uint32_t ttl_s, int e
 size_t reply_local(struct query *query, const struct name **target);
 size_t reply_local_chain(struct query *query, const struct answer_stored *stored, uint32_t age_s);
 
+/* What the client asks of usherd itself (why.h): TXT, else NODATA or NXDOMAIN. */
+size_t reply_why(struct query *query);
+
 /* CH TXT version.bind and kin (RFC 4892), by configuration. */
 size_t reply_chaos(struct query *query);
 
