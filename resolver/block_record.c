@@ -44,17 +44,23 @@ static json_t *client_json(const uint8_t *client)
 	return json_string(text);
 }
 
-/* RFC 3339 with microseconds. */
-static json_t *time_json(int64_t time_us)
+void block_time_text(int64_t time_us, char text[BLOCK_TIME_LEN])
 {
 	int64_t us = time_us % 1000000;
 	time_t s = (time_t)(time_us / 1000000 - (us < 0));
-	char date[40] = "", text[64];
+	char date[32] = "";
 	struct tm tm;
 
 	if (gmtime_r(&s, &tm))
 		strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text, sizeof text, "%s.%06" PRId64 "Z", date, us < 0 ? us + 1000000 : us);
+	snprintf(text, BLOCK_TIME_LEN, "%s.%06" PRId64 "Z", date, us < 0 ? us + 1000000 : us);
+}
+
+static json_t *time_json(int64_t time_us)
+{
+	char text[BLOCK_TIME_LEN];
+
+	block_time_text(time_us, text);
 	return json_string(text);
 }
 

@@ -41,6 +41,7 @@ struct config_category {
 	const char *uksic;              /* row of the UKSIC table, "" if none */
 	enum config_severity severity;
 	bool sealed;
+	bool background;                /* what pages and devices ask by themselves: set apart in episodes */
 };
 
 struct config_uksic_row {
@@ -228,6 +229,8 @@ struct config {
 	size_t engine_count;
 	struct config_canary *canaries;
 	size_t canary_count;
+	struct name *background_names;  /* set apart in episodes, with all below */
+	size_t background_count;
 	struct config_period *periods;
 	size_t period_count;
 	struct config_profile *profiles;

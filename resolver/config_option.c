@@ -61,6 +61,7 @@ static const struct config_option category_options[] = {
 	ONE("risk", word_text, config_category, risk, .words = risks, .fallback = "content", .doc = "one of the four Cs: content, contact, conduct, commerce"),
 	ONE("severity", word, config_category, severity, .words = severities, .required = true, .doc = "danger, caution or advisory"),
 	ONE("sealed", bool, config_category, sealed, .fallback = "false", .doc = "blocked for everybody, always: no profile, rule or grant lifts it"),
+	ONE("background", bool, config_category, background, .fallback = "false", .doc = "what pages and devices ask by themselves: set apart in episodes"),
 	ONE("uksic", word_free, config_category, uksic, .fallback = "", .doc = "the row of `uksic` that it covers"),
 	END
 };
@@ -296,6 +297,7 @@ const struct config_option config_options[] = {
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .later = true, .doc = "DHCP lease files: names of devices"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .later = true, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),
+	LIST("background-names", name, config, background_names, background_count, .max = 4096, .below_suffix = true, .doc = "what pages and devices ask by themselves: set apart in episodes"),
 	ITEMS("canaries", canary_options, config, canaries, canary_count, .max = 1000, .doc = "names with fixed answers that keep devices from going around the filter"),
 	ITEMS("safe-search", engine_options, config, engines, engine_count, .max = 64, .unique = true, .doc = "search engines and their safe names"),
 	NAMED("periods", period_options, config, periods, period_count, .max = 256, .doc = "times of the school week"),

@@ -1182,13 +1182,14 @@ static void all_named(const struct config_option *options, const char *const *te
 static void sample_configuration_names_every_key(void **state)
 {
 	static const char *const names[] = { "usher.yaml", "categories.yaml", "safe-search.yaml",
-		"canaries.yaml", "protected-names.yaml", "sources.yaml", "guest-wifi.yaml" };
-	char *texts[8] = { NULL };
+		"canaries.yaml", "background.yaml", "protected-names.yaml", "sources.yaml",
+		"guest-wifi.yaml" };
+	char *texts[9] = { NULL };
 
-	for (size_t i = 0; i < 7; i++)
+	for (size_t i = 0; i < 8; i++)
 		texts[i] = source_file(names[i]);
 	all_named(config_options, (const char *const *)texts, (const char *const[]){ "\n", " ", "{", NULL });
-	for (size_t i = 0; i < 7; i++)
+	for (size_t i = 0; i < 8; i++)
 		free(texts[i]);
 }
 
