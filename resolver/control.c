@@ -12,6 +12,7 @@
 
 #include "blocklists/manifest.h"
 #include "daemon.h"
+#include "rules_control.h"
 
 #define SOURCE_OLD_S (8 * 86400) /* a weekly list that missed a week */
 #define UNBOUND_FIXED "1.25.2"   /* the first libunbound without the faults DESIGN.md 8 names */
@@ -201,6 +202,16 @@ static void status_lists(json_t *parts, const struct daemon *daemon)
 			        daemon->config->categories[i].name);
 }
 
+static void status_rules(json_t *parts, const struct daemon *daemon)
+{
+	char trouble[1024];
+
+	rules_control_trouble(daemon, trouble);
+	part_add(parts, "rules", *trouble == '\0' ? "ok" : "warning",
+	        "%zu of the school's own, revision %llu%s%s", rules_count(daemon->rules),
+	        (unsigned long long)rules_revision(daemon->rules), *trouble != '\0' ? "; " : "", trouble);
+}
+
 static bool version_is_below(const char *version, const char *other)
 {
 	unsigned a[3] = { 0 }, b[3] = { 0 };
@@ -244,6 +255,7 @@ static void handle_status(struct http_request *request, void *arg)
 	        daemon->config->listen_count);
 	status_lists(parts, daemon);
 	status_sources(parts, daemon);
+	status_rules(parts, daemon);
 	status_recursor(parts, daemon);
 	status_log(parts, daemon);
 	for (size_t i = 0; i < daemon->config->warning_count; i++)
@@ -306,5 +318,8 @@ const struct http_route control_routes[] = {
 	{ "GET", "/v1/status", handle_status },
 	{ "POST", "/v1/reload", handle_reload },
 	{ "POST", "/v1/flush", handle_flush },
+	{ "GET", "/v1/rules", rules_control_list },
+	{ "POST", "/v1/rules", rules_control_add },
+	{ "DELETE", "/v1/rules", rules_control_remove },
 	{ NULL },
 };

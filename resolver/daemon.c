@@ -43,25 +43,44 @@ static bool workers_have_taken(const struct daemon *daemon, uint32_t stamp)
 	return true;
 }
 
+struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rules)
+{
+	struct lists *lists = daemon->lists != NULL ? lists_ref(daemon->lists) : NULL;
+
+	return snapshot_new(config_ref(daemon->config), lists, rules_ref(rules));
+}
+
 /*
- * Hands all workers a snapshot of what the daemon holds now, and waits until they use it: what is said to be
- * in effect then is. A worker takes it in the next turn of its loop; one that hangs is the watchdog's
- * business.
+ * Hands a snapshot to all workers, and waits until they use it: what is said to be in effect then is. A
+ * worker takes it in the next turn of its loop; one that hangs is the watchdog's business.
  */
-static int daemon_publish(struct daemon *daemon)
+static void daemon_hand_out(struct daemon *daemon, struct snapshot *snapshot)
 {
 	static const struct timespec step = { .tv_nsec = 1000000 };
-	struct lists *lists = daemon->lists != NULL ? lists_ref(daemon->lists) : NULL;
-	struct snapshot *snapshot = snapshot_new(config_ref(daemon->config), lists);
 
-	if (snapshot == NULL)
-		return -ENOMEM;
 	for (unsigned i = 0; i < daemon->worker_count; i++)
 		worker_set_snapshot(daemon->workers[i], snapshot_ref(snapshot));
 	for (unsigned i = 0; i < PUBLISH_WAIT_MS && !workers_have_taken(daemon, snapshot->stamp); i++)
 		nanosleep(&step, NULL);
 	snapshot_free(snapshot);
+}
+
+/* Hands all workers what the daemon holds now. */
+static int daemon_publish(struct daemon *daemon)
+{
+	struct snapshot *snapshot = daemon_snapshot(daemon, daemon->rules);
+
+	if (snapshot == NULL)
+		return -ENOMEM;
+	daemon_hand_out(daemon, snapshot);
 	return 0;
+}
+
+void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot)
+{
+	rules_free(daemon->rules);
+	daemon->rules = rules;
+	daemon_hand_out(daemon, snapshot);
 }
 
 /* The first open: the newest whole generation, or the starter list where there never was one. */
@@ -511,6 +530,7 @@ static void daemon_stop(struct daemon *daemon)
 	cache_free(daemon->cache);
 	source_watch_clear(&daemon->source_watch);
 	lists_free(daemon->lists);
+	rules_free(daemon->rules);
 	config_free(daemon->config);
 	close(daemon->state_lock);
 }

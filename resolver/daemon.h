@@ -35,7 +35,7 @@ struct daemon {
 	char *recursion_text, *reader_text; /* what the children were last started with */
 	struct name flush_name;             /* to be flushed again when a new recursor serves; len 0: none */
 	bool flush_all;
-	unsigned flush_turns;               /* of the watch, until then */
+	unsigned flush_turns; /* of the watch, until then */
 
 	struct worker **workers;
 	unsigned worker_count;
@@ -52,6 +52,10 @@ struct daemon {
 	uint64_t refused_generation;       /* looked at and found bad: not tried again */
 	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
 	struct source_watch source_watch;
+
+	struct rules *rules;               /* one reference; never NULL */
+	char rules_trouble[RULES_WHY_MAX]; /* "" or what is wrong with their file */
+	bool rules_locked;                 /* it can't be read: a change would lose what is in it */
 
 	int stats_fd, stats_tcp_fd, control_fd,
 	        log_fd; /* listening, -1 none; the first three become their servers' */
@@ -83,9 +87,20 @@ int daemon_run(struct daemon *daemon);
 int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256]);
 
 /*
- * Forgets a name and all below it, for good: from the packet cache, and by a new recursor from libunbound's. Returns 0 or negative errno.
+ * Forgets a name and all below it, for good: from the packet cache, and by a new recursor from libunbound's.
+ * Returns 0 or negative errno.
  */
 int daemon_flush(struct daemon *daemon, const struct name *name, unsigned *flushed);
+
+/*
+ * What the workers would be given with these rules instead of those in use: for a look ahead, or for
+ * daemon_take_rules(). NULL without memory.
+ */
+struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rules);
+
+/* Puts rules into effect, with the snapshot made of them; both references are taken over. In effect when it
+ * returns. */
+void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot);
 
 /* Looks whether `current` names another generation than the one in use and takes it over if it is whole. */
 void daemon_watch_lists(struct daemon *daemon);

@@ -40,7 +40,7 @@ static bool hop_is_notable(void *arg, const struct name *hop)
 	struct facts facts;
 
 	facts_gather(&facts, worker->snapshot->table, worker->view, hop);
-	return facts.listed.categories != 0 || facts.rule_count > 0 ||
+	return facts.listed.categories != 0 || facts.rules != FACTS_NONE ||
 	       (facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_LISTS_FAILED)) != 0;
 }
 

@@ -3,8 +3,9 @@
  * the lists say. This runs for every lookup that the packet cache has no facts for: no allocation, no locks.
  *
  * Rules are sorted by name, so that all rules of one name are neighbours and the map needs one value for
- * them: a name that a hundred profiles speak of takes one place in struct facts, and none of them can push
- * another out.
+ * them: a name that a hundred profiles speak of costs no more than one. They have a map of their own, and
+ * each name with rules knows the next shorter one: a look-up finds the longest, and no depth of rules can
+ * push a deciding one out.
  */
 #include "facts.h"
 
@@ -22,12 +23,10 @@ enum role {
 	ROLE_CANARY, /* config->canaries */
 	ROLE_ENGINE, /* config->engines */
 	ROLE_REBINDING_EXEMPT,
-	ROLE_RULE, /* facts_table.group */
 	ROLE_OWN,
 };
 
-/* A name may be in every role and have both kinds of rules at each of its parents; ten such levels are beyond
- * any network. */
+/* A name may be in every role at each of its parents; ten such levels are beyond any network. */
 #define HITS_MAX 80
 
 struct facts_table {
@@ -36,10 +35,12 @@ struct facts_table {
 	struct namemap *map;
 	struct facts_own_rule *rules; /* sorted: those of one name and kind side by side */
 	size_t rule_count;
-	struct facts_rule *groups; /* one a name and kind */
+	struct namemap *rule_map;   /* a name with rules -> its group */
+	struct facts_group *groups; /* sorted as the rules are */
 	size_t group_count;
 };
 
+/* Shorter names come first, so that a group's parent is in the map before it is. */
 static int rule_compare(const void *left, const void *right)
 {
 	const struct facts_own_rule *a = left, *b = right;
@@ -61,16 +62,34 @@ static void rules_of_profile(struct facts_table *table, const struct config_prof
 			              : profile->block_names[i - profile->allow_count],
 			.allow = allow,
 			.profile = index,
-			.reason = "",
-			.author = "",
 		};
 	}
 }
 
-static bool table_gather_rules(struct facts_table *table)
+static void rules_of_store(struct facts_table *table, const struct rules *rules)
+{
+	for (size_t i = 0; i < rules_count(rules); i++) {
+		const struct rules_entry *entry = rules_get(rules, i);
+		int profile =
+		        entry->profile != NULL ? config_profile(table->config, entry->profile) : FACTS_NONE;
+		if (profile < 0)
+			continue;
+		table->rules[table->rule_count++] = (struct facts_own_rule){
+			.name = entry->name,
+			.exact = entry->exact,
+			.allow = entry->allow,
+			.profile = (uint16_t)profile,
+			.client = entry->client,
+			.until = entry->until,
+			.entry = entry,
+		};
+	}
+}
+
+static bool table_gather_rules(struct facts_table *table, const struct rules *rules)
 {
 	const struct config *config = table->config;
-	size_t count = 0;
+	size_t count = rules_count(rules);
 
 	for (size_t i = 0; i < config->profile_count; i++)
 		count += config->profiles[i].allow_count + config->profiles[i].block_count;
@@ -82,12 +101,29 @@ static bool table_gather_rules(struct facts_table *table)
 		return false;
 	for (size_t i = 0; i < config->profile_count; i++)
 		rules_of_profile(table, &config->profiles[i], (uint16_t)i);
+	rules_of_store(table, rules);
 	qsort(table->rules, table->rule_count, sizeof *table->rules, rule_compare);
 	return true;
 }
 
+/*
+ * The longest group with rules for this name, or FACTS_NONE. Two hits are enough: the longest name in the map
+ * is the first, and only the name itself has a second kind, which is then the exact one.
+ */
+static uint16_t table_find_group(
+        const struct facts_table *table, const struct name *name, const uint64_t *hash)
+{
+	struct namemap_hit hits[2];
+	size_t count = namemap_find(table->rule_map, name, hash, hits, 2);
+
+	if (count == 0)
+		return FACTS_NONE;
+	return hits[count == 2 && hits[1].labels == hits[0].labels ? 1 : 0].value;
+}
+
 static int table_add_rules(struct facts_table *table)
 {
+	uint64_t hash[NAME_LABELS_MAX + 1];
 	int ret = 0;
 
 	for (size_t i = 0; i < table->rule_count && ret == 0; i++) {
@@ -96,10 +132,12 @@ static int table_add_rules(struct facts_table *table)
 			table->groups[table->group_count - 1].count++;
 			continue;
 		}
-		table->groups[table->group_count] =
-		        (struct facts_rule){ .rule = (uint16_t)i, .count = 1, .labels = rule->name.labels };
+		name_hash_suffixes(&rule->name, table->seed, hash);
+		table->groups[table->group_count] = (struct facts_group){
+			.rule = (uint16_t)i, .count = 1, .parent = table_find_group(table, &rule->name, hash)
+		};
 		ret = namemap_add(
-		        table->map, &rule->name, rule->exact, ROLE_RULE, (uint16_t)table->group_count++);
+		        table->rule_map, &rule->name, rule->exact, 0, (uint16_t)table->group_count++);
 	}
 	return ret;
 }
@@ -153,7 +191,7 @@ static int table_fill(struct facts_table *table)
 	return ret == 0 ? table_add_rules(table) : ret;
 }
 
-struct facts_table *facts_table_new(const struct config *config, uint64_t seed)
+struct facts_table *facts_table_new(const struct config *config, const struct rules *rules, uint64_t seed)
 {
 	struct facts_table *table = calloc(1, sizeof *table);
 
@@ -162,7 +200,9 @@ struct facts_table *facts_table_new(const struct config *config, uint64_t seed)
 	table->config = config;
 	table->seed = seed;
 	table->map = namemap_new(seed);
-	if (table->map == NULL || !table_gather_rules(table) || table_fill(table) < 0) {
+	table->rule_map = namemap_new(seed);
+	if (table->map == NULL || table->rule_map == NULL || !table_gather_rules(table, rules) ||
+	        table_fill(table) < 0) {
 		facts_table_free(table);
 		return NULL;
 	}
@@ -174,6 +214,7 @@ void facts_table_free(struct facts_table *table)
 	if (table == NULL)
 		return;
 	namemap_free(table->map);
+	namemap_free(table->rule_map);
 	free(table->rules);
 	free(table->groups);
 	free(table);
@@ -189,8 +230,13 @@ const struct facts_own_rule *facts_rule_get(const struct facts_table *table, uns
 	return &table->rules[rule];
 }
 
+const struct facts_group *facts_group_get(const struct facts_table *table, unsigned group)
+{
+	return &table->groups[group];
+}
+
 /* Hits come longest first, so the first zone, canary and engine is the one that counts. */
-static void facts_note(struct facts *facts, const struct facts_table *table, const struct namemap_hit *hit)
+static void facts_note(struct facts *facts, const struct namemap_hit *hit)
 {
 	switch ((enum role)hit->role) {
 	case ROLE_PROTECTED:
@@ -221,10 +267,6 @@ static void facts_note(struct facts *facts, const struct facts_table *table, con
 	case ROLE_OWN:
 		facts->flags |= FACTS_OWN;
 		break;
-	case ROLE_RULE:
-		if (facts->rule_count < FACTS_RULES_MAX)
-			facts->rules[facts->rule_count++] = table->groups[hit->value];
-		break;
 	}
 }
 
@@ -240,9 +282,10 @@ void facts_gather(struct facts *facts, const struct facts_table *table, struct l
 
 	size_t count = namemap_find(table->map, name, hash, hits, HITS_MAX);
 	for (size_t i = 0; i < count; i++)
-		facts_note(facts, table, &hits[i]);
+		facts_note(facts, &hits[i]);
 	if (facts->flags & FACTS_LOCAL)
 		facts->flags &= (uint8_t)~FACTS_LOCAL_BELOW;
+	facts->rules = table_find_group(table, name, hash);
 
 	if (view == NULL || lists_lookup(view, name, hash, &facts->listed) < 0) {
 		memset(&facts->listed, 0, sizeof facts->listed);

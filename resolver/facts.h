@@ -14,8 +14,8 @@
 #include "blocklists/lists.h"
 #include "blocklists/namemap.h"
 #include "config.h"
+#include "rules.h"
 
-#define FACTS_RULES_MAX 6
 #define FACTS_NONE UINT16_MAX
 
 enum facts_flag {
@@ -28,43 +28,49 @@ enum facts_flag {
 	FACTS_OWN = 1 << 6,         /* where usherd tells about itself (why.h) */
 };
 
-/* The school's own rules of one name that matches: those of all profiles and clients, one behind the other.
+/*
+ * The school's own rules of one name and kind (exact or not), those of all profiles and clients one behind
+ * the other, and the next shorter name with rules that covers it: whoever follows parents from the longest
+ * group that matches meets every rule that speaks of a name.
  */
-struct facts_rule {
+struct facts_group {
 	uint16_t rule; /* index of the first for facts_rule_get() */
 	uint16_t count;
-	uint8_t labels; /* of the rules' name: longer wins */
+	uint16_t parent; /* group of the next shorter name, or FACTS_NONE */
 };
 
 struct facts {
 	struct lists_facts listed;
-	uint8_t flags; /* enum facts_flag */
-	uint8_t rule_count;
+	uint8_t flags;          /* enum facts_flag */
 	uint16_t internal_zone; /* index of the longest zone, or FACTS_NONE */
 	uint16_t canary;
-	uint16_t engine;                          /* safe-search engine whose exact name this is */
-	struct facts_rule rules[FACTS_RULES_MAX]; /* longest name first; further names are dropped */
+	uint16_t engine; /* safe-search engine whose exact name this is */
+	uint16_t rules;  /* the longest group of rules, for facts_group_get(), or FACTS_NONE */
 };
 
-/* A rule of tier 4 (DESIGN.md 2): from allow-names and block-names now, from rules/ when that is built. */
+/* A rule of tier 4 (DESIGN.md 2): from a profile's allow-names and block-names, or from the rules/ store. */
 struct facts_own_rule {
 	struct name name;
-	bool exact;                   /* this name only */
-	bool allow;                   /* else block */
-	uint16_t profile;             /* index, or FACTS_NONE for all profiles */
-	struct config_network client; /* length 0: every client */
-	int64_t until;                /* 0: permanent; else seconds since 1970 */
-	const char *reason, *author;  /* "" for rules of the configuration */
+	bool exact;                      /* this name only */
+	bool allow;                      /* else block */
+	uint16_t profile;                /* index, or FACTS_NONE for all profiles */
+	struct config_network client;    /* length 0: every client */
+	int64_t until;                   /* 0: permanent; else seconds since 1970 */
+	const struct rules_entry *entry; /* with its author and reason; NULL: of the configuration */
 };
 
 struct facts_table;
 
-/* seed: of name_hash_suffixes(). The table keeps pointers into config, which must outlive it. NULL without
- * memory. */
-struct facts_table *facts_table_new(const struct config *config, uint64_t seed);
+/*
+ * rules: the school's store, or NULL; those of a profile that the configuration does not have are left out.
+ * seed: of name_hash_suffixes(). The table keeps pointers into config and rules, which must outlive it. NULL
+ * without memory.
+ */
+struct facts_table *facts_table_new(const struct config *config, const struct rules *rules, uint64_t seed);
 void facts_table_free(struct facts_table *table);
 uint64_t facts_table_seed(const struct facts_table *table);
 const struct facts_own_rule *facts_rule_get(const struct facts_table *table, unsigned rule);
+const struct facts_group *facts_group_get(const struct facts_table *table, unsigned group);
 
 /* view may be NULL: then FACTS_LISTS_FAILED is set. */
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,

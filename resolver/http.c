@@ -231,6 +231,8 @@ static const char *method_text(enum evhttp_cmd_type method)
 		return "GET";
 	case EVHTTP_REQ_POST:
 		return "POST";
+	case EVHTTP_REQ_DELETE:
+		return "DELETE";
 	default:
 		return "";
 	}
@@ -246,7 +248,7 @@ static void request_dispatch(struct http_request *request, const struct http_ser
 {
 	const char *method = method_text(evhttp_request_get_command(request->evhttp));
 	const char *path = path_of(request->evhttp);
-	const char *allowed = NULL;
+	char allowed[64] = "";
 
 	for (const struct http_route *route = server->routes; route->method; route++) {
 		if (strcmp(route->path, path) != 0)
@@ -255,9 +257,10 @@ static void request_dispatch(struct http_request *request, const struct http_ser
 			route->handle(request, server->arg);
 			return;
 		}
-		allowed = route->method;
+		size_t len = strlen(allowed);
+		snprintf(allowed + len, sizeof allowed - len, "%s%s", len > 0 ? ", " : "", route->method);
 	}
-	if (!allowed) {
+	if (allowed[0] == '\0') {
 		http_reply_error(request, HTTP_NOTFOUND, "no such path");
 		return;
 	}

@@ -15,7 +15,7 @@ struct http_request;
 struct http_server;
 
 struct http_route {
-	const char *method; /* "GET" or "POST" */
+	const char *method; /* "GET", "POST", "DELETE" (without a body) */
 	const char *path;
 	void (*handle)(struct http_request *request, void *arg);
 };

@@ -259,17 +259,21 @@ static bool rule_applies(const struct decision *d, const struct facts_own_rule *
 		return false;
 	if (!rule->allow)
 		return true;
-	return (d->facts->flags & FACTS_LISTS_FAILED) == 0 &&
+	return d->profile->internal && (d->facts->flags & FACTS_LISTS_FAILED) == 0 &&
 	       (d->facts->listed.categories & d->blocked & d->config->danger) == 0;
 }
 
-/* What wins, in one number: longest name; client, profile, all; timed over permanent; block over allow. 0 is
- * never a rank. */
+/*
+ * What wins, in one number: longest name; client (the smallest network), profile, all; timed over permanent;
+ * block over allow. 0 is never a rank.
+ */
 static unsigned rule_rank(const struct facts_own_rule *rule)
 {
-	unsigned scope = rule->client.length > 0 ? 2 : rule->profile != FACTS_NONE ? 1 : 0;
+	unsigned scope = rule->client.length > 0       ? 1u + rule->client.length
+	                 : rule->profile != FACTS_NONE ? 1
+	                                               : 0;
 
-	return (rule->name.labels + 1u) << 4 | scope << 2 | (unsigned)(rule->until != 0) << 1 |
+	return (rule->name.labels + 1u) << 10 | scope << 2 | (unsigned)(rule->until != 0) << 1 |
 	       (unsigned)!rule->allow;
 }
 
@@ -278,8 +282,9 @@ static bool decide_rule(struct decision *d)
 	char text[NAME_TEXT_MAX];
 	unsigned best = 0;
 
-	for (unsigned i = 0; i < d->facts->rule_count; i++) {
-		const struct facts_rule *group = &d->facts->rules[i];
+	for (unsigned at = d->facts->rules; at != FACTS_NONE;) {
+		const struct facts_group *group = facts_group_get(d->table, at);
+		at = group->parent;
 		for (unsigned k = group->rule; k < group->rule + group->count; k++) {
 			const struct facts_own_rule *rule = facts_rule_get(d->table, k);
 			if (!rule_applies(d, rule) || rule_rank(rule) <= best)

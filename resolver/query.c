@@ -65,8 +65,9 @@ static void event_explain(struct block_event *event, const struct snapshot *snap
 
 	event->rule_labels = UINT8_MAX;
 	if (verdict->tier == TIER_RULE) {
-		event->rule_labels = facts_rule_get(snapshot->table, verdict->rule)->name.labels;
-		event->source = "configuration";
+		const struct facts_own_rule *rule = facts_rule_get(snapshot->table, verdict->rule);
+		event->rule_labels = rule->name.labels;
+		event->source = rule->entry != NULL ? "rules" : "configuration";
 	} else if (verdict->category >= 0 && snapshot->lists != NULL &&
 	           lists_explain(snapshot->lists, &facts->listed, (unsigned)verdict->category, &source,
 	                   &event->rule_labels)) {

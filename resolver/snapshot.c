@@ -104,7 +104,7 @@ static bool networks_flatten(struct snapshot *snapshot)
 	return true;
 }
 
-struct snapshot *snapshot_new(struct config *config, struct lists *lists)
+struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct rules *rules)
 {
 	static uint32_t last_stamp;
 	struct snapshot *snapshot = calloc(1, sizeof *snapshot);
@@ -113,17 +113,19 @@ struct snapshot *snapshot_new(struct config *config, struct lists *lists)
 	if (snapshot == NULL) {
 		config_free(config);
 		lists_free(lists);
+		rules_free(rules);
 		return NULL;
 	}
 	snapshot->references = 1;
 	snapshot->stamp = ++last_stamp;
 	snapshot->config = config;
 	snapshot->lists = lists;
+	snapshot->rules = rules;
 	if (lists != NULL)
 		seed = lists_seed(lists);
 	else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
 		goto fail;
-	snapshot->table = facts_table_new(config, seed);
+	snapshot->table = facts_table_new(config, rules, seed);
 	snapshot->clients = clients_new(config);
 	if (!snapshot->table || !snapshot->clients || !records_index(snapshot) || !slots_take(snapshot) ||
 	        !networks_flatten(snapshot))
@@ -157,6 +159,7 @@ void snapshot_free(struct snapshot *snapshot)
 	clients_free(snapshot->clients);
 	facts_table_free(snapshot->table);
 	lists_free(snapshot->lists);
+	rules_free(snapshot->rules);
 	config_free(snapshot->config);
 	free(snapshot);
 }

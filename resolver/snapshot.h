@@ -18,6 +18,7 @@ struct snapshot {
 	uint32_t stamp; /* never 0, different for every snapshot of a process */
 	struct config *config;
 	struct lists *lists; /* NULL: none could be read, profiles fail closed or open as they say */
+	struct rules *rules;
 	struct facts_table *table;
 	struct clients *clients;
 	struct snapshot_record { /* local records, sorted by owner and type */
@@ -33,9 +34,8 @@ struct snapshot {
 	} * profile_networks;
 };
 
-/* Takes over one reference to config and one to lists (NULL allowed). Main thread only. NULL without memory.
- */
-struct snapshot *snapshot_new(struct config *config, struct lists *lists);
+/* Takes over one reference to each; lists and rules may be NULL. Main thread only. NULL without memory. */
+struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct rules *rules);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_free(struct snapshot *snapshot); /* drops a reference; NULL is fine; thread safe */
 

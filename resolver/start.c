@@ -21,6 +21,7 @@
 
 #include "account.h"
 #include "log.h"
+#include "rules_control.h"
 #include "socket.h"
 
 #define DESCRIPTORS 65536
@@ -238,8 +239,7 @@ static void start_names(struct daemon *daemon)
 static void start_workers(struct daemon *daemon, const struct start_sockets *sockets)
 {
 	const struct config *config = daemon->config;
-	struct lists *lists = daemon->lists != NULL ? lists_ref(daemon->lists) : NULL;
-	struct snapshot *snapshot = snapshot_new(config_ref(daemon->config), lists);
+	struct snapshot *snapshot = daemon_snapshot(daemon, daemon->rules);
 	size_t count = config->listen_count;
 	unsigned share = config->limits.in_flight / config->workers;
 
@@ -309,6 +309,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	if (daemon->base == NULL || daemon->heartbeats == NULL)
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);
+	rules_control_open(daemon);
 	start_log(daemon);
 	start_names(daemon);
 	start_workers(daemon, &sockets);

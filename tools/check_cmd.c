@@ -36,6 +36,7 @@ struct check {
 	/* what it was asked of */
 	struct lists *lists; /* NULL: unreadable */
 	struct lists_view *view;
+	struct rules *rules;
 	struct facts_table *table;
 	/* what came out */
 	struct facts facts;
@@ -131,7 +132,11 @@ static int check_open(struct check *check)
 		command_say(why);
 	if (ret == -EACCES)
 		return ret; /* that we may not look says nothing of what the daemon does */
-	check->table = facts_table_new(config, check->lists != NULL ? lists_seed(check->lists) : 0);
+	ret = command_rules(config, &check->rules);
+	if (ret == -EACCES || ret == -ENOMEM)
+		return ret;
+	check->table =
+	        facts_table_new(config, check->rules, check->lists != NULL ? lists_seed(check->lists) : 0);
 	if (check->lists != NULL)
 		check->view = lists_view_open(check->lists);
 	return check->table != NULL && (check->lists == NULL || check->view != NULL) ? 0 : -ENOMEM;
@@ -143,6 +148,7 @@ static void check_close(struct check *check)
 	if (check->view != NULL)
 		lists_view_close(check->view);
 	lists_free(check->lists);
+	rules_free(check->rules);
 }
 
 static void check_decide(struct check *check)
@@ -242,7 +248,10 @@ static struct origin check_origin(const struct check *check)
 		return origin;
 	case TIER_RULE:
 		name_to_text(&facts_rule_get(check->table, verdict->rule)->name, origin.rule);
-		break;
+		if (facts_rule_get(check->table, verdict->rule)->entry == NULL)
+			break;
+		origin.source = "rules";
+		return origin;
 	case TIER_PROTECTED:
 		origin_of_protected(check, &origin);
 		break;
@@ -315,6 +324,20 @@ static void client_step_text(const struct check *check, char text[TEXT_MAX])
 		        check->profile_text == NULL ? ", the default-profile" : "");
 }
 
+/* "own rule: scratch.mit.edu, until 2026-11-23 10:40:00, by jsmith: maths lesson" */
+static void rule_reason(const struct rules_entry *entry, const char *name, char text[TEXT_MAX])
+{
+	time_t until = (time_t)entry->until;
+	char until_text[40] = "";
+	struct tm tm;
+
+	if (until != 0)
+		strftime(
+		        until_text, sizeof until_text, ", until %Y-%m-%d %H:%M:%S", localtime_r(&until, &tm));
+	snprintf(text, TEXT_MAX, "%s: %s%s, by %s: %s", policy_tier_text(TIER_RULE), name, until_text,
+	        entry->author, entry->reason);
+}
+
 /* One sentence without a full stop. */
 static void check_reason(
         const struct check *check, const struct origin *origin, const char *target, char text[TEXT_MAX])
@@ -342,6 +365,8 @@ static void check_reason(
 		        profile);
 	else if (verdict->tier == TIER_INTERNAL && verdict->action == VERDICT_LOCAL)
 		snprintf(text, TEXT_MAX, "an internal name, hidden from %s", profile);
+	else if (verdict->tier == TIER_RULE && facts_rule_get(check->table, verdict->rule)->entry != NULL)
+		rule_reason(facts_rule_get(check->table, verdict->rule)->entry, origin->rule, text);
 	else
 		snprintf(text, TEXT_MAX, "%s: %s", policy_tier_text(verdict->tier), origin->rule);
 }

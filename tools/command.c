@@ -1,6 +1,8 @@
 /* What every command needs to begin: its options, the configuration, the right user. */
 #include "commands.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -101,6 +103,23 @@ int command_options(struct command_context *context, const char *command,
 	context->argc = operands;
 	context->argv[operands] = NULL;
 	return 0;
+}
+
+/* ---- the school's rules ---- */
+
+int command_rules(const struct config *config, struct rules **rules)
+{
+	char dir[PATH_MAX], why[RULES_WHY_MAX];
+
+	snprintf(dir, sizeof dir, "%s/rules", config->state_dir);
+	int ret = rules_open(rules, dir, why);
+	if (ret == -EACCES || ret == -ENOMEM) {
+		rules_free(*rules);
+		*rules = NULL;
+	} else if (ret < 0) {
+		command_say(why);
+	}
+	return ret;
 }
 
 /* ---- the user ---- */

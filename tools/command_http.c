@@ -134,6 +134,12 @@ static int exchange_not_opened(int ret)
 int command_http(
         const struct config *config, const char *socket, const char *path, const char *body, char **reply)
 {
+	return command_http_method(config, socket, body ? "POST" : "GET", path, body, reply);
+}
+
+int command_http_method(const struct config *config, const char *socket, const char *method, const char *path,
+        const char *body, char **reply)
+{
 	struct exchange exchange = { .text = NULL };
 	int ret = exchange_open(&exchange, config, socket, path, body);
 
@@ -141,6 +147,7 @@ int command_http(
 	if (ret < 0)
 		return exchange_not_opened(ret);
 	curl_easy_setopt(exchange.curl, CURLOPT_TIMEOUT, REPLY_TIMEOUT_S);
+	curl_easy_setopt(exchange.curl, CURLOPT_CUSTOMREQUEST, method);
 	ret = exchange_perform(&exchange);
 	if (ret >= 0 && !exchange.text)
 		exchange.text = calloc(1, 1);

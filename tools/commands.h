@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "resolver/config.h"
+#include "resolver/rules.h"
 
 /* What every command is given. */
 struct command_context {
@@ -44,12 +45,22 @@ int command_options(struct command_context *context, const char *command,
 void command_become_user(const struct config *config);
 
 /*
+ * The school's own rules as usherd published them (rules_free() them). What is wrong with them is said; then
+ * they are the revision before, as for usherd. Returns 0, -EBADMSG, or another negative errno, with *rules
+ * NULL for -EACCES and -ENOMEM alone.
+ */
+int command_rules(const struct config *config, struct rules **rules);
+
+/*
  * One request to usherd over a Unix socket in run-dir ("stats.sock"). body NULL: GET. Returns the HTTP status
  * and *reply (malloc()ed, NUL-terminated), or -errno after saying that usherd does not run or may not be
  * asked; then *reply is NULL.
  */
 int command_http(
         const struct config *config, const char *socket, const char *path, const char *body, char **reply);
+/* The same with another method, such as DELETE. */
+int command_http_method(const struct config *config, const char *socket, const char *method, const char *path,
+        const char *body, char **reply);
 /*
  * The same for a reply that does not end: got is called with each piece of a 200; it returns false to stop.
  * The text of another status is printed as command_http_failed() does.
@@ -86,6 +97,9 @@ int lists_command(struct command_context *context);
 int check_command(struct command_context *context);
 int log_command(struct command_context *context);
 int stats_command(struct command_context *context);
+int allow_command(struct command_context *context);
+int block_command(struct command_context *context);
+int rules_command(struct command_context *context);
 int status_command(struct command_context *context);
 int reload_command(struct command_context *context);
 int flush_command(struct command_context *context);

@@ -205,9 +205,12 @@ static void name_judge(const struct impact *impact, const struct judge *judge, s
 
 static int judge_all(struct impact *impact, struct lists *lists, bool after)
 {
+	struct rules *rules = NULL;
+
+	command_rules(impact->tool->config, &rules);
 	struct judge judge = { .lists = lists,
 		.view = lists_view_open(lists),
-		.table = facts_table_new(impact->tool->config, lists_seed(lists)) };
+		.table = facts_table_new(impact->tool->config, rules, lists_seed(lists)) };
 	int ret = judge.view != NULL && judge.table != NULL ? 0 : -ENOMEM;
 
 	for (size_t i = 0; ret == 0 && i < impact->count; i++) {
@@ -217,6 +220,7 @@ static int judge_all(struct impact *impact, struct lists *lists, bool after)
 	}
 	facts_table_free(judge.table);
 	lists_view_close(judge.view);
+	rules_free(rules);
 	return ret;
 }
 

@@ -13,6 +13,22 @@
 	"(local),\n"                                                                                         \
 	"or RFC 3339: 2026-11-23T10:15:00Z.\n"
 
+#define ADD_HELP(word)                                                                                       \
+	"usher " word                                                                                        \
+	" NAME [--profile P] [--client ADDRESS/NETWORK] [--for DURATION] [--exact] --reason TEXT\n"          \
+	"\n"                                                                                                 \
+	"In effect when the command ends; no list and no other name is touched. The rule is for NAME and "   \
+	"all\n"                                                                                              \
+	"names below it, for everybody, and for good, unless these say less:\n"                              \
+	"  --profile P       for this profile alone\n"                                                       \
+	"  --client NETWORK  for this device, class or room alone: 10.20.3.0/24\n"                           \
+	"  --for DURATION    ends after 40m, 2h, 5d, to the second\n"                                        \
+	"  --exact           for NAME alone, not for names below it\n"                                       \
+	"  --reason TEXT     why; it is kept in the ledger with who did it\n"                                \
+	"The longest name decides, then client over profile over all, then for a time over for good, then\n" \
+	"block over allow. Nothing lifts a sealed category, and no allow for a time one of severity "        \
+	"danger.\n"
+
 static int help_command(struct command_context *context);
 
 static const struct command {
@@ -70,6 +86,17 @@ static const struct command {
 	        "  --profile P        as asked by this profile (else the default profile)\n"
 	        "  --type TYPE        A if not given\n"
 	        "  --at TIME          as asked then, for the timetable\n" HELP_TIME },
+	{ "allow", allow_command, "let a name through, at once, for good or for a time", ADD_HELP("allow") },
+	{ "block", block_command, "block a name, at once, for good or for a time", ADD_HELP("block") },
+	{ "rules", rules_command, "the school's own rules: list, remove",
+	        "usher rules list\n"
+	        "usher rules remove NAME [--profile P] [--client ADDRESS/NETWORK] [--exact] --reason TEXT\n"
+	        "\n"
+	        "list    those in force, with their authors and reasons.\n"
+	        "remove  the rules of this name; with --profile, --client or --exact those of them alone "
+	        "that have "
+	        "that.\n"
+	        "Who changed what is in the ledger.\n" },
 	{ "log", log_command, "blocked lookups",
 	        "usher log [--client ADDRESS/NETWORK] [--profile P] [--category C] [--severity S] [--name "
 	        "SUFFIX]\n"

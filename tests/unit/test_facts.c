@@ -73,7 +73,7 @@ static int school_open(void **state)
 		.profiles = s->profiles,
 		.profile_count = 2,
 	};
-	s->table = facts_table_new(&s->config, SEED);
+	s->table = facts_table_new(&s->config, NULL, SEED);
 	*state = s;
 	return s->table == NULL ? -1 : 0;
 }
@@ -95,7 +95,7 @@ static void a_name_that_nobody_speaks_of(void **state)
 	assert_int_equal(facts.flags, FACTS_LISTS_FAILED);
 	assert_int_equal(facts.listed.categories, 0);
 	assert_int_equal(facts.listed.match_count, 0);
-	assert_int_equal(facts.rule_count, 0);
+	assert_int_equal(facts.rules, FACTS_NONE);
 	assert_int_equal(facts.internal_zone, FACTS_NONE);
 	assert_int_equal(facts.canary, FACTS_NONE);
 	assert_int_equal(facts.engine, FACTS_NONE);
@@ -167,47 +167,96 @@ static void rules_of_all_profiles_are_found(void **state)
 		profiles[i] = (struct config_profile){
 			.allow_names = allow, .allow_count = 1, .block_names = block, .block_count = 1
 		};
-	struct facts_table *table = facts_table_new(&config, SEED);
+	struct facts_table *table = facts_table_new(&config, NULL, SEED);
 	assert_non_null(table);
 	struct facts facts = gather(table, "www.a.games.example");
 
-	assert_int_equal(facts.rule_count, 2);
-	assert_int_equal(facts.rules[0].labels, 3);
-	assert_int_equal(facts.rules[0].count, COUNT(profiles));
-	assert_int_equal(facts.rules[1].labels, 2);
-	assert_int_equal(facts.rules[1].count, COUNT(profiles));
-	for (unsigned k = 0; k < facts.rules[1].count; k++) {
-		const struct facts_own_rule *rule = facts_rule_get(table, facts.rules[1].rule + k);
+	const struct facts_group *deep = facts_group_get(table, facts.rules);
+	const struct facts_group *above = facts_group_get(table, deep->parent);
+	assert_int_equal(deep->count, COUNT(profiles));
+	assert_int_equal(above->count, COUNT(profiles));
+	assert_int_equal(above->parent, FACTS_NONE);
+	for (unsigned k = 0; k < above->count; k++) {
+		const struct facts_own_rule *rule = facts_rule_get(table, above->rule + k);
 		assert_true(rule->allow);
 		assert_true(name_equal(&rule->name, &allow[0]));
 		assert_false(seen[rule->profile]);
 		seen[rule->profile] = true;
 	}
-	assert_int_equal(gather(table, "games.example").rule_count, 1);
-	assert_int_equal(gather(table, "notgames.example").rule_count, 0);
+	assert_ptr_equal(facts_group_get(table, gather(table, "games.example").rules), above);
+	assert_int_equal(gather(table, "notgames.example").rules, FACTS_NONE);
 	facts_table_free(table);
 }
 
-static void of_too_many_nested_rules_the_longest_stay(void **state)
+/* The shortest of 120 nested rules may be the only one for this client. */
+static void no_depth_of_rules_hides_one(void **state)
 {
-	struct name allow[FACTS_RULES_MAX + 3];
+	struct name allow[120];
 	struct config_profile profile = { .allow_names = allow, .allow_count = COUNT(allow) };
 	struct config config = { .profiles = &profile, .profile_count = 1 };
-	char text[64] = "example";
+	char text[256] = "example";
+	unsigned met = 0;
 
 	for (size_t i = 0; i < COUNT(allow); i++) {
-		char longer[64];
+		char longer[256];
 		allow[i] = name_of(text);
-		snprintf(longer, sizeof longer, "a.%.60s", text);
+		snprintf(longer, sizeof longer, "a.%.250s", text);
 		memcpy(text, longer, sizeof text);
 	}
-	struct facts_table *table = facts_table_new(&config, SEED);
+	struct facts_table *table = facts_table_new(&config, NULL, SEED);
 	struct facts facts = gather(table, text);
 
-	assert_int_equal(facts.rule_count, FACTS_RULES_MAX);
-	assert_int_equal(facts.rules[0].labels, COUNT(allow));
-	assert_int_equal(facts.rules[FACTS_RULES_MAX - 1].labels, COUNT(allow) - FACTS_RULES_MAX + 1);
+	for (unsigned at = facts.rules; at != FACTS_NONE; at = facts_group_get(table, at)->parent, met++)
+		assert_int_equal(facts_rule_get(table, facts_group_get(table, at)->rule)->name.labels,
+		        COUNT(allow) - met);
+	assert_int_equal(met, COUNT(allow));
 	facts_table_free(table);
+}
+
+static bool keep_all(const void *arg, const struct rules_entry *entry)
+{
+	return false;
+}
+
+static struct rules *with_rule(struct rules *rules, const char *name, bool exact, const char *profile)
+{
+	struct rules_entry entry = { .name = name_of(name),
+		.exact = exact,
+		.profile = profile,
+		.author = "jsmith",
+		.reason = "test" };
+	struct rules *next = rules_next(rules, 0, keep_all, NULL, &entry, "{}");
+
+	assert_non_null(next);
+	rules_free(rules);
+	return next;
+}
+
+static void rules_of_the_store_are_exact_or_cover_what_is_below(void **state)
+{
+	struct config_profile profile = { .name = "pupils" };
+	struct config config = { .profiles = &profile, .profile_count = 1 };
+	struct rules *rules = rules_new();
+
+	rules = with_rule(rules, "a.example", true, NULL);
+	rules = with_rule(rules, "a.example", false, "pupils");
+	rules = with_rule(rules, "b.a.example", true, NULL);
+	rules = with_rule(rules, "a.example", false, "gone"); /* a profile that is no more */
+	struct facts_table *table = facts_table_new(&config, rules, SEED);
+	const struct facts_group *exact = facts_group_get(table, gather(table, "a.example").rules);
+	const struct facts_group *below = facts_group_get(table, gather(table, "x.a.example").rules);
+	const struct facts_group *deep = facts_group_get(table, gather(table, "b.a.example").rules);
+
+	assert_true(facts_rule_get(table, exact->rule)->exact);
+	assert_string_equal(facts_rule_get(table, exact->rule)->entry->author, "jsmith");
+	assert_false(facts_rule_get(table, below->rule)->exact);
+	assert_int_equal(facts_rule_get(table, below->rule)->profile, 0);
+	assert_int_equal(below->count, 1);
+	assert_ptr_equal(facts_group_get(table, exact->parent), below);
+	assert_ptr_equal(facts_group_get(table, deep->parent), below);
+	assert_ptr_equal(facts_group_get(table, gather(table, "c.b.a.example").rules), below);
+	facts_table_free(table);
+	rules_free(rules);
 }
 
 static void more_rules_than_can_be_numbered_are_refused(void **state)
@@ -215,7 +264,7 @@ static void more_rules_than_can_be_numbered_are_refused(void **state)
 	struct config_profile profile = { .allow_count = FACTS_NONE };
 	struct config config = { .profiles = &profile, .profile_count = 1 };
 
-	assert_null(facts_table_new(&config, SEED));
+	assert_null(facts_table_new(&config, NULL, SEED));
 	facts_table_free(NULL);
 }
 
@@ -232,7 +281,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(canaries_are_exact_unless_below, school_open, school_close),
 		cmocka_unit_test_setup_teardown(engines_are_exact, school_open, school_close),
 		cmocka_unit_test(rules_of_all_profiles_are_found),
-		cmocka_unit_test(of_too_many_nested_rules_the_longest_stay),
+		cmocka_unit_test(no_depth_of_rules_hides_one),
+		cmocka_unit_test(rules_of_the_store_are_exact_or_cover_what_is_below),
 		cmocka_unit_test(more_rules_than_can_be_numbered_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

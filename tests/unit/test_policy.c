@@ -77,23 +77,24 @@ static struct facts facts_of(unsigned flags, uint64_t listed)
 		.listed = { .categories = listed, .match_count = listed != 0 },
 		.internal_zone = FACTS_NONE,
 		.canary = FACTS_NONE,
-		.engine = FACTS_NONE };
+		.engine = FACTS_NONE,
+		.rules = FACTS_NONE };
 }
 
 /* Rules by hand: each row is one, all match the asked name. */
 static struct facts_own_rule rules[16];
-static struct facts_table table = { .config = &config, .rules = rules };
+static struct facts_group groups[16];
+static struct facts_table table = { .config = &config, .rules = rules, .groups = groups };
 
 static struct facts_own_rule *rule_add(struct facts *facts, const char *name, bool allow)
 {
 	struct facts_own_rule *rule = &rules[table.rule_count];
 
-	*rule = (struct facts_own_rule){
-		.name = name_of(name), .allow = allow, .profile = FACTS_NONE, .reason = "", .author = ""
+	*rule = (struct facts_own_rule){ .name = name_of(name), .allow = allow, .profile = FACTS_NONE };
+	groups[table.rule_count] = (struct facts_group){
+		.rule = (uint16_t)table.rule_count, .count = 1, .parent = facts->rules
 	};
-	facts->rules[facts->rule_count++] = (struct facts_rule){
-		.rule = (uint16_t)table.rule_count++, .count = 1, .labels = rule->name.labels
-	};
+	facts->rules = (uint16_t)table.rule_count++;
 	return rule;
 }
 
@@ -291,7 +292,7 @@ static void a_timed_grant_never_lifts_danger(void **state)
 	struct facts danger = facts_of(0, BIT(HATE) | BIT(GAMES)), caution = facts_of(0, BIT(GAMBLING));
 
 	rule_add(&danger, "example.com", true)->until = 5000;
-	caution.rules[caution.rule_count++] = danger.rules[0];
+	caution.rules = danger.rules;
 	assert_verdict(decide_for(PUPILS, &danger), VERDICT_BLOCK, TIER_CATEGORY);
 	assert_int_equal(decide_for(PUPILS, &danger).category, HATE);
 	assert_verdict(decide_for(PUPILS, &caution), VERDICT_RESOLVE, TIER_RULE);
@@ -626,7 +627,7 @@ static unsigned truth_fails(
 static void policy_eval_holds(void **state)
 {
 	struct config *school = read_config();
-	struct facts_table *facts_table = facts_table_new(school, 1);
+	struct facts_table *facts_table = facts_table_new(school, NULL, 1);
 	FILE *file = tests_file("policy.eval");
 	char text[1024], word[6][256];
 	unsigned line = 0, truths = 0, failures = 0;

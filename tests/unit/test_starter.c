@@ -37,7 +37,7 @@ static int starter_open(void **state)
 	FILE *file = fopen(path, "r");
 	if (file == NULL || config_parse(&starter.config, "{}\n", 3, "test", why) < 0)
 		return -1;
-	starter.table = facts_table_new(starter.config, SEED);
+	starter.table = facts_table_new(starter.config, NULL, SEED);
 	while (fgets(line, sizeof line, file) != NULL && starter.count < 4000) {
 		line[strcspn(line, "\n")] = '\0';
 		if (line[0] == '#' || line[0] == '\0')
