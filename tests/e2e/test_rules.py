@@ -229,7 +229,7 @@ def ledger(u):
 
 
 def test_a_rule_without_a_ledger_is_not_made(lab):
-    with usherd() as u:
+    with usherd(lists={'gambling': ['casino.com']}) as u:
         u.cli('block', 'before.example', *WHY)
         file = u.folder / 'state/ledger/ledger.jsonl'
         file.write_bytes(file.read_bytes().replace(b'maths', b'meths'))
