@@ -111,7 +111,7 @@ static struct worker *make_worker(struct config *config, const char *folder)
 	        names_start(&counted, &counting) < 0)
 		die(folder, "no cache, ring or names");
 	options.names = names_counter(counted, 0);
-	options.snapshot = snapshot_new(config_ref(config), lists);
+	options.snapshot = snapshot_new(config_ref(config), lists, NULL);
 	if (options.snapshot == NULL || worker_new(&worker, &options) < 0)
 		die("worker", "out of memory");
 	return worker;

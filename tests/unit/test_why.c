@@ -144,7 +144,7 @@ static const char *tell(const char *yaml, const char *name_text, unsigned profil
 	const struct moment now = { .utc_s = 1795342502 };
 	struct why_text text = { .len = 0 };
 	struct config *config = config_of(yaml);
-	struct facts_table *table = facts_table_new(config, 1);
+	struct facts_table *table = facts_table_new(config, NULL, 1);
 	struct facts facts;
 
 	if (name_text == NULL) {
