@@ -123,6 +123,7 @@ static void *worker_run(void *arg)
 {
 	struct worker *worker = arg;
 
+	pthread_setname_np(pthread_self(), "worker");
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	/* Who still waits is told so now; TCP answers need the loop once more to leave. */
 	recursion_free(worker->recursion);

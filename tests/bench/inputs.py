@@ -1,7 +1,6 @@
 """What is measured with: the lists, the names that are asked, and the zone that answers those on no list.
 
-All of it is made from a fixed seed, so the same bytes come out on every machine. Real lists, where a folder of them lies beside
-the repository, replace the generated ones; everything else stays the same.
+All of it is made from a fixed seed, so the same bytes come out on every machine.
 """
 
 import bisect
@@ -9,15 +8,14 @@ import random
 from itertools import accumulate
 
 SEED = 20260101
-LISTED = 370_000
-BLOCKED, ALLOWED, MIX = 100_000, 20_000, 200_000
+BLOCKED, ALLOWED, MIX, COLD = 100_000, 20_000, 200_000, 20_000
 BLOCKED_SHARE = 0.15            # of the mix: what a school's evening looks like is not known; this is a guess, and written down
 HOSTS = 'www api cdn img mail static login m assets docs'.split()
 CATEGORIES = ['adult', 'gambling', 'games', 'malware', 'social']
 TOPS = 'com com com com net net org info ru de fr xyz top online site'.split()
 ALLOWED_TOPS = 'com net org fr de'.split()
-SYLLABLES = ('ba be bi bo bu ca ce co da de di do fa fe fi fo ga ge go ha he hi ho ja jo ka ke ki ko la le li lo lu ma me mi mo na ne '
-             'ni no pa pe pi po ra re ri ro ru sa se si so ta te ti to va ve vi vo wa we za ze zo tr st ck ng er an on').split()
+SYLLABLES = ('ba be bi bo bu ca ce co da de di do du fa fe fi fo ga ge go ha he hi ho ja jo ka ke ki ko la le li lo lu ma me mi mo na ne '
+             'ni no nu pa pe pi po ra re ri ro ru sa se si so su ta te ti to va ve vi vo wa we wi za ze zo tr st ck ng er an on').split()
 SUBDOMAINS = 'www ads cdn track api m img static app login mail'.split()
 
 
@@ -36,36 +34,25 @@ def generated_name(rng):
     return f'{below}{label}.{rng.choice(TOPS)}'
 
 
-def generated_sources(folder):
-    """Writes one file a category; returns the `sources` of a configuration."""
+def write_sources(folder, count):
+    """A file of names for each category; returns the `sources` of a configuration, one more among them, small.txt, for names that an
+    update adds."""
     rng = random.Random(SEED)
-    names = {}                                  # a dict keeps the order, a set would not
-    while len(names) < LISTED:
-        names[generated_name(rng)] = rng.choice(CATEGORIES)
-    sources = []
-    for category in CATEGORIES:
-        path = folder / f'{category}.txt'
-        path.write_text(''.join(f'{name}\n' for name in names if names[name] == category))
-        sources.append({'name': category, 'url': f'file://{path}', 'format': 'domains', 'category': category})
-    return sources
-
-
-def known(category):
-    return category if category in CATEGORIES else 'adult'
-
-
-def real_sources(folder, catalogue):
-    """The same for a folder with ut1/blacklists.tar.gz and other/*.txt; catalogue is conf/sources.yaml, read."""
-    ut1 = next(s for s in catalogue['lists']['sources'] if s['format'] == 'ut1')
-    sources = [{'name': 'ut1', 'url': f'file://{folder}/ut1/blacklists.tar.gz', 'format': 'ut1',
-                'map': {name: known(category) for name, category in ut1['map'].items()}}]
-    for path in sorted((folder / 'other').glob('*.txt')):
-        sources.append({'name': path.name.split('.')[0], 'url': f'file://{path}', 'format': 'auto', 'category': 'malware'})
-    return sources
+    outs = {category: open(folder / f'{category}.txt', 'w') for category in CATEGORIES}
+    seen = set()
+    while len(seen) < count:
+        name = generated_name(rng)
+        if name not in seen:
+            seen.add(name)
+            outs[rng.choice(CATEGORIES)].write(name + '\n')
+    for out in outs.values():
+        out.close()
+    return [{'name': name, 'url': f'file://{folder}/{name}.txt', 'format': 'domains', 'category': category}
+            for name, category in [*zip(CATEGORIES, CATEGORIES), ('small', CATEGORIES[0])]]
 
 
 def allowed_names(rng):
-    """Ten hosts in each of 2,000 zones."""
+    """Ten hosts in each of 2,000 zones. No generated name has a label that ends in -ok: none of them is listed."""
     zones = {}
     while len(zones) < ALLOWED // len(HOSTS):
         zones[f'{word(rng)}-ok.{rng.choice(ALLOWED_TOPS)}'] = None
@@ -83,31 +70,36 @@ def write_zone(path, allowed):
     path.write_text('\n'.join(lines) + '\n')
 
 
-def write_queries(path, names, expected):
-    """In dnsperf's form, and beside it what is expected, an octet a query: N for NXDOMAIN, A for an address."""
-    path.write_text(''.join(f'{name} A\n' for name in names))
-    path.with_name(path.name + '.exp').write_text(expected)
+def write_queries(path, queries):
+    """A line a query: what is expected (N: NXDOMAIN, A: an address), and the name."""
+    path.write_text(''.join(f'{expected} {name}\n' for expected, name in queries))
+
+
+def write_cold(path, run):
+    """Names that nobody has asked before."""
+    write_queries(path, (('A', f'c{run}-{i}.cold-ok.com') for i in range(COLD)))
+
+
+def drawn(rng, path, count):
+    """So many different lines of a file, in random order."""
+    total = sum(1 for _ in open(path))
+    wanted = set(rng.sample(range(total), min(count, total)))
+    lines = [line.rstrip('\n') for number, line in enumerate(open(path)) if number in wanted]
+    rng.shuffle(lines)
+    return lines
 
 
 def write_all(folder, listed):
-    """listed: all names on the lists, in a fixed order. Writes root.zone and the three query files."""
+    """listed: a file of all names on the lists. Writes root.zone and the three query files."""
     rng = random.Random(SEED + 1)
     allowed = allowed_names(rng)
-    on_lists = set(listed)
-    for name in allowed:
-        labels = name.split('.')
-        assert not any('.'.join(labels[i:]) in on_lists for i in range(len(labels))), f'{name} is on a list'
-    blocked = [name if i % 2 else f'{rng.choice(SUBDOMAINS)}.{name}' for i, name in enumerate(rng.sample(listed, min(BLOCKED, len(listed))))]
-    rng.shuffle(blocked)
+    blocked = [name if i % 2 else f'{rng.choice(SUBDOMAINS)}.{name}' for i, name in enumerate(drawn(rng, listed, BLOCKED))]
 
     # Which allowed name is asked how often: Zipf, s = 1.
     sums = list(accumulate(1 / rank for rank in range(1, len(allowed) + 1)))
-    mix, expected = [], []
-    for _ in range(MIX):
-        is_blocked = rng.random() < BLOCKED_SHARE
-        mix.append(rng.choice(blocked) if is_blocked else allowed[min(bisect.bisect(sums, rng.random() * sums[-1]), len(allowed) - 1)])
-        expected.append('N' if is_blocked else 'A')
+    zipf = lambda: allowed[min(bisect.bisect(sums, rng.random() * sums[-1]), len(allowed) - 1)]
+    mix = [('N', rng.choice(blocked)) if rng.random() < BLOCKED_SHARE else ('A', zipf()) for _ in range(MIX)]
     write_zone(folder / 'root.zone', allowed)
-    write_queries(folder / 'blocked', blocked, 'N' * len(blocked))
-    write_queries(folder / 'cached', allowed, 'A' * len(allowed))
-    write_queries(folder / 'mix', mix, ''.join(expected))
+    write_queries(folder / 'blocked', (('N', name) for name in blocked))
+    write_queries(folder / 'cached', (('A', name) for name in allowed))
+    write_queries(folder / 'mix', mix)
