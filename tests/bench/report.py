@@ -233,13 +233,13 @@ def draw(results, path):
     """CPU an answer with the smaller list, a group of bars for each server. gnuplot is Debian's."""
     names, top = results.sizes()[0], 20
     subjects = [subject for subject in results.subjects(names) if results.median(names, subject, 'mix', 'cpu')]
-    data = '\n'.join(f'"{subject}" ' + ' '.join(f'{results.median(names, subject, case, "cpu"):.2f}' for case in CASES[:3])
+    data = '\n'.join(f'"{subject.replace("-", chr(92) + "n")}" ' + ' '.join(f'{results.median(names, subject, case, "cpu"):.2f}' for case in CASES[:3])
                      for subject in subjects)
     # A bar that is too high for the picture ends at its edge; its label says how high it is.
     labels = ', '.join(f"$D using ($0 + {offset}):(${column} < {top} ? ${column} : {top}):(sprintf('%.1f', ${column})) with labels offset 0,0.6 "
-                       "font ',9' notitle" for column, offset in ((2, -0.25), (3, 0), (4, 0.25)))
+                       "font ',8' notitle" for column, offset in ((2, -0.25), (3, 0), (4, 0.25)))
     script = f'''
-set terminal svg size 900,380 font 'sans-serif,12' background rgb 'white'
+set terminal svg size 1000,380 font 'sans-serif,12' background rgb 'white'
 set style data histograms
 set style histogram clustered gap 1
 set style fill solid noborder

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / 'bench/instructions'
 pytestmark = pytest.mark.skipif(not (PLAIN_BUILD / 'build.ninja').exists(), reason='there are no programs without sanitizers')
 
 
+
 def script():
     spec = spec_from_loader('instructions', SourceFileLoader('instructions', str(SCRIPT)))
     module = module_from_spec(spec)
