@@ -88,6 +88,7 @@ static char *stats_text(
 		.uptime_s = (uint64_t)(monotonic_s() - daemon->started_s),
 		.cache_entries = cache.entries,
 		.cache_bytes = cache.bytes,
+		.recursion_in_flight = atomic_load(&daemon->slots->taken),
 		.tcp_clients = atomic_load(&daemon->tcp_limits->open),
 		.recursor_restarts = keeper_recursor_restarts(daemon->keeper),
 	};

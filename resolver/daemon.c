@@ -525,6 +525,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->workers);
 	free(daemon->heartbeats);
 	free(daemon->tcp_limits);
+	free(daemon->slots);
 	free(daemon->recursion_text);
 	free(daemon->reader_text);
 	cache_free(daemon->cache);

@@ -40,6 +40,7 @@ struct daemon {
 	struct worker **workers;
 	unsigned worker_count;
 	struct stream_limits *tcp_limits;
+	struct slots *slots;
 	struct cookie_secret cookies;
 	struct cache *cache;
 

@@ -4,7 +4,7 @@
  * of asking is the list in order of expiry, and one timer, for the oldest, serves them all.
  *
  * A flight whose question could not be sent yet (socket full, no recursor) stands in `unsent`; a lost
- * recursor moves all of them there. So the queue is bounded by in_flight and a question is never sent twice
+ * recursor moves all of them there. So the queue is bounded by the slots and a question is never sent twice
  * to the same recursor.
  */
 #include "recursion.h"
@@ -32,6 +32,7 @@ struct recursion_flight {
 	struct recursion_question question;
 	uint64_t id;
 	uint64_t asked_us, deadline_us;
+	_Atomic uint32_t *charged; /* the count of the client that began it, or NULL */
 	bool is_unsent;
 };
 
@@ -43,7 +44,9 @@ struct recursion {
 	struct stats *stats;
 	recursion_store store;
 	void *store_arg;
-	unsigned in_flight, count;
+	struct slots *slots;
+	unsigned count;
+	bool ends; /* who is told so may not ask again */
 	uint64_t deadline_us;
 
 	int fd; /* -1: no recursor */
@@ -125,8 +128,20 @@ static void timer_set(struct recursion *recursion)
 	evtimer_add(recursion->expired, &in);
 }
 
+static void count_up(_Atomic uint32_t *count)
+{
+	if (count != NULL)
+		atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+}
+
+static void count_down(_Atomic uint32_t *count)
+{
+	if (count != NULL)
+		atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
 static struct recursion_flight *flight_new(
-        struct recursion *recursion, const struct recursion_question *question)
+        struct recursion *recursion, const struct recursion_question *question, _Atomic uint32_t *charged)
 {
 	struct recursion_flight *flight = calloc(1, sizeof *flight);
 	if (!flight)
@@ -136,6 +151,9 @@ static struct recursion_flight *flight_new(
 	flight->asked_us = now_us();
 	flight->deadline_us = flight->asked_us + recursion->deadline_us;
 	flight->is_unsent = true;
+	flight->charged = charged;
+	count_up(charged);
+	count_up(&recursion->slots->taken);
 	LIST_INSERT_HEAD(question_bucket(recursion, question), flight, by_question);
 	LIST_INSERT_HEAD(&recursion->by_id[flight->id & recursion->bucket_mask], flight, by_id);
 	TAILQ_INSERT_TAIL(&recursion->by_age, flight, by_age);
@@ -143,6 +161,13 @@ static struct recursion_flight *flight_new(
 	if (recursion->count++ == 0)
 		timer_set(recursion);
 	return flight;
+}
+
+static void waiter_leave(struct recursion_waiter *waiter)
+{
+	waiter->flight = NULL;
+	count_down(waiter->charged);
+	waiter->charged = NULL;
 }
 
 /*
@@ -158,12 +183,14 @@ static void flight_land(struct recursion *recursion, struct recursion_flight *fl
 	if (flight->is_unsent)
 		TAILQ_REMOVE(&recursion->unsent, flight, to_send);
 	recursion->count--;
+	count_down(flight->charged);
+	count_down(&recursion->slots->taken);
 
 	if (is_stored && recursion->store && !flight->question.own)
 		recursion->store(recursion->store_arg, &flight->question, result);
 	for (struct recursion_waiter *waiter; (waiter = flight->waiters);) {
 		flight->waiters = waiter->next;
-		waiter->flight = NULL;
+		waiter_leave(waiter);
 		waiter->answered(waiter, result);
 	}
 	free(flight);
@@ -356,7 +383,7 @@ static void recursion_expired(int fd, short what, void *arg)
 static bool tables_make(struct recursion *recursion)
 {
 	size_t buckets = 64;
-	while (buckets < recursion->in_flight)
+	while (buckets < recursion->slots->most)
 		buckets *= 2;
 	recursion->bucket_mask = buckets - 1;
 	recursion->by_question = calloc(buckets, sizeof *recursion->by_question);
@@ -365,14 +392,14 @@ static bool tables_make(struct recursion *recursion)
 	return recursion->by_question && recursion->by_id && recursion->expired;
 }
 
-struct recursion *recursion_new(struct event_base *base, unsigned in_flight, unsigned deadline_ms,
+struct recursion *recursion_new(struct event_base *base, struct slots *slots, unsigned deadline_ms,
         struct stats *stats, recursion_store store, void *store_arg)
 {
 	struct recursion *recursion = calloc(1, sizeof *recursion);
 	if (!recursion)
 		return NULL;
 	recursion->base = base;
-	recursion->in_flight = in_flight;
+	recursion->slots = slots;
 	recursion->deadline_us = (uint64_t)deadline_ms * 1000;
 	recursion->stats = stats;
 	recursion->store = store;
@@ -396,7 +423,7 @@ void recursion_free(struct recursion *recursion)
 		.status = RECURSION_FAILED, .ede = EDE_NETWORK_ERROR, .why = "shutting down"
 	};
 	struct recursion_flight *flight;
-	recursion->in_flight = 0; /* who is told so may not ask again */
+	recursion->ends = true;
 	while ((flight = TAILQ_FIRST(&recursion->by_age)))
 		flight_land(recursion, flight, &ended, false);
 	connection_close(recursion);
@@ -424,25 +451,52 @@ void recursion_connect(struct recursion *recursion, int fd)
 	questions_send(recursion);
 }
 
+/* usherd's own pulse has a place beside the slots: a flood must not look like a hung recursor. */
+static int flight_may_begin(const struct recursion *recursion, const struct recursion_question *question)
+{
+	if (recursion->ends)
+		return -EBUSY;
+	return question->own || slots_have_room(recursion->slots) ? 0 : -EBUSY;
+}
+
+static void waiter_join(
+        struct recursion_waiter *waiter, struct recursion_flight *flight, _Atomic uint32_t *charged)
+{
+	waiter->flight = flight;
+	waiter->next = flight->waiters;
+	flight->waiters = waiter;
+	waiter->charged = charged;
+	count_up(charged);
+}
+
 int recursion_ask(struct recursion *recursion, const struct recursion_question *question,
-        struct recursion_waiter *waiter)
+        struct recursion_waiter *waiter, const struct slots_client *client)
 {
 	struct recursion_flight *flight = flight_find(recursion, question);
-	if (!flight) {
-		if (recursion->count >= recursion->in_flight)
-			return -EBUSY;
-		flight = flight_new(recursion, question);
-		if (!flight)
-			return -ENOMEM;
-		if (!question->own)
-			STATS_ADD(recursion->stats, UPSTREAM_QUERIES);
-		questions_send(recursion);
+	_Atomic uint32_t *count = client != NULL ? client->count : NULL;
+
+	if (client != NULL && !slots_client_may(recursion->slots, client)) {
+		STATS_ADD(recursion->stats, RECURSION_REFUSED_CLIENT);
+		return -EDQUOT;
 	}
-	if (waiter) {
-		waiter->flight = flight;
-		waiter->next = flight->waiters;
-		flight->waiters = waiter;
+	if (flight) {
+		if (waiter)
+			waiter_join(waiter, flight, count);
+		return 0;
 	}
+	int ret = flight_may_begin(recursion, question);
+	if (ret < 0) {
+		STATS_ADD(recursion->stats, RECURSION_REFUSED_ALL);
+		return ret;
+	}
+	flight = flight_new(recursion, question, count);
+	if (!flight)
+		return -ENOMEM;
+	if (!question->own)
+		STATS_ADD(recursion->stats, UPSTREAM_QUERIES);
+	questions_send(recursion);
+	if (waiter)
+		waiter_join(waiter, flight, NULL);
 	return 0;
 }
 
@@ -455,7 +509,7 @@ void recursion_cancel(struct recursion_waiter *waiter)
 	while (*place != waiter)
 		place = &(*place)->next;
 	*place = waiter->next;
-	waiter->flight = NULL;
+	waiter_leave(waiter);
 }
 
 unsigned recursion_in_flight(const struct recursion *recursion)

@@ -15,6 +15,7 @@
 
 #include "blocklists/name.h"
 #include "message.h"
+#include "slots.h"
 
 struct recursion;
 
@@ -48,6 +49,7 @@ struct recursion_question {
 struct recursion_waiter {
 	struct recursion_waiter *next;
 	struct recursion_flight *flight;
+	_Atomic uint32_t *charged; /* the client's count, if another began the flight */
 	void (*answered)(struct recursion_waiter *waiter, const struct recursion_result *result);
 };
 
@@ -61,9 +63,8 @@ typedef void (*recursion_store)(
 
 struct stats;
 
-/* in_flight: the most questions under way. deadline_ms: 5000, at least 1. store may be NULL. Returns NULL
- * without memory. */
-struct recursion *recursion_new(struct event_base *base, unsigned in_flight, unsigned deadline_ms,
+/* slots: outlive it. deadline_ms: 5000, at least 1. store may be NULL. Returns NULL without memory. */
+struct recursion *recursion_new(struct event_base *base, struct slots *slots, unsigned deadline_ms,
         struct stats *stats, recursion_store store, void *store_arg);
 void recursion_free(struct recursion *recursion); /* waiters are told RECURSION_FAILED; NULL is fine; never
                                                      from inside answered() or store() */
@@ -75,11 +76,15 @@ void recursion_free(struct recursion *recursion); /* waiters are told RECURSION_
 void recursion_connect(struct recursion *recursion, int fd);
 
 /*
- * Asks. waiter may be NULL (prefetch: only the store hears). Returns 0 (answered() will come), or -EBUSY
- * (in_flight reached), -ENOMEM: then it will not.
+ * Asks. waiter may be NULL (prefetch: only the store hears). client NULL: nobody's question. Returns 0
+ * (answered() will come), or -EDQUOT (the client has its share), -EBUSY (all slots are taken), -ENOMEM: then
+ * it will not.
+ *
+ * A client is charged for a question it began until that ends, also when it went away meanwhile, and for each
+ * it joined until it is told or cancels.
  */
 int recursion_ask(struct recursion *recursion, const struct recursion_question *question,
-        struct recursion_waiter *waiter);
+        struct recursion_waiter *waiter, const struct slots_client *client);
 
 /* The client is gone, or was given a stale answer: forget the waiter, the question goes on. */
 void recursion_cancel(struct recursion_waiter *waiter);

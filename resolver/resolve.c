@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "address.h"
 #include "query.h"
 #include "reply.h"
 
@@ -16,6 +15,7 @@
 #define FAILURE_TTL_S 5     /* RFC 9520 3.2 */
 #define POPULAR_MIN_TTL_S 10
 #define JUST_EXPIRED_S 5
+#define WAITING_A_SLOT 4 /* queries of a worker that may wait, for each question that may be under way */
 
 /* A query waiting for recursion. Owns its packet and path. */
 struct waiting {
@@ -236,23 +236,6 @@ void resolve_store(
 
 /* ---- waiting ---- */
 
-/* The count of waiting queries of this client. Clients that share a bucket share its limit. */
-static uint32_t *client_waiting(const struct query *query)
-{
-	uint64_t hash = address_client_hash(query->address, query->worker->client_seed);
-
-	return &query->worker->waiting_of[hash % WORKER_CLIENT_BUCKETS];
-}
-
-/* One client never has more than half of a worker's places. */
-static bool client_may_wait(const struct query *query)
-{
-	const struct worker *worker = query->worker;
-	uint32_t limit = query_config(query)->limits.in_flight_per_client, half = worker->in_flight / 2;
-
-	return *client_waiting(query) < (limit < half ? limit : half);
-}
-
 /* Takes a waiting query out of all that knows it but its transport. */
 static void waiting_end(struct waiting *waiting)
 {
@@ -261,7 +244,6 @@ static void waiting_end(struct waiting *waiting)
 	recursion_cancel(&waiting->waiter);
 	if (waiting->has_stale)
 		event_del(&waiting->stale_timer);
-	--*client_waiting(query);
 	query->worker->waiting--;
 }
 
@@ -408,11 +390,15 @@ static void ask(struct query *query, bool has_stale)
 {
 	struct worker *worker = query->worker;
 	struct recursion_question question = query_question(query);
+	struct slots_client client =
+	        slots_client(worker->slots, query->address, query_config(query)->limits.in_flight_per_client);
 	struct waiting *waiting = NULL;
 
-	if (client_may_wait(query))
+	if (worker->waiting < WAITING_A_SLOT * worker->slots->most)
 		waiting = query_keep(query);
-	if (waiting == NULL || recursion_ask(worker->recursion, &question, &waiting->waiter) < 0) {
+	else
+		STATS_ADD(&worker->stats, RECURSION_REFUSED_ALL);
+	if (waiting == NULL || recursion_ask(worker->recursion, &question, &waiting->waiter, &client) < 0) {
 		free(waiting);
 		size_t len = has_stale ? deliver_stale(query) : 0;
 		if (len == 0) {
@@ -422,7 +408,6 @@ static void ask(struct query *query, bool has_stale)
 		query_finish(query, len);
 		return;
 	}
-	++*client_waiting(query);
 	worker->waiting++;
 	if (has_stale)
 		stale_timer_start(waiting, worker->base);
@@ -451,7 +436,7 @@ static bool entry_refresh_behind(struct query *query, const struct cache_entry *
 	if (!entry->popular || worker->mono_s - entry->expires_s > JUST_EXPIRED_S)
 		return false;
 	struct recursion_question question = query_question(query);
-	return recursion_ask(worker->recursion, &question, NULL) == 0;
+	return recursion_ask(worker->recursion, &question, NULL, NULL) == 0;
 }
 
 void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *pin)

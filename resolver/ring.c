@@ -149,7 +149,7 @@ static int ring_make(struct ring *ring, int fd, uint64_t size)
 	if (getrandom(&ring->header->id, sizeof ring->header->id, 0) != sizeof ring->header->id)
 		return -EIO;
 	ring->header->size = size;
-	atomic_thread_fence(memory_order_release);
+	atomic_signal_fence(memory_order_release); /* nobody else has it yet: only a kill could tell */
 	memcpy(ring->header->magic, MAGIC, sizeof ring->header->magic);
 	return 0;
 }

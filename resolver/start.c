@@ -241,15 +241,16 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 	const struct config *config = daemon->config;
 	struct snapshot *snapshot = daemon_snapshot(daemon, daemon->rules);
 	size_t count = config->listen_count;
-	unsigned share = config->limits.in_flight / config->workers;
 
 	daemon->cache = cache_new(config->cache_size);
 	if (snapshot == NULL || daemon->cache == NULL || daemon->workers == NULL ||
-	        daemon->tcp_limits == NULL)
+	        daemon->tcp_limits == NULL || daemon->slots == NULL)
 		log_fatal("out of memory");
 	if (cookie_secret_make(&daemon->cookies) < 0 ||
-	        getrandom(&daemon->tcp_limits->seed, sizeof daemon->tcp_limits->seed, 0) < 0)
+	        getrandom(&daemon->tcp_limits->seed, sizeof daemon->tcp_limits->seed, 0) < 0 ||
+	        getrandom(&daemon->slots->seed, sizeof daemon->slots->seed, 0) < 0)
 		log_fatal("cannot get random numbers: %s", strerror(errno));
+	daemon->slots->most = config->limits.in_flight;
 	for (unsigned i = 0; i < config->workers; i++) {
 		struct worker_options options = {
 			.index = i,
@@ -263,7 +264,7 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 			.tcp_fds = sockets->tcp + i * count,
 			.wildcard = sockets->wildcard,
 			.socket_count = count,
-			.in_flight = share > 0 ? share : 1,
+			.slots = daemon->slots,
 		};
 		int ret = worker_start(&daemon->workers[i], &options);
 		if (ret < 0)
@@ -306,6 +307,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	daemon->workers = calloc(config->workers, sizeof(struct worker *));
 	daemon->heartbeats = calloc(config->workers, sizeof(uint64_t));
 	daemon->tcp_limits = calloc(1, sizeof *daemon->tcp_limits);
+	daemon->slots = calloc(1, sizeof *daemon->slots);
 	if (daemon->base == NULL || daemon->heartbeats == NULL)
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);

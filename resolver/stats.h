@@ -39,6 +39,9 @@
 	X(UPSTREAM_LATENCY_SUM_US, "upstream", "latency_us",                                                 \
 	        "Sum of the recursor's answer times in microseconds")                                        \
 	X(UPSTREAM_MALFORMED, "upstream", "malformed", "Messages of the recursor that made no sense")        \
+	X(RECURSION_REFUSED_CLIENT, "recursion", "refused_client",                                           \
+	        "Lookups refused: too many of one client wait")                                              \
+	X(RECURSION_REFUSED_ALL, "recursion", "refused_total", "Lookups refused: too many wait in all")      \
 	X(TCP_ACCEPTED, "tcp", "accepted", "TCP connections accepted")                                       \
 	X(TCP_CLOSED, "tcp", "closed", "TCP connections closed")                                             \
 	X(TCP_CLOSED_IDLE, "tcp", "closed_idle", "Of them, for having been idle too long")                   \
@@ -106,8 +109,9 @@ struct stats_gauges {
 	int64_t generation_age_s;                 /* -1: no lists */
 	const char *generation_hash;              /* "" without */
 	uint64_t cache_entries, cache_bytes;
-	uint64_t tcp_clients; /* connections open now */
-	uint64_t log_pending; /* events in the rings, not yet committed */
+	uint64_t tcp_clients;         /* connections open now */
+	uint64_t recursion_in_flight; /* questions under way to the recursor */
+	uint64_t log_pending;         /* events in the rings, not yet committed */
 	uint64_t recursor_restarts;
 	uint64_t sources_held, sealed_unfed; /* lists: sources held back; sealed categories without a name */
 	struct stats_source_age {

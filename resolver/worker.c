@@ -106,7 +106,7 @@ static void worker_take_pulse(struct worker *worker)
 	if (worker->index != 0 || worker->pulse_waits)
 		return;
 	worker->pulse = (struct recursion_waiter){ .answered = pulse_answered };
-	worker->pulse_waits = recursion_ask(worker->recursion, &localhost, &worker->pulse) == 0;
+	worker->pulse_waits = recursion_ask(worker->recursion, &localhost, &worker->pulse, NULL) == 0;
 }
 
 static void worker_ticked(evutil_socket_t fd, short what, void *arg)
@@ -190,7 +190,7 @@ static int worker_build(struct worker *worker, const struct worker_options *opti
 	worker->drain = event_new(worker->base, -1, EV_PERSIST, worker_drain, worker);
 	worker->rate = rate_new(RATE_CLIENTS);
 	worker->recursion = recursion_new(
-	        worker->base, options->in_flight, DEADLINE_MS, &worker->stats, resolve_store, worker);
+	        worker->base, options->slots, DEADLINE_MS, &worker->stats, resolve_store, worker);
 	if (!worker->wake || !worker->tick || !worker->drain || !worker->rate || !worker->recursion)
 		return -ENOMEM;
 	event_add(worker->wake, NULL);
@@ -209,8 +209,7 @@ int worker_new(struct worker **out, const struct worker_options *options)
 	worker->ring = options->ring;
 	worker->names = options->names;
 	worker->cookies = options->cookies;
-	worker->in_flight = options->in_flight;
-	worker->client_seed = options->limits->seed;
+	worker->slots = options->slots;
 	worker->wake_fd = -1;
 	worker_clock(worker);
 	worker_take_snapshot(worker, options->snapshot);

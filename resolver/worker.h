@@ -25,8 +25,6 @@ struct udp;
 struct streams;
 struct stream_limits;
 
-#define WORKER_CLIENT_BUCKETS 4096
-
 struct worker {
 	unsigned index;
 	struct event_base *base;
@@ -54,10 +52,8 @@ struct worker {
 	bool pulse_waits;
 	_Atomic unsigned pulses_missed; /* one after the other */
 
-	uint32_t waiting_of[WORKER_CLIENT_BUCKETS]; /* lookups in recursion by hash of the client */
-	unsigned waiting;
-	unsigned in_flight;             /* this worker's share of limits.in-flight */
-	uint64_t client_seed;           /* of the clients' hash */
+	struct slots *slots; /* shared */
+	unsigned waiting;    /* queries on the heap */
 
 	struct udp **udp;
 	struct streams *streams;
@@ -86,7 +82,7 @@ struct worker_options {
 	const int *udp_fds, *tcp_fds; /* one of each per listen address; owned by the worker */
 	const bool *wildcard;         /* listen address is 0.0.0.0 or :: */
 	size_t socket_count;
-	unsigned in_flight; /* this worker's share */
+	struct slots *slots; /* shared by all workers */
 };
 
 /* Makes a worker without a thread: for what replays queries through it. Returns 0 or negative errno. */

@@ -93,11 +93,12 @@ static void make_lists(const struct config *config, const char *folder)
 static struct worker *make_worker(struct config *config, const char *folder)
 {
 	static struct stream_limits limits = { .seed = 1 };
+	static struct slots slots = { .most = 1 };
 	static struct cookie_secret cookies;
 	const char *names[CONFIG_CATEGORIES_MAX];
 	char why[LISTS_WHY_MAX], path[4096];
 	struct worker_options options = {
-		.cache = cache_new(config->cache_size), .cookies = &cookies, .limits = &limits, .in_flight = 1
+		.cache = cache_new(config->cache_size), .cookies = &cookies, .limits = &limits, .slots = &slots
 	};
 	struct names_options counting = { .dir = folder, .workers = 1, .days = 1 };
 	struct names *counted;

@@ -35,6 +35,7 @@ struct bench {
 	struct event_base *base;
 	struct recursion *recursion;
 	struct stats stats;
+	struct slots slots;
 	int fd; /* the recursor's end */
 	unsigned stored;
 	enum recursion_status stored_status;
@@ -77,7 +78,9 @@ static int setup(void **state)
 	struct bench *bench = calloc(1, sizeof *bench);
 	bench->base = event_base_new();
 	bench->fd = -1;
-	bench->recursion = recursion_new(bench->base, IN_FLIGHT, DEADLINE_MS, &bench->stats, store, bench);
+	bench->slots.most = IN_FLIGHT;
+	bench->recursion =
+	        recursion_new(bench->base, &bench->slots, DEADLINE_MS, &bench->stats, store, bench);
 	for (int i = 0; i < 4; i++) {
 		bench->waiter[i].waiter.answered = answered;
 		bench->waiter[i].bench = bench;
@@ -108,7 +111,8 @@ static struct recursion_question question_of(const char *text, uint16_t type, bo
 static int ask(struct bench *bench, const char *text, int waiter)
 {
 	struct recursion_question question = question_of(text, TYPE_A, false);
-	return recursion_ask(bench->recursion, &question, waiter < 0 ? NULL : &bench->waiter[waiter].waiter);
+	return recursion_ask(
+	        bench->recursion, &question, waiter < 0 ? NULL : &bench->waiter[waiter].waiter, NULL);
 }
 
 static void run_ms(struct bench *bench, int ms)
@@ -266,7 +270,8 @@ static void other_type_or_cd_is_another_question(void **state)
 		question_of("example.com", TYPE_AAAA, false), question_of("example.com", TYPE_A, true),
 		question_of("www.example.com", TYPE_A, false) };
 	for (int i = 0; i < 4; i++)
-		assert_int_equal(recursion_ask(bench->recursion, &questions[i], &bench->waiter[i].waiter), 0);
+		assert_int_equal(
+		        recursion_ask(bench->recursion, &questions[i], &bench->waiter[i].waiter, NULL), 0);
 	uint64_t ids[4];
 	for (int i = 0; i < 4; i++) {
 		ids[i] = heard_id(bench);
@@ -380,7 +385,8 @@ static void bogus_data_is_for_cd_alone(void **state)
 	struct bench *bench = *state;
 	for (int cd = 0; cd < 2; cd++) {
 		struct recursion_question question = question_of("bogus.example", TYPE_A, cd);
-		assert_int_equal(recursion_ask(bench->recursion, &question, &bench->waiter[cd].waiter), 0);
+		assert_int_equal(
+		        recursion_ask(bench->recursion, &question, &bench->waiter[cd].waiter, NULL), 0);
 		struct recursor_answer answer = { .id = heard_id(bench),
 			.status = RECURSION_BOGUS,
 			.secure = 1,
@@ -424,6 +430,109 @@ static void too_many_questions_are_refused_but_equal_ones_join(void **state)
 	assert_int_equal(ask(bench, "n3.example", 0), 0);
 	say_answer(bench, heard_id(bench));
 	assert_int_equal(ask(bench, "more.example", 1), 0);
+}
+
+static int ask_as(struct bench *bench, const char *text, int waiter, const struct slots_client *client)
+{
+	struct recursion_question question = question_of(text, TYPE_A, false);
+	return recursion_ask(bench->recursion, &question, &bench->waiter[waiter].waiter, client);
+}
+
+static struct slots_client client_of(struct bench *bench, uint8_t last, uint32_t most)
+{
+	uint8_t address[16] = { [10] = 0xff, 0xff, 10, 20, 0, last };
+	return slots_client(&bench->slots, address, most);
+}
+
+static void client_over_its_share_is_refused_and_another_is_not(void **state)
+{
+	struct bench *bench = *state;
+	struct slots_client greedy = client_of(bench, 5, 2), other = client_of(bench, 6, 2);
+	assert_int_equal(ask_as(bench, "a.example", 0, &greedy), 0);
+	assert_int_equal(ask_as(bench, "b.example", 1, &greedy), 0);
+	assert_int_equal(ask_as(bench, "c.example", 2, &greedy), -EDQUOT);
+	assert_int_equal(ask_as(bench, "c.example", 2, &other), 0);
+	assert_int_equal(bench->stats.counter[STATS_RECURSION_REFUSED_CLIENT], 1);
+	say_answer(bench, heard_id(bench));
+	assert_int_equal(ask_as(bench, "d.example", 0, &greedy), 0);
+}
+
+static void client_that_goes_away_keeps_its_places_until_the_questions_end(void **state)
+{
+	struct bench *bench = *state;
+	struct slots_client client = client_of(bench, 5, 3);
+	for (int i = 0; i < 3; i++) {
+		char text[32];
+		snprintf(text, sizeof text, "n%d.example", i);
+		assert_int_equal(ask_as(bench, text, 0, &client), 0);
+		recursion_cancel(&bench->waiter[0].waiter);
+	}
+	assert_int_equal(ask_as(bench, "more.example", 0, &client), -EDQUOT);
+	run_ms(bench, DEADLINE_MS + 50);
+	assert_int_equal(*client.count, 0);
+	assert_int_equal(ask_as(bench, "more.example", 0, &client), 0);
+}
+
+static void every_way_out_gives_the_places_back(void **state)
+{
+	struct bench *bench = *state;
+	struct slots_client one = client_of(bench, 5, 4), two = client_of(bench, 6, 4);
+	assert_int_equal(ask_as(bench, "joined.example", 0, &one), 0);
+	assert_int_equal(ask_as(bench, "joined.example", 1, &two), 0);
+	assert_int_equal(ask_as(bench, "joined.example", 2, &two), 0);
+	assert_int_equal(*one.count, 1);
+	assert_int_equal(*two.count, 2);
+	recursion_cancel(&bench->waiter[1].waiter);
+	assert_int_equal(*two.count, 1);
+	say_answer(bench, heard_id(bench)); /* answered */
+	assert_int_equal(*one.count + *two.count + bench->slots.taken, 0);
+
+	assert_int_equal(ask_as(bench, "late.example", 0, &one), 0);
+	assert_int_equal(ask_as(bench, "late.example", 1, &two), 0);
+	run_ms(bench, DEADLINE_MS + 50); /* the deadline */
+	assert_int_equal(*one.count + *two.count + bench->slots.taken, 0);
+
+	assert_int_equal(ask_as(bench, "end.example", 0, &one), 0);
+	assert_int_equal(ask_as(bench, "end.example", 1, &two), 0);
+	connect_recursor(bench); /* asked anew, not twice as much */
+	assert_int_equal(*one.count + *two.count, 2);
+	assert_int_equal(bench->slots.taken, 1);
+	recursion_free(bench->recursion); /* the end */
+	bench->recursion = NULL;
+	assert_int_equal(*one.count + *two.count + bench->slots.taken, 0);
+}
+
+static void clients_never_get_more_than_they_leave(void **state)
+{
+	struct bench *bench = *state;
+	unsigned got[3] = { 0 };
+	for (int c = 0; c < 3; c++) {
+		struct slots_client client = client_of(bench, (uint8_t)(5 + c), 1000);
+		for (int i = 0; i < IN_FLIGHT; i++) {
+			char text[32];
+			snprintf(text, sizeof text, "c%d-%d.example", c, i);
+			struct recursion_question question = question_of(text, TYPE_A, false);
+			got[c] += recursion_ask(bench->recursion, &question, NULL, &client) == 0;
+		}
+	}
+	assert_int_equal(got[0], IN_FLIGHT / 2);
+	assert_true(got[1] >= 2 && got[2] >= 1);
+	assert_true(bench->slots.taken < IN_FLIGHT);
+}
+
+static void pulse_goes_out_though_all_places_are_taken(void **state)
+{
+	struct bench *bench = *state;
+	struct recursion_question pulse = question_of("localhost", TYPE_A, false);
+	pulse.own = true;
+	for (int i = 0; i < IN_FLIGHT; i++) {
+		char text[32];
+		snprintf(text, sizeof text, "n%d.example", i);
+		assert_int_equal(ask(bench, text, -1), 0);
+	}
+	assert_int_equal(ask(bench, "more.example", -1), -EBUSY);
+	assert_int_equal(bench->stats.counter[STATS_RECURSION_REFUSED_ALL], 1);
+	assert_int_equal(recursion_ask(bench->recursion, &pulse, &bench->waiter[0].waiter, NULL), 0);
 }
 
 static void new_recursor_is_asked_again(void **state)
@@ -489,7 +598,8 @@ static void full_socket_delays_and_loses_nothing(void **state)
 {
 	struct bench *bench = *state;
 	enum { MANY = 3000 };
-	struct recursion *wide = recursion_new(bench->base, MANY, 5000, &bench->stats, NULL, NULL);
+	bench->slots.most = MANY;
+	struct recursion *wide = recursion_new(bench->base, &bench->slots, 5000, &bench->stats, NULL, NULL);
 	int pair[2];
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
 	recursion_connect(wide, pair[0]);
@@ -497,7 +607,7 @@ static void full_socket_delays_and_loses_nothing(void **state)
 		char text[32];
 		snprintf(text, sizeof text, "n%d.example", i);
 		struct recursion_question question = question_of(text, TYPE_A, false);
-		assert_int_equal(recursion_ask(wide, &question, NULL), 0);
+		assert_int_equal(recursion_ask(wide, &question, NULL, NULL), 0);
 	}
 	int own = bench->fd, count = 0, turns = 0;
 	bench->fd = pair[1];
@@ -589,6 +699,11 @@ int main(void)
 		TEST(bogus_data_is_for_cd_alone),
 		TEST(busy_is_told_but_not_stored),
 		TEST(too_many_questions_are_refused_but_equal_ones_join),
+		TEST(client_over_its_share_is_refused_and_another_is_not),
+		TEST(client_that_goes_away_keeps_its_places_until_the_questions_end),
+		TEST(every_way_out_gives_the_places_back),
+		TEST(clients_never_get_more_than_they_leave),
+		TEST(pulse_goes_out_though_all_places_are_taken),
 		TEST(new_recursor_is_asked_again),
 		TEST(recursor_that_dies_unseen_is_noticed_by_the_next_question),
 		TEST(without_a_recursor_questions_wait_until_the_deadline),

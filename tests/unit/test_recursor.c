@@ -88,6 +88,7 @@ struct daemon {
 	struct keeper *keeper;
 	struct recursion *recursion;
 	struct stats stats;
+	struct slots slots;
 	unsigned started;
 };
 
@@ -220,11 +221,12 @@ static void daemon_start(struct daemon *daemon, const char *yaml, unsigned deadl
 	struct keeper_options options = {
 		.program = "/proc/self/exe", .workers = 1, .recursor_uid = (uid_t)-1, .reader_uid = (uid_t)-1
 	};
-	*daemon = (struct daemon){ .base = event_base_new() };
+	*daemon = (struct daemon){ .base = event_base_new(), .slots.most = 1000 };
 	struct keeper_events events = { recursor_started, recursor_ended, daemon, NULL };
 	assert_int_equal(keeper_start(&daemon->keeper, &options), 0);
 	assert_int_equal(keeper_attach(daemon->keeper, daemon->base, &events), 0);
-	daemon->recursion = recursion_new(daemon->base, 1000, deadline_ms, &daemon->stats, NULL, NULL);
+	daemon->recursion =
+	        recursion_new(daemon->base, &daemon->slots, deadline_ms, &daemon->stats, NULL, NULL);
 	recursor_give(daemon, yaml);
 }
 
@@ -251,7 +253,7 @@ static void ask(struct daemon *daemon, struct asked *asked, const char *name, ui
 	struct recursion_question question = { .type = type, .checking_disabled = cd };
 	assert_int_equal(name_from_text(&question.name, name, strlen(name)), 0);
 	*asked = (struct asked){ .waiter.answered = answered, .base = daemon->base };
-	assert_int_equal(recursion_ask(daemon->recursion, &question, &asked->waiter), 0);
+	assert_int_equal(recursion_ask(daemon->recursion, &question, &asked->waiter, NULL), 0);
 	while (!asked->told)
 		event_base_dispatch(daemon->base);
 }
