@@ -201,6 +201,58 @@ size_t name_to_text(const struct name *name, char text[NAME_TEXT_MAX])
 	return len;
 }
 
+static bool label_is_alabel(const uint8_t *label)
+{
+	return label[0] > 4 && memcmp(label + 1, "xn--", 4) == 0;
+}
+
+bool name_has_alabel(const struct name *name)
+{
+	for (unsigned i = 0; i < name->labels; i++)
+		if (label_is_alabel(name->wire + name->offset[i]))
+			return true;
+	return false;
+}
+
+/* The U-label of an A-label. Returns its length, 0 if it has none or there is no room. */
+static size_t label_to_unicode(const uint8_t *label, char *text, size_t room)
+{
+	char in[LABEL_MAX + 1], *out = NULL;
+	size_t len = 0;
+
+	memcpy(in, label + 1, label[0]);
+	in[label[0]] = '\0';
+	if (idn2_to_unicode_8z8z(in, &out, 0) == IDN2_OK)
+		len = strlen(out);
+	if (len > room)
+		len = 0;
+	if (len > 0)
+		memcpy(text, out, len);
+	idn2_free(out);
+	return len;
+}
+
+size_t name_to_unicode(const struct name *name, char text[NAME_TEXT_MAX])
+{
+	size_t len = 0;
+
+	for (unsigned i = 0; i < name->labels; i++) {
+		const uint8_t *label = name->wire + name->offset[i];
+		/* What the labels to come take at the least, and the NUL. */
+		size_t room = NAME_TEXT_MAX - len - (size_t)(name->len - name->offset[i]);
+		if (i > 0)
+			text[len++] = '.';
+		size_t taken = label_is_alabel(label) ? label_to_unicode(label, text + len, room) : 0;
+		if (taken == 0) {
+			memcpy(text + len, label + 1, label[0]);
+			taken = label[0];
+		}
+		len += taken;
+	}
+	text[len] = '\0';
+	return len;
+}
+
 bool name_equal(const struct name *a, const struct name *b)
 {
 	return a->len == b->len && memcmp(a->wire, b->wire, a->len) == 0;

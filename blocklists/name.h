@@ -52,6 +52,15 @@ int name_from_user_text(struct name *name, const char *text, size_t len);
 /* Writes presentation form without trailing dot ("." for the root), special and odd octets escaped. Returns its length. */
 size_t name_to_text(const struct name *name, char text[NAME_TEXT_MAX]);
 
+/*
+ * The name as people read it: UTF-8, A-labels as the U-labels they stand for (those that stand for none as they are), labels parted by
+ * dots, nothing escaped: for looking at, not for reading back. It ends with NUL, and may hold others. Returns its length; 0 for the root.
+ */
+size_t name_to_unicode(const struct name *name, char text[NAME_TEXT_MAX]);
+
+/* True if a label is an A-label (RFC 5890 2.3.1), or looks like one. */
+bool name_has_alabel(const struct name *name);
+
 bool name_equal(const struct name *a, const struct name *b);
 
 /* True if name is parent or lies below it, on label boundaries. The root is parent of all. */

@@ -22,7 +22,7 @@ struct block_event {
 	int64_t time_us;                /* since 1970, UTC */
 	const uint8_t *client;          /* 16 octets, IPv4 mapped; NULL where the profile says no-client */
 	const char *profile, *category; /* names; category NULL: an own rule or a walled garden */
-	const char *source;             /* list or "configuration"; NULL none */
+	const char *source;             /* list or "configuration"; NULL none. What no name can be a rule of: source and rule, parted by a space */
 	const struct name *name;        /* asked */
 	const struct name *matched;     /* the asked name or the hop that was listed */
 	uint8_t rule_labels;            /* the rule is the last so many labels of matched; 255: no rule (default: block) */

@@ -64,10 +64,28 @@ static json_t *time_json(int64_t time_us)
 	return json_string(text);
 }
 
-/* The rule as it was listed: so many labels of the matched name. */
+/* Where the rule begins that stands behind the source's name, NULL if none does. */
+static const char *rule_in_source(const struct block_record *record)
+{
+	const char *space = record->source ? strchr(record->source, ' ') : NULL;
+	return space ? space + 1 : NULL;
+}
+
+static json_t *source_json(const struct block_record *record)
+{
+	const char *rule = rule_in_source(record);
+	return rule ? json_stringn(record->source, (size_t)(rule - 1 - record->source))
+	            : text_json(record->source);
+}
+
+/* The rule as it was listed: so many labels of the matched name; or a text. */
 static json_t *rule_json(const struct block_record *record)
 {
+	const char *text = rule_in_source(record);
 	struct name rule;
+
+	if (text)
+		return text_json(text);
 
 	if (record->rule_labels > record->matched.labels)
 		return json_null();
@@ -83,7 +101,7 @@ char *block_record_json(const struct block_record *record)
 	        text_json(record->profile), "name", name_json(&record->name), "type",
 	        message_type_text(record->type, type), "category", text_json(record->category), "severity",
 	        config_severity_text(record->severity), "rule", rule_json(record), "source",
-	        text_json(record->source), "matched", name_json(&record->matched), "action",
+	        source_json(record), "matched", name_json(&record->matched), "action",
 	        record->action == BLOCK_ACTION_WATCH ? "watch" : "block", "generation",
 	        record->generation ? json_integer((json_int_t)record->generation) : json_null());
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;

@@ -114,6 +114,7 @@ struct config_period {
 };
 
 enum config_block_answer { BLOCK_NXDOMAIN, BLOCK_NODATA, BLOCK_NULL, BLOCK_REFUSED, BLOCK_ADDRESS };
+enum config_lookalikes { LOOKALIKES_OFF, LOOKALIKES_WATCH, LOOKALIKES_BLOCK };
 enum config_log { LOG_OFF, LOG_NO_CLIENT, LOG_FULL };
 
 struct config_profile {
@@ -121,6 +122,7 @@ struct config_profile {
 	struct config_network *networks;
 	size_t network_count;
 	uint64_t block;                 /* bits of categories; sealed ones are added by policy, not here */
+	uint64_t watch;                 /* categories that resolve and are logged, where they are not blocked */
 	struct name *allow_names, *block_names;
 	size_t allow_count, block_count;
 	bool safe_search;
@@ -212,6 +214,9 @@ struct config {
 		} *blocked_networks;
 		size_t blocked_networks_count;
 		struct name why_zone;
+		enum config_lookalikes lookalikes;
+		struct name *known_names; /* worth imitating, beside protected, engines' and listed ones */
+		size_t known_name_count;
 	} dns;
 	uint64_t log_max_size, log_ring; /* octets; log_ring is a worker's */
 	struct {
@@ -236,13 +241,14 @@ struct config {
 	struct config_profile *profiles;
 	size_t profile_count;
 
-	/* Read and checked, not yet in effect: a warning says so. */
 	struct config_keyword {
-		const char *match;
+		const char *match;      /* as people read it, lower case, `*` at an end: see keywords.h */
 		int category;
 		bool watch;             /* resolve and log; else block */
 	} *keywords;
 	size_t keyword_count;
+
+	/* Read and checked, not yet in effect: a warning says so. */
 	struct config_alerts {
 		const char **mail_to;
 		size_t mail_to_count;

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <sodium/utils.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 
 #define TEXT_MAX 1000
 #define WORKERS_MAX 256
+#define KEYWORD_MAX 40
 
 void config_keep_text(struct config_reader *reader, const char *text, const char **at)
 {
@@ -88,6 +90,37 @@ READ(word_free)
 
 #define print_word_free print_text
 KIND(word_free, .example = "name");
+
+/* "*word*", as name_to_unicode() writes names: for other scripts the way there is by the A-label. */
+READ(keyword)
+{
+	char word[NAME_TEXT_MAX], text[NAME_TEXT_MAX + 2];
+	bool before = node->len > 0 && node->text[0] == '*';
+	bool after = node->len > 1 && node->text[node->len - 1] == '*';
+	size_t len = node->len - before - after;
+	struct name name;
+
+	bool good = len >= 2 && len <= KEYWORD_MAX && memchr(node->text + before, '*', len) == NULL &&
+	            name_from_user_text(&name, node->text + before, len) == 0;
+	for (size_t i = 0; i < len && good; i++) {
+		char c = node->text[before + i];
+		good = c < 0 || c - '0' < 10u || c - 'a' < 26u || c - 'A' < 26u || c == '-' || c == '_' ||
+		       c == '.';
+	}
+	if (!good) {
+		config_wrong(reader, node,
+		        "a word of 2 to %d letters and digits, with `*` before or behind it where it may go "
+		        "on",
+		        KEYWORD_MAX);
+		return;
+	}
+	name_to_unicode(&name, word);
+	snprintf(text, sizeof text, "%s%s%s", before ? "*" : "", word, after ? "*" : "");
+	config_keep_text(reader, text, at);
+}
+
+#define print_keyword print_text
+KIND(keyword, .example = "word");
 
 READ(path)
 {

@@ -48,6 +48,7 @@ static const char *const tsig_algorithms[] = { "hmac-sha256", "hmac-sha384", "hm
 static const char *const lease_formats[] = { "kea", "isc", "dnsmasq", NULL };
 static const char *const canary_answers[] = { "nxdomain", "nodata", NULL };
 static const char *const keyword_actions[] = { "block", "watch", NULL };
+static const char *const lookalike_actions[] = { "off", "watch", "block", NULL };
 static const char *const youtube_levels[] = { "off", "moderate", "strict", NULL };
 static const char *const block_answers[] = { "nxdomain", "nodata", "null", "refused", NULL };
 static const char *const defaults[] = { "resolve", "block", NULL };
@@ -161,6 +162,8 @@ static const struct config_option blocked_network_options[] = {
 	END
 };
 
+#define KNOWN_NAMES "[amazon.co.uk, amazon.com, apple.com, bbc.co.uk, ebay.co.uk, ebay.com, facebook.com, github.com, gmail.com, google.co.uk, hotmail.com, icloud.com, instagram.com, linkedin.com, live.com, microsoft.com, microsoftonline.com, netflix.com, office.com, outlook.com, paypal.com, roblox.com, snapchat.com, tiktok.com, twitter.com, whatsapp.com, wikipedia.org, yahoo.com]"
+
 static const struct config_option dns_options[] = {
 	ONE("cookies", bool, config, dns.cookies, .fallback = "true", .doc = "DNS cookies, RFC 7873"),
 	LIST("cookie-secrets", cookie_secret, config, dns.cookie_secrets, dns.cookie_secret_count, .max = 4, .doc = "32 hexadecimal digits each, the same on servers that share an address: the first makes cookies, all are accepted; []: random"),
@@ -168,6 +171,8 @@ static const struct config_option dns_options[] = {
 	ONE("version", text, config, dns.version, .max = 255, .fallback = "", .doc = "answer to version.bind; \"\": refused"),
 	LIST("rebinding-exempt", name, config, dns.rebinding_exempt, dns.rebinding_exempt_count, .doc = "public names that may have private addresses, such as DNS block lists"),
 	NAMED("blocked-networks", blocked_network_options, config, dns.blocked_networks, dns.blocked_networks_count, .max = 64, .doc = "category: networks no answer may point to"),
+	ONE("lookalikes", word, config, dns.lookalikes, .words = lookalike_actions, .fallback = "watch", .doc = "names in other alphabets that read like a well-known one: off, watch or block"),
+	LIST("known-names", name, config, dns.known_names, dns.known_name_count, .max = 10000, .fallback = KNOWN_NAMES, .doc = "names worth imitating, beside protected, listed and search engines' ones"),
 	ONE("why-zone", name, config, dns.why_zone, .fallback = "usher.", .doc = "where TXT lookups tell why a name is blocked"),
 	END
 };
@@ -206,8 +211,8 @@ static const struct config_option lease_options[] = {
 };
 
 static const struct config_option keyword_options[] = {
-	ONE("match", word_free, config_keyword, match, .required = true, .doc = "a word in the name"),
-	ONE("category", category, config_keyword, category, .required = true, .doc = "the category it shows"),
+	ONE("match", keyword, config_keyword, match, .required = true, .doc = "a word in the name; `*` at an end: the word may go on there"),
+	ONE("category", category, config_keyword, category, .required = true, .doc = "the category it shows: it counts for profiles that block or watch that one"),
 	ONE("action", word_bool, config_keyword, watch, .words = keyword_actions, .fallback = "block", .doc = "block, or watch: resolve and log"),
 	END
 };
@@ -244,6 +249,7 @@ static const struct config_option profile_options[] = {
 	ONE("name", word_free, config_profile, name, .required = true, .doc = "what commands and the log call it"),
 	LIST("networks", network, config_profile, networks, network_count, .doc = "its clients; the longest network wins"),
 	ONE("block", categories, config_profile, block, .doc = "categories that are blocked"),
+	ONE("watch", categories, config_profile, watch, .doc = "categories that resolve and are logged"),
 	LIST("allow-names", name, config_profile, allow_names, allow_count, .below_suffix = true, .doc = "never blocked by a category, with all below; sealed ones excepted"),
 	LIST("block-names", name, config_profile, block_names, block_count, .doc = "always blocked, with all below"),
 	ONE("safe-search", bool, config_profile, safe_search, .fallback = "true", .doc = "search engines answer under their safe names"),
@@ -295,7 +301,7 @@ const struct config_option config_options[] = {
 	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
 	SECTION("alerts", alert_options, .doc = "what cannot wait"),
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .later = true, .doc = "DHCP lease files: names of devices"),
-	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .later = true, .doc = "words in names"),
+	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),
 	LIST("background-names", name, config, background_names, background_count, .max = 4096, .below_suffix = true, .doc = "what pages and devices ask by themselves: set apart in episodes"),
 	ITEMS("canaries", canary_options, config, canaries, canary_count, .max = 1000, .doc = "names with fixed answers that keep devices from going around the filter"),

@@ -9,9 +9,11 @@
  */
 #include "facts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocklists/lookalike.h"
 #include "why.h"
 
 /* What a name in the map is; the value is an index into the array named here. */
@@ -24,6 +26,7 @@ enum role {
 	ROLE_ENGINE, /* config->engines */
 	ROLE_REBINDING_EXEMPT,
 	ROLE_OWN,
+	ROLE_KNOWN, /* worth imitating */
 };
 
 /* A name may be in every role at each of its parents; ten such levels are beyond any network. */
@@ -38,6 +41,8 @@ struct facts_table {
 	struct namemap *rule_map;   /* a name with rules -> its group */
 	struct facts_group *groups; /* sorted as the rules are */
 	size_t group_count;
+	struct keywords *keywords;
+	int lookalike_category; /* -1: they are not looked for */
 };
 
 /* Shorter names come first, so that a group's parent is in the map before it is. */
@@ -155,12 +160,24 @@ static int table_add_record(struct facts_table *table, const struct name *owner)
 	return ret;
 }
 
+/* A name worth imitating, without the www that an imitation may leave out. */
+static int table_add_known(struct facts_table *table, const struct name *name)
+{
+	struct name known = *name;
+
+	if (name->labels > 2 && memcmp(name->wire, "\3www", 4) == 0)
+		name_suffix(name, 1, &known);
+	return namemap_add(table->map, &known, false, ROLE_KNOWN, 0);
+}
+
 static int table_add_engine(struct facts_table *table, const struct config_engine *engine, uint16_t index)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < engine->name_count && ret == 0; i++)
 		ret = namemap_add(table->map, &engine->names[i], true, ROLE_ENGINE, index);
+	for (size_t i = 0; i < engine->name_count && ret == 0; i++)
+		ret = table_add_known(table, &engine->names[i]);
 	return ret;
 }
 
@@ -188,7 +205,18 @@ static int table_fill(struct facts_table *table)
 		why_root(&own, config);
 		ret = namemap_add(map, &own, false, ROLE_OWN, 0);
 	}
+	for (size_t i = 0; i < config->dns.known_name_count && ret == 0; i++)
+		ret = table_add_known(table, &config->dns.known_names[i]);
 	return ret == 0 ? table_add_rules(table) : ret;
+}
+
+/* They are phishing; where there is no such category, a way around the filter. */
+static int lookalike_category(const struct config *config)
+{
+	if (config->dns.lookalikes == LOOKALIKES_OFF)
+		return -1;
+	int category = config_category(config, "phishing");
+	return category >= 0 ? category : config_category(config, "bypass");
 }
 
 struct facts_table *facts_table_new(const struct config *config, const struct rules *rules, uint64_t seed)
@@ -201,7 +229,9 @@ struct facts_table *facts_table_new(const struct config *config, const struct ru
 	table->seed = seed;
 	table->map = namemap_new(seed);
 	table->rule_map = namemap_new(seed);
-	if (table->map == NULL || table->rule_map == NULL || !table_gather_rules(table, rules) ||
+	table->keywords = keywords_new(config);
+	table->lookalike_category = lookalike_category(config);
+	if (!table->map || !table->rule_map || !table->keywords || !table_gather_rules(table, rules) ||
 	        table_fill(table) < 0) {
 		facts_table_free(table);
 		return NULL;
@@ -215,6 +245,7 @@ void facts_table_free(struct facts_table *table)
 		return;
 	namemap_free(table->map);
 	namemap_free(table->rule_map);
+	keywords_free(table->keywords);
 	free(table->rules);
 	free(table->groups);
 	free(table);
@@ -267,7 +298,77 @@ static void facts_note(struct facts *facts, const struct namemap_hit *hit)
 	case ROLE_OWN:
 		facts->flags |= FACTS_OWN;
 		break;
+	case ROLE_KNOWN: /* of twins alone */
+		break;
 	}
+}
+
+/* ---- what the letters show ---- */
+
+static bool is_worth_imitating(
+        const struct facts_table *table, struct lists_view *view, const struct name *name)
+{
+	uint64_t hash[NAME_LABELS_MAX + 1];
+	struct namemap_hit hits[HITS_MAX];
+	struct lists_facts listed;
+
+	name_hash_suffixes(name, table->seed, hash);
+	size_t count = namemap_find(table->map, name, hash, hits, HITS_MAX);
+	for (size_t i = 0; i < count; i++)
+		if (hits[i].role == ROLE_KNOWN || hits[i].role == ROLE_PROTECTED)
+			return true;
+	return view != NULL && lists_lookup(view, name, hash, &listed) == 0 && listed.categories != 0;
+}
+
+/* text: of name_to_unicode(). twin is set to the name that it looks like, its len to 0 where it only mixes
+ * alphabets. */
+static bool is_lookalike(const struct facts_table *table, struct lists_view *view, const char *text,
+        size_t len, struct name *twin)
+{
+	if (lookalike_twin(text, len, twin) && is_worth_imitating(table, view, twin))
+		return true;
+	twin->len = 0;
+	return lookalike_mixes_scripts(text, len);
+}
+
+static void gather_signals(struct facts *facts, const struct facts_table *table, struct lists_view *view,
+        const struct name *name)
+{
+	char text[NAME_TEXT_MAX];
+	struct keywords_found found = { 0 };
+	struct name twin;
+
+	if ((facts->flags & (FACTS_PROTECTED | FACTS_INTERNAL | FACTS_LOCAL)) != 0)
+		return;
+	size_t len = name_to_unicode(name, text);
+	keywords_scan(table->keywords, text, len, &found);
+	if (table->lookalike_category >= 0 && name_has_alabel(name) &&
+	        is_lookalike(table, view, text, len, &twin)) {
+		uint64_t bit = UINT64_C(1) << table->lookalike_category;
+		*(table->config->dns.lookalikes == LOOKALIKES_BLOCK ? &found.block : &found.watch) |= bit;
+	}
+	facts->signal_block = found.block;
+	facts->signal_watch = found.watch;
+}
+
+const char *facts_explain_signal(const struct facts_table *table, struct lists_view *view,
+        const struct name *name, unsigned category, bool watch, char out[FACTS_SIGNAL_MAX])
+{
+	char text[NAME_TEXT_MAX], twin_text[NAME_TEXT_MAX];
+	struct name twin;
+
+	size_t len = name_to_unicode(name, text);
+	const struct config_keyword *keyword = keywords_explain(table->keywords, text, len, category, watch);
+	out[0] = '\0';
+	if (keyword != NULL) {
+		snprintf(out, FACTS_SIGNAL_MAX, "keyword %s", keyword->match);
+	} else if (name_has_alabel(name) && is_lookalike(table, view, text, len, &twin)) {
+		if (twin.len > 0)
+			name_to_text(&twin, twin_text);
+		snprintf(out, FACTS_SIGNAL_MAX, "look-alike %.256s",
+		        twin.len > 0 ? twin_text : "mixed alphabets");
+	}
+	return out;
 }
 
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,
@@ -291,6 +392,7 @@ void facts_gather(struct facts *facts, const struct facts_table *table, struct l
 		memset(&facts->listed, 0, sizeof facts->listed);
 		facts->flags |= FACTS_LISTS_FAILED;
 	}
+	gather_signals(facts, table, view, name);
 }
 
 void facts_prefetch(const struct facts_table *table, const struct lists_view *view, const struct name *name)

@@ -14,6 +14,7 @@
 #include "blocklists/lists.h"
 #include "blocklists/namemap.h"
 #include "config.h"
+#include "keywords.h"
 #include "rules.h"
 
 #define FACTS_NONE UINT16_MAX
@@ -46,6 +47,8 @@ struct facts {
 	uint16_t canary;
 	uint16_t engine; /* safe-search engine whose exact name this is */
 	uint16_t rules;  /* the longest group of rules, for facts_group_get(), or FACTS_NONE */
+	uint64_t signal_block,
+	        signal_watch; /* categories that the letters of the name show: keywords, look-alikes */
 };
 
 /* A rule of tier 4 (DESIGN.md 2): from a profile's allow-names and block-names, or from the rules/ store. */
@@ -71,6 +74,15 @@ void facts_table_free(struct facts_table *table);
 uint64_t facts_table_seed(const struct facts_table *table);
 const struct facts_own_rule *facts_rule_get(const struct facts_table *table, unsigned rule);
 const struct facts_group *facts_group_get(const struct facts_table *table, unsigned group);
+
+/*
+ * What in the letters of the name shows this category (signal_block, signal_watch), as source and rule for
+ * the log, parted by a space: "keyword *porn*", "look-alike paypal.com". view may be NULL. Returns text; ""
+ * if nothing does.
+ */
+#define FACTS_SIGNAL_MAX 300
+const char *facts_explain_signal(const struct facts_table *table, struct lists_view *view,
+        const struct name *name, unsigned category, bool watch, char text[FACTS_SIGNAL_MAX]);
 
 /* view may be NULL: then FACTS_LISTS_FAILED is set. */
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,

@@ -42,6 +42,7 @@ struct decision {
 	const struct moment *now;
 	struct policy_steps *steps; /* NULL: nobody reads them */
 	uint64_t blocked;           /* categories, for this profile at this moment */
+	uint64_t watched;           /* … that resolve and are logged */
 	struct verdict verdict;
 };
 
@@ -92,6 +93,7 @@ static struct decision decision_start(const struct config *config, const struct 
 {
 	if (steps != NULL)
 		steps->count = 0;
+	uint64_t blocked = policy_blocked_categories(config, asker->profile, now);
 	return (struct decision){ .config = config,
 		.profile = &config->profiles[asker->profile],
 		.table = table,
@@ -99,7 +101,8 @@ static struct decision decision_start(const struct config *config, const struct 
 		.facts = facts,
 		.now = now,
 		.steps = steps,
-		.blocked = policy_blocked_categories(config, asker->profile, now),
+		.blocked = blocked,
+		.watched = config->profiles[asker->profile].watch & ~blocked,
 		.verdict = { .category = -1, .rule = FACTS_NONE, .engine = FACTS_NONE } };
 }
 
@@ -320,6 +323,16 @@ static bool decide_list_failure(struct decision *d)
 	return decide(d, VERDICT_FAIL, TIER_LIST_FAILURE);
 }
 
+/* It resolves, if nothing else decides, and is logged. What speaks first speaks for the log. */
+static void watch(struct decision *d, enum verdict_tier tier, uint64_t categories)
+{
+	if (categories == 0 || d->verdict.watched)
+		return;
+	d->verdict.watched = true;
+	d->verdict.watch_tier = tier;
+	d->verdict.watch_category = worst_category(d->config, categories);
+}
+
 static bool decide_category(struct decision *d)
 {
 	uint64_t listed = d->facts->listed.categories;
@@ -330,10 +343,11 @@ static bool decide_category(struct decision *d)
 		return false;
 	}
 	if ((listed & d->blocked) == 0) {
+		watch(d, TIER_CATEGORY, listed & d->watched);
 		if (d->steps != NULL)
-			say(d, TIER_CATEGORY, false, "%s: not blocked for %s%s",
+			say(d, TIER_CATEGORY, false, "%s: not blocked for %s%s%s",
 			        category_list(d->config, listed, names), d->profile->name,
-			        period_text(d, listed, period));
+			        period_text(d, listed, period), d->verdict.watched ? ", but watched" : "");
 		return false;
 	}
 	d->verdict.category = worst_category(d->config, listed & d->blocked);
@@ -342,6 +356,32 @@ static bool decide_category(struct decision *d)
 		        category_list(d->config, listed & d->blocked, names), d->profile->name,
 		        period_text(d, listed & d->blocked, period));
 	return decide(d, VERDICT_BLOCK, TIER_CATEGORY);
+}
+
+/* Keywords and look-alikes count for the profiles that block their category, or watch it. */
+static bool decide_signal(struct decision *d)
+{
+	uint64_t block = d->facts->signal_block, all = block | d->facts->signal_watch;
+	char names[120];
+
+	if (all == 0) {
+		say(d, TIER_KEYWORD, false, "none in the name");
+		return false;
+	}
+	if ((block & d->blocked) != 0) {
+		d->verdict.category = worst_category(d->config, block & d->blocked);
+		if (d->steps != NULL)
+			say(d, TIER_KEYWORD, true, "%s: blocked for %s",
+			        category_list(d->config, block & d->blocked, names), d->profile->name);
+		return decide(d, VERDICT_BLOCK, TIER_KEYWORD);
+	}
+	uint64_t seen = (d->facts->signal_watch & d->blocked) | (all & d->watched);
+	watch(d, TIER_KEYWORD, seen);
+	if (d->steps != NULL)
+		say(d, TIER_KEYWORD, false, "%s: %s for %s",
+		        category_list(d->config, seen != 0 ? seen : all, names),
+		        seen != 0 ? "watched" : "neither blocked nor watched", d->profile->name);
+	return false;
 }
 
 static bool decide_default(struct decision *d)
@@ -394,7 +434,10 @@ struct verdict policy_decide(const struct config *config, const struct facts_tab
 	if (decide_own(&d) || decide_sealed(&d) || decide_internal(&d) || decide_protected(&d) ||
 	        decide_canary(&d))
 		return d.verdict;
-	(void)(decide_rule(&d) || decide_list_failure(&d) || decide_category(&d) || decide_default(&d));
+	(void)(decide_rule(&d) || decide_list_failure(&d) || decide_category(&d) || decide_signal(&d) ||
+	        decide_default(&d));
+	if (d.verdict.action == VERDICT_BLOCK)
+		d.verdict.watched = false;
 	if (d.verdict.action == VERDICT_RESOLVE)
 		apply_safe_search(&d);
 	return d.verdict;

@@ -44,7 +44,12 @@ struct verdict {
 	int16_t category; /* the most severe one that blocks, or -1 */
 	uint16_t rule;    /* facts_rule_get(), or FACTS_NONE */
 	uint16_t engine;  /* VERDICT_REWRITE, or FACTS_NONE */
-	bool moderate;    /* VERDICT_REWRITE: the moderate target of an engine with levels */
+	bool watched; /* resolves, and is logged: for watch_category, by watch_tier (category or keyword) */
+	int16_t watch_category;
+	enum verdict_tier watch_tier;
+	const char *because; /* source and rule for the log, parted by a space, where neither list nor rule is
+	                        behind it; NULL */
+	bool moderate;       /* VERDICT_REWRITE: the moderate target of an engine with levels */
 };
 
 /* A moment as the school's clock shows it. */

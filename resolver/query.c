@@ -57,14 +57,20 @@ size_t query_servfail(struct query *query, int ede, const char *text)
 
 /* ---- blocking ---- */
 
-/* Which list entry or rule is behind a verdict, for the log. */
-static void event_explain(struct block_event *event, const struct snapshot *snapshot,
-        const struct verdict *verdict, const struct facts *facts)
+/* Which list entry, rule or keyword is behind a verdict, for the log. text: room for a source. */
+static void event_explain(struct block_event *event, const struct worker *worker,
+        const struct verdict *verdict, const struct facts *facts, char text[FACTS_SIGNAL_MAX])
 {
+	const struct snapshot *snapshot = worker->snapshot;
 	const struct lists_source *source;
 
 	event->rule_labels = UINT8_MAX;
-	if (verdict->tier == TIER_RULE) {
+	if (verdict->because != NULL) {
+		event->source = verdict->because;
+	} else if (verdict->tier == TIER_KEYWORD) {
+		event->source = facts_explain_signal(snapshot->table, worker->view, event->matched,
+		        (unsigned)verdict->category, event->action == BLOCK_ACTION_WATCH, text);
+	} else if (verdict->tier == TIER_RULE) {
 		const struct facts_own_rule *rule = facts_rule_get(snapshot->table, verdict->rule);
 		event->rule_labels = rule->name.labels;
 		event->source = rule->entry != NULL ? "rules" : "configuration";
@@ -75,35 +81,50 @@ static void event_explain(struct block_event *event, const struct snapshot *snap
 	}
 }
 
-static void query_log_block(struct query *query, const struct verdict *verdict, const struct name *matched,
-        const struct facts *facts)
+static void query_log(struct query *query, const struct verdict *verdict, const struct name *matched,
+        const struct facts *facts, enum block_action action)
 {
 	struct worker *worker = query->worker;
 	const struct snapshot *snapshot = worker->snapshot;
 	const struct config_profile *profile = query_profile(query);
 	const struct config_category *category =
 	        verdict->category >= 0 ? &snapshot->config->categories[verdict->category] : NULL;
+	/* Who asks for help is nobody's business, not even where the answer leads into a sealed category. */
+	bool nameless = profile->log != LOG_FULL || (query->facts.flags & FACTS_PROTECTED) != 0;
+	char text[FACTS_SIGNAL_MAX];
 
 	if (profile->log == LOG_OFF && verdict->tier != TIER_SEALED)
 		return;
 	struct block_event event = {
 		.time_us = worker->utc_us,
-		.client = profile->log == LOG_FULL ? query->address : NULL,
+		.client = nameless ? NULL : query->address,
 		.profile = profile->name,
 		.category = category ? category->name : NULL,
 		.severity = category ? category->severity : SEVERITY_ADVISORY,
 		.name = &query->message.name,
 		.matched = matched,
 		.type = query->message.type,
-		.action = BLOCK_ACTION_BLOCK,
+		.action = action,
 		.keep_s = profile->keep_s,
 		.generation = snapshot->lists ? lists_info(snapshot->lists)->id : 0,
 	};
-	event_explain(&event, snapshot, verdict, facts);
+	event_explain(&event, worker, verdict, facts, text);
 	if (block_log_write(worker->ring, &event))
 		STATS_ADD(&worker->stats, LOG_EVENTS);
 	else
 		STATS_ADD(&worker->stats, LOG_LOST);
+}
+
+/* What resolves and is logged. Once a lookup, however often it is judged. */
+static void query_watch(struct query *query)
+{
+	if (!query->verdict.watched || query->kept)
+		return;
+	struct verdict watched = query->verdict;
+	watched.tier = watched.watch_tier;
+	watched.category = watched.watch_category;
+	STATS_ADD(&query->worker->stats, LOG_WATCHED);
+	query_log(query, &watched, &query->message.name, &query->facts, BLOCK_ACTION_WATCH);
 }
 
 /* The event is in its ring before the answer can leave. */
@@ -122,7 +143,7 @@ size_t query_block(struct query *query, const struct verdict *verdict, const str
 	if (verdict->tier == TIER_LIST_FAILURE)
 		return query_servfail(query, EDE_NOT_READY, lists_failed);
 	query->outcome = STATS_BLOCKED;
-	query_log_block(query, verdict, matched, facts);
+	query_log(query, verdict, matched, facts, BLOCK_ACTION_BLOCK);
 	stats_add(&worker->stats.labelled[snapshot->profile_blocked_slot[query->profile]], 1);
 	if (verdict->category >= 0) {
 		text = snapshot->config->categories[verdict->category].name;
@@ -240,6 +261,7 @@ static void query_judge(struct query *query)
 	struct cache_entry *entry = resolve_lookup(query, &pin);
 	query->verdict = policy_decide(
 	        query_config(query), worker->snapshot->table, &asker, &query->facts, &worker->moment, NULL);
+	query_watch(query);
 	if (query->verdict.action == VERDICT_RESOLVE && (query->message.flags & FLAG_RD) != 0 &&
 	        !type_is_meta(query->message.type)) {
 		resolve(query, entry, &pin);

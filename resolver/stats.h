@@ -33,6 +33,7 @@
 	X(CACHE_HITS, "cache", "hits", "Packet cache look-ups that found a fresh answer")                    \
 	X(CACHE_MISSES, "cache", "misses", "Packet cache look-ups that found none")                          \
 	X(LOG_EVENTS, "log", "events", "Events written to the block log's rings")                            \
+	X(LOG_WATCHED, "log", "watched", "Lookups that resolved and were logged (watch)")                    \
 	X(LOG_LOST, "log", "lost", "Events lost because a ring was full")                                    \
 	X(UPSTREAM_QUERIES, "upstream", "queries", "Questions sent to the recursor")                         \
 	X(UPSTREAM_TIMEOUTS, "upstream", "timeouts", "Questions the recursor did not answer in time")        \

@@ -193,7 +193,8 @@ static const char *verdict_text(enum verdict_action action)
  * "": none. */
 struct origin {
 	char rule[NAME_TEXT_MAX];
-	const char *source; /* NULL: none */
+	const char *source;            /* NULL: none */
+	char signal[FACTS_SIGNAL_MAX]; /* room for a source: keyword, look-alike */
 };
 
 /* The last labels of the asked name, which is how a list's entry looks. */
@@ -225,52 +226,65 @@ static void origin_of_protected(const struct check *check, struct origin *origin
 			name_to_text(&check->config->protected_names[i], origin->rule);
 }
 
-static struct origin check_origin(const struct check *check)
+/* "keyword *porn*": the source, and the rule behind the space. */
+static void origin_of_signal(const struct check *check, unsigned category, bool watch, struct origin *origin)
+{
+	facts_explain_signal(check->table, check->view, &check->name, category, watch, origin->signal);
+	char *space = strchr(origin->signal, ' ');
+	if (space == NULL)
+		return;
+	*space = '\0';
+	origin->source = origin->signal;
+	snprintf(origin->rule, sizeof origin->rule, "%s", space + 1);
+}
+
+static void check_origin(const struct check *check, struct origin *origin)
 {
 	const struct verdict *verdict = &check->verdict;
 	const struct facts *facts = &check->facts;
-	struct origin origin = { .source = NULL };
 
 	if (verdict->action == VERDICT_REFUSE)
-		return origin;
+		return;
 	switch (verdict->tier) {
 	case TIER_SEALED:
 	case TIER_CATEGORY:
-	case TIER_KEYWORD:
 		if (verdict->category >= 0)
-			origin_of_category(check, (unsigned)verdict->category, &origin);
-		return origin;
+			origin_of_category(check, (unsigned)verdict->category, origin);
+		return;
+	case TIER_KEYWORD:
+		origin_of_signal(check, (unsigned)verdict->category, false, origin);
+		return;
 	case TIER_DEFAULT:
 		if (verdict->action == VERDICT_RESOLVE)
-			return origin;
+			return;
 		break;
 	case TIER_LIST_FAILURE:
-		return origin;
+		return;
 	case TIER_RULE:
-		name_to_text(&facts_rule_get(check->table, verdict->rule)->name, origin.rule);
+		name_to_text(&facts_rule_get(check->table, verdict->rule)->name, origin->rule);
 		if (facts_rule_get(check->table, verdict->rule)->entry == NULL)
 			break;
-		origin.source = "rules";
-		return origin;
+		origin->source = "rules";
+		return;
 	case TIER_PROTECTED:
-		origin_of_protected(check, &origin);
+		origin_of_protected(check, origin);
 		break;
 	case TIER_INTERNAL:
 		if (facts->internal_zone != FACTS_NONE) {
-			name_to_text(&check->config->internal_zones[facts->internal_zone].zone, origin.rule);
+			name_to_text(&check->config->internal_zones[facts->internal_zone].zone, origin->rule);
 			break;
 		}
-		memcpy(origin.rule, check->name_text, sizeof origin.rule);
+		memcpy(origin->rule, check->name_text, sizeof origin->rule);
 		break;
 	case TIER_CANARY:
-		name_to_text(&check->config->canaries[facts->canary].name, origin.rule);
+		name_to_text(&check->config->canaries[facts->canary].name, origin->rule);
 		break;
 	default: /* a local record, an engine: the name itself */
-		memcpy(origin.rule, check->name_text, sizeof origin.rule);
+		memcpy(origin->rule, check->name_text, sizeof origin->rule);
 		break;
 	}
-	origin.source = "configuration";
-	return origin;
+	origin->source = "configuration";
+	return;
 }
 
 /* Where a rewrite leads: a name, or the first address of an engine that has only addresses. */
@@ -289,12 +303,29 @@ static const char *check_target(const struct check *check, char text[NAME_TEXT_M
 	return engine->v6_count > 0 ? inet_ntop(AF_INET6, &engine->v6[0], text, NAME_TEXT_MAX) : NULL;
 }
 
+/* Which keywords they are, one a category. */
+static void signal_text(const struct check *check, char text[TEXT_MAX], size_t len)
+{
+	for (unsigned i = 0; i < 2 * check->config->category_count && len < TEXT_MAX; i++) {
+		bool watch = i & 1;
+		struct origin origin = { .source = NULL };
+		uint64_t shown = watch ? check->facts.signal_watch : check->facts.signal_block;
+		if (!(shown >> i / 2 & 1))
+			continue;
+		origin_of_signal(check, i / 2, watch, &origin);
+		len += (size_t)snprintf(text + len, TEXT_MAX - len, "; %s %s (%s, %s)", origin.source,
+		        origin.rule, check->config->categories[i / 2].name, watch ? "watch" : "block");
+	}
+}
+
 /* The step of a category tells what is listed; by which entry of which list is known only here. */
 static void step_text(const struct check *check, const struct policy_step *step, char text[TEXT_MAX])
 {
 	size_t len = (size_t)snprintf(text, TEXT_MAX, "%s", step->text);
 	uint64_t told = check->facts.listed.categories;
 
+	if (step->tier == TIER_KEYWORD)
+		signal_text(check, text, len);
 	if (step->tier != TIER_SEALED && step->tier != TIER_CATEGORY)
 		return;
 	if (step->tier == TIER_SEALED)
@@ -354,6 +385,9 @@ static void check_reason(
 	else if (verdict->action == VERDICT_REWRITE)
 		snprintf(text, TEXT_MAX, "safe search: %s is answered as %s", check->name_text,
 		        target != NULL ? target : "nothing");
+	else if (verdict->tier == TIER_KEYWORD)
+		snprintf(text, TEXT_MAX, "%s, for the %s %s",
+		        check->config->categories[verdict->category].title, origin->source, origin->rule);
 	else if (verdict->category >= 0)
 		snprintf(text, TEXT_MAX, "%s, listed as %s by %s",
 		        check->config->categories[verdict->category].title, origin->rule,
@@ -404,14 +438,17 @@ static json_t *result_json(
 	const struct verdict *verdict = &check->verdict;
 	char type[16];
 
-	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:s}", "name", check->name_text, "type",
-	        message_type_text(check->type, type), "profile",
+	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "name", check->name_text,
+	        "type", message_type_text(check->type, type), "profile",
 	        text_or_null(check->profile >= 0 ? check->config->profiles[check->profile].name : NULL),
 	        "verdict", verdict_text(verdict->action), "category",
 	        text_or_null(
 	                verdict->category >= 0 ? check->config->categories[verdict->category].name : NULL),
 	        "rule", text_or_null(origin->rule), "source", text_or_null(origin->source), "target",
-	        text_or_null(target), "reason", reason);
+	        text_or_null(target), "watch",
+	        text_or_null(
+	                verdict->watched ? check->config->categories[verdict->watch_category].name : NULL),
+	        "reason", reason);
 }
 
 static int print_json(const struct check *check, json_t *result)
@@ -466,7 +503,9 @@ static int print_people(const struct check *check, const char *reason)
 static int check_print(const struct check *check, const struct command_context *context)
 {
 	char reason[TEXT_MAX], target_text[NAME_TEXT_MAX];
-	struct origin origin = check_origin(check);
+	struct origin origin = { .source = NULL };
+
+	check_origin(check, &origin);
 	const char *target = check_target(check, target_text);
 
 	check_reason(check, &origin, target, reason);

@@ -157,7 +157,8 @@ static const char every_key[] =
         "in-flight-per-client: 512}\n"
         "dns: {cookies: true, cookie-secrets: [00112233445566778899aabbccddeeff], nsid: \"\", version: "
         "\"9.9\", rebinding-exempt: [dnsbl.example], "
-        "blocked-networks: {malware: [198.51.100.0/24]}, why-zone: usher.}\n"
+        "blocked-networks: {malware: [198.51.100.0/24]}, lookalikes: block, known-names: [bank.example], "
+        "why-zone: usher.}\n"
         "log: {max-size: 8GiB, ring: 4MiB}\n"
         "access: {dsl: {profiles: [pupils, guest]}, head: {profiles: [staff]}}\n"
         "alerts: {mail-to: [dsl@school.example], webhook: \"\", rules: [{name: now, severity: danger, count: "
@@ -173,6 +174,7 @@ static const char every_key[] =
         "    networks: [10.20.0.0/16, \"fd00:20::/48\"]\n"
         "    block: [adult, gambling, drugs, hate, self-harm, violence, piracy, malware, phishing, bypass, "
         "social, games]\n"
+        "    watch: [chat]\n"
         "    allow-names: [wikipedia.org]\n"
         "    block-names: []\n"
         "    safe-search: true\n"
@@ -245,6 +247,20 @@ static void every_key_is_read(void **state)
 	assert_true(config->profiles[2].default_block && config->profiles[2].open_on_list_failure);
 	assert_false(config->profiles[2].internal);
 	assert_int_equal(config->profiles[2].keep_s, 30 * 86400);
+	assert_string_equal(config->keywords[0].match, "casino");
+	assert_true(config->keywords[0].watch);
+	assert_int_equal(config->dns.lookalikes, LOOKALIKES_BLOCK);
+	assert_int_equal(config->profiles[0].watch, UINT64_C(1) << config_category(config, "chat"));
+	config_free(config);
+}
+
+static void keywords_are_as_people_read_them(void **state)
+{
+	struct config *config = good("keywords: [{match: \"*CaSino\", category: gambling}, "
+	                             "{match: \"КАЗИНО*\", category: gambling, action: watch}]\n");
+
+	assert_string_equal(config->keywords[0].match, "*casino");
+	assert_string_equal(config->keywords[1].match, "казино*");
 	config_free(config);
 }
 
@@ -588,7 +604,19 @@ static void mistakes_name_place_and_remedy(void **state)
 		{ "lists: {ca-file: ca.pem}\n", "lists.ca-file: found 'ca.pem', expected an absolute path" },
 		{ "lists: {timeout: 15}\n", "lists.timeout: found '15', expected a duration" },
 		{ "lists: {max-size: 0}\n", "lists.max-size: found '0', expected" },
-		{ "keywords: [{match: x, category: nope}]\n",
+		{ "keywords: [{match: x, category: adult}]\n",
+		        "keywords[0].match: found 'x', expected a word of 2 to 40 letters and digits" },
+		{ "keywords: [{match: \"a*b\", category: adult}]\n",
+		        "keywords[0].match: found 'a*b', expected a word" },
+		{ "keywords: [{match: \"**\", category: adult}]\n",
+		        "keywords[0].match: found '**', expected a word" },
+		{ "keywords: [{match: \"two words\", category: adult}]\n",
+		        "keywords[0].match: found 'two words', expected a word" },
+		{ "dns: {lookalikes: maybe}\n",
+		        "dns.lookalikes: found 'maybe', expected one of off, watch, block" },
+		{ "profiles: [{name: pupils, watch: [nope]}]\n",
+		        "profiles[0].watch[0]: found 'nope', expected a category" },
+		{ "keywords: [{match: xx, category: nope}]\n",
 		        "keywords[0].category: found 'nope', expected a category" },
 		{ "periods: {lunch: {from: \"12:10\", to: \"13:00\"}}\nprofiles: [{name: pupils, periods: "
 		  "{lunch: {unblock: [nope]}}}]\n",
@@ -910,8 +938,7 @@ static void what_is_not_in_effect_is_warned_of(void **state)
 {
 	struct config *config = good(every_key);
 
-	assert_true(
-	        has_warning(config, "usher.yaml:46: keywords: checked, but not in effect in this version"));
+	assert_false(has_warning(config, "keywords"));
 	assert_true(has_warning(config, "alerts.mail-to: checked"));
 	assert_true(has_warning(config, "leases: checked"));
 	assert_true(has_warning(config, "terms.holidays: checked"));
@@ -1182,7 +1209,7 @@ static void all_named(const struct config_option *options, const char *const *te
 static void sample_configuration_names_every_key(void **state)
 {
 	static const char *const names[] = { "usher.yaml", "categories.yaml", "safe-search.yaml",
-		"canaries.yaml", "background.yaml", "protected-names.yaml", "sources.yaml",
+		"canaries.yaml", "background.yaml", "protected-names.yaml", "sources.yaml", "keywords.yaml",
 		"guest-wifi.yaml" };
 	char *texts[9] = { NULL };
 
@@ -1249,6 +1276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_key_is_read),
+		cmocka_unit_test(keywords_are_as_people_read_them),
 		cmocka_unit_test(records_are_in_wire_form),
 		cmocka_unit_test(idn_becomes_a_labels),
 		cmocka_unit_test(empty_file_is_all_defaults),
