@@ -227,6 +227,7 @@ struct config {
 		const char *group;      /* suffix: dsl for usher-dsl */
 		unsigned *profiles;
 		size_t profile_count;
+		bool counts_only;
 	} *access;
 	size_t access_count;
 

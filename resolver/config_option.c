@@ -54,6 +54,7 @@ static const char *const block_answers[] = { "nxdomain", "nodata", "null", "refu
 static const char *const defaults[] = { "resolve", "block", NULL };
 static const char *const logs[] = { "off", "no-client", "full", NULL };
 static const char *const list_failures[] = { "closed", "open", NULL };
+static const char *const access_fields[] = { "full", "counts", NULL };
 
 /* clang-format off */
 static const struct config_option category_options[] = {
@@ -270,6 +271,7 @@ static const struct config_option profile_options[] = {
 static const struct config_option access_options[] = {
 	ONE(KEY_ITSELF, word_free, config_access, group, .doc = "dsl for the group usher-dsl"),
 	LIST("profiles", profile, config_access, profiles, profile_count, .max = CONFIG_PROFILES_MAX, .doc = "whose log it may read"),
+	ONE("fields", word_bool, config_access, counts_only, .words = access_fields, .fallback = "full", .doc = "full, or counts: numbers by category, severity and hour, no names, no clients"),
 	END
 };
 

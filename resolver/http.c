@@ -43,6 +43,7 @@ struct http_server {
 	struct event *sweep; /* looks for places that are free again */
 	const struct http_route *routes;
 	void *arg;
+	bool rests;
 	struct place {
 		struct bufferevent *connection; /* NULL: free */
 		int64_t deadline_ms;            /* monotonic; INT64_MAX for a stream */
@@ -51,10 +52,13 @@ struct http_server {
 
 struct http_request {
 	struct http_server *server;
+	const struct http_route *route;
 	struct evhttp_request *evhttp;
 	struct evkeyvalq parameters;
 	char *body;
 	size_t body_len;
+	void (*gone)(void *arg);
+	void *gone_arg;
 };
 
 struct http_stream {
@@ -172,7 +176,7 @@ static void sweep_due(evutil_socket_t fd, short what, void *arg)
 	struct http_server *server = arg;
 	unsigned taken = sweep_places(server);
 
-	if (taken < CONNECTIONS_MAX)
+	if (taken < CONNECTIONS_MAX && !server->rests)
 		evconnlistener_enable(server->listener);
 	if (taken > 0)
 		event_add(server->sweep, &(struct timeval){ .tv_usec = 100000 });
@@ -254,6 +258,7 @@ static void request_dispatch(struct http_request *request, const struct http_ser
 		if (strcmp(route->path, path) != 0)
 			continue;
 		if (strcmp(route->method, method) == 0) {
+			request->route = route;
 			route->handle(request, server->arg);
 			return;
 		}
@@ -285,6 +290,11 @@ static void request_arrived(struct evhttp_request *evhttp, void *arg)
 		http_reply_error(request, status, "the request cannot be read");
 	else
 		request_dispatch(request, arg);
+}
+
+const void *http_route_more(const struct http_request *request)
+{
+	return request->route->more;
 }
 
 const char *http_parameter(struct http_request *request, const char *name)
@@ -326,6 +336,55 @@ uid_t http_peer_uid(struct http_request *request)
 	return peer.uid;
 }
 
+static void request_gone(struct evhttp_connection *connection, void *arg)
+{
+	struct http_request *request = arg;
+	void (*gone)(void *arg) = request->gone;
+
+	request->gone = NULL;
+	if (gone)
+		gone(request->gone_arg);
+}
+
+/* evhttp reads nothing until the reply is sent, and would not see the end: so we read, up to a bound, for it.
+ */
+static void watch_connection(struct bufferevent *connection)
+{
+	bufferevent_event_cb event;
+	bufferevent_data_cb write;
+	void *owner;
+
+	bufferevent_getcb(connection, NULL, &write, &event, &owner);
+	bufferevent_setcb(connection, NULL, write, event, owner);
+	bufferevent_setwatermark(connection, EV_READ, 0, HEADERS_MAX);
+	bufferevent_set_timeouts(connection, NULL, &(struct timeval){ .tv_sec = TIMEOUT_S });
+	bufferevent_enable(connection, EV_READ);
+}
+
+static void unwatch_connection(struct bufferevent *connection)
+{
+	struct timeval timeout = { .tv_sec = TIMEOUT_S };
+
+	bufferevent_disable(connection, EV_READ);
+	bufferevent_setwatermark(connection, EV_READ, 0, 0);
+	bufferevent_set_timeouts(connection, &timeout, &timeout);
+}
+
+void http_request_on_gone(struct http_request *request, void (*gone)(void *arg), void *arg)
+{
+	struct evhttp_connection *connection = evhttp_request_get_connection(request->evhttp);
+
+	request->gone = gone;
+	request->gone_arg = arg;
+	if (!connection)
+		return;
+	evhttp_connection_set_closecb(connection, gone ? request_gone : NULL, request);
+	if (gone)
+		watch_connection(evhttp_connection_get_bufferevent(connection));
+	else
+		unwatch_connection(evhttp_connection_get_bufferevent(connection));
+}
+
 /* ---- replies ---- */
 
 void http_reply(struct http_request *request, int status, const char *type, const char *body, size_t len)
@@ -342,6 +401,51 @@ void http_reply(struct http_request *request, int status, const char *type, cons
 	if (buffer)
 		evbuffer_free(buffer);
 	/* Last: body may be one of its parameters. */
+	request_free(request);
+}
+
+struct file_reply {
+	void (*taken)(void *arg);
+	void *arg;
+};
+
+static void file_taken(const struct evbuffer_file_segment *segment, int flags, void *arg)
+{
+	struct file_reply *reply = arg;
+
+	reply->taken(reply->arg);
+	free(reply);
+}
+
+void http_reply_file(struct http_request *request, int status, const char *type, int fd, size_t len,
+        void (*taken)(void *arg), void *arg)
+{
+	struct evhttp_request *evhttp = request->evhttp;
+	struct evbuffer *buffer = evbuffer_new();
+	struct file_reply *reply = malloc(sizeof *reply);
+	struct evbuffer_file_segment *segment =
+	        buffer && reply && len > 0
+	                ? evbuffer_file_segment_new(fd, 0, (ev_off_t)len, EVBUF_FS_CLOSE_ON_FREE)
+	                : NULL;
+
+	evhttp_add_header(evhttp_request_get_output_headers(evhttp), "Content-Type", type);
+	if (segment) {
+		*reply = (struct file_reply){ taken, arg };
+		evbuffer_file_segment_add_cleanup_cb(segment, file_taken, reply);
+	} else {
+		close(fd);
+		free(reply);
+		taken(arg);
+	}
+	if ((segment && evbuffer_add_file_segment(buffer, segment, 0, (ev_off_t)len) == 0) ||
+	        (buffer && len == 0))
+		evhttp_send_reply(evhttp, status, NULL, buffer);
+	else
+		evhttp_send_error(evhttp, HTTP_SERVUNAVAIL, NULL);
+	if (segment)
+		evbuffer_file_segment_free(segment);
+	if (buffer)
+		evbuffer_free(buffer);
 	request_free(request);
 }
 
@@ -481,6 +585,12 @@ struct http_server *http_serve(struct event_base *base, int fd, const struct htt
 		return NULL;
 	}
 	return server;
+}
+
+void http_server_rest(struct http_server *server)
+{
+	server->rests = true;
+	evconnlistener_disable(server->listener);
 }
 
 void http_server_free(struct http_server *server)

@@ -18,6 +18,7 @@ struct http_route {
 	const char *method; /* "GET", "POST", "DELETE" (without a body) */
 	const char *path;
 	void (*handle)(struct http_request *request, void *arg);
+	const void *more; /* the handler's, see http_route_more() */
 };
 
 /*
@@ -30,6 +31,11 @@ int http_unix_socket(const char *path, gid_t gid);
  * memory. */
 struct http_server *http_serve(struct event_base *base, int fd, const struct http_route *routes, void *arg);
 void http_server_free(struct http_server *server);
+/* Accepts no more connections; those there are go on. */
+void http_server_rest(struct http_server *server);
+
+/* The route's `more`, where one handler serves several. */
+const void *http_route_more(const struct http_request *request);
 
 /* A parameter of the query string, decoded; NULL if absent. Valid while the request is. */
 const char *http_parameter(struct http_request *request, const char *name);
@@ -47,6 +53,19 @@ void http_reply_json(struct http_request *request, int status, const char *json)
 /* {"error": "..."} with that status. */
 void http_reply_error(struct http_request *request, int status, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+
+/*
+ * The same from the first len octets of a file, sent as the client takes it; the fd is taken over. taken is
+ * called once when they are sent or the client is gone.
+ */
+void http_reply_file(struct http_request *request, int status, const char *content_type, int fd, size_t len,
+        void (*taken)(void *arg), void *arg);
+
+/*
+ * gone is called once if the client goes before the request is answered; the request is still to be answered
+ * then, which frees it. NULL: no more.
+ */
+void http_request_on_gone(struct http_request *request, void (*gone)(void *arg), void *arg);
 
 /*
  * A reply in pieces (follow). closed is called once when the client is gone, and then the stream must not be

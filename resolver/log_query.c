@@ -12,7 +12,7 @@
 #define GROUPS_MAX 1000000 /* different clients or names one count can hold */
 
 /* Places by enum log_count_by. */
-static const char *const count_keys[] = { NULL, "client", "category", "name", "hour" };
+static const char *const count_keys[] = { NULL, "client", "category", "name", "severity", "hour" };
 
 /* ---- parameters ---- */
 
@@ -186,7 +186,8 @@ static int read_count_by(struct reading *reading, const char *text)
 			reading->query->count_by = (enum log_count_by)key;
 			return 0;
 		}
-	return wrong(reading, "count-by: found '%s', expected client, category, name or hour", text);
+	return wrong(
+	        reading, "count-by: found '%s', expected client, category, name, severity or hour", text);
 }
 
 static int read_format(struct reading *reading, const char *text)
@@ -194,25 +195,47 @@ static int read_format(struct reading *reading, const char *text)
 	return strcmp(text, "json") == 0 ? 0 : wrong(reading, "format: found '%s', expected json", text);
 }
 
+/* Ids are greater than 1: from 0 on is from the first. */
+static int read_after(struct reading *reading, const char *text)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long long id = strtoull(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end || errno || id > INT64_MAX)
+		return wrong(reading, "after: found '%s', expected the id of a record", text);
+	reading->query->filter.after_id = id ? id : 1;
+	return 0;
+}
+
+static int read_ids(struct reading *reading, const char *text)
+{
+	reading->query->ids = strcmp(text, "yes") == 0;
+	return reading->query->ids || strcmp(text, "no") == 0
+	               ? 0
+	               : wrong(reading, "ids: found '%s', expected yes or no", text);
+}
+
 const char *const log_query_parameters[] = { "client", "profile", "category", "severity", "name", "since",
-	"until", "limit", "count-by", "format", NULL };
+	"until", "limit", "count-by", "format", "after", "ids", NULL };
 /* In the order of the names above. */
 static int (*const readers[])(struct reading *reading, const char *text) = { read_client, read_profile,
 	read_category, read_severity, read_name, read_since, read_until, read_limit, read_count_by,
-	read_format };
+	read_format, read_after, read_ids };
 
-int log_query_check_names(const char *const *names, size_t count, char why[LOG_QUERY_WHY_MAX])
+int log_query_check_names(
+        const char *const *all, const char *const *names, size_t count, char why[LOG_QUERY_WHY_MAX])
 {
 	struct reading reading = { .why = why };
 
 	for (size_t i = 0; i < count; i++) {
 		size_t known = 0;
-		while (log_query_parameters[known] && strcmp(log_query_parameters[known], names[i]) != 0)
+		while (all[known] && strcmp(all[known], names[i]) != 0)
 			known++;
-		if (!log_query_parameters[known]) {
+		if (!all[known]) {
 			wrong(&reading, "found the unknown parameter '%.100s'; known are: ", names[i]);
-			for (known = 0; log_query_parameters[known]; known++)
-				list_add(why, known == 0, log_query_parameters[known]);
+			for (known = 0; all[known]; known++)
+				list_add(why, known == 0, all[known]);
 			return -EINVAL;
 		}
 		for (size_t k = 0; k < i; k++)
@@ -268,6 +291,8 @@ static const char *count_key(
 		if (record->client)
 			block_client_text(record->client, text);
 		return text;
+	case LOG_COUNT_SEVERITY:
+		return config_severity_text(record->severity);
 	case LOG_COUNT_NAME:
 		name_to_text(&record->name, text);
 		return text;
@@ -358,20 +383,48 @@ static int64_t run_count(const struct log_query *query, const char *dir, FILE *o
 
 /* ---- rows ---- */
 
+char *log_query_line(const struct block_record *record, bool with_id)
+{
+	char *json = block_record_json(record), *line = NULL;
+	int ret = -1;
+
+	if (json && with_id)
+		ret = asprintf(&line, "{\"id\":%" PRIu64 ",%s\n", record->id, json + 1);
+	else if (json)
+		ret = asprintf(&line, "%s\n", json);
+	free(json);
+	return ret < 0 ? NULL : line;
+}
+
+struct printing {
+	FILE *out;
+	bool ids;
+};
+
 static bool print_record(void *arg, const struct block_record *record)
 {
-	FILE *out = arg;
-	char *json = block_record_json(record);
-	bool printed = json && fputs(json, out) != EOF && putc('\n', out) != EOF;
+	const struct printing *printing = arg;
+	char *line = log_query_line(record, printing->ids);
+	bool printed = line && fputs(line, printing->out) != EOF;
 
-	free(json);
+	free(line);
 	return printed;
+}
+
+bool log_query_is_numbers(const struct log_query *query)
+{
+	bool numbers = query->count_by == LOG_COUNT_CATEGORY || query->count_by == LOG_COUNT_SEVERITY ||
+	               query->count_by == LOG_COUNT_HOUR;
+
+	return numbers && !query->filter.has_client && query->filter.name.len == 0;
 }
 
 int64_t log_query_run(const struct log_query *query, const char *dir, FILE *out)
 {
+	struct printing printing = { out, query->ids };
+
 	if (query->count_by != LOG_COUNT_NONE)
 		return run_count(query, dir, out);
-	int64_t ret = block_log_scan(dir, &query->filter, print_record, out);
+	int64_t ret = block_log_scan(dir, &query->filter, print_record, &printing);
 	return ret >= 0 && ferror(out) ? -EIO : ret;
 }

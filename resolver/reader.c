@@ -1,26 +1,25 @@
 /*
  * usherd: reader, the process that serves log.sock: it reads the block log for people, so that no long scan
- * runs on a loop that answers lookups. It scans one request at a time. Followers share one look at the store,
- * five times a second.
+ * runs on a loop that answers lookups. Its own loop only takes requests, records them and hands out answers;
+ * each is worked on in a child (job.h). Followers share one look at the store (follow.h).
  *
  * Every read goes into the ledger before it is answered; one that cannot be recorded is refused.
  */
+#include "reader.h"
+
 #include <errno.h>
-#include <grp.h>
-#include <inttypes.h>
+#include <jansson.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/queue.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "block_log.h"
+#include "follow.h"
 #include "http.h"
 #include "keeper.h"
 #include "ledger.h"
@@ -29,276 +28,260 @@
 
 #define CONFIG_FD 3
 #define SOCKET_FD 4
-#define FOLLOW_MS 200
 #define PARAMETERS_MAX 64 /* more than there are: of so many, one is unknown or there twice */
-#define FOLLOW_BATCH 1000 /* events a look passes on: less than a client may leave untaken (http.h) */
-#define FOLLOW_NEXT_MS 10 /* from a full look to the next */
-#define GROUPS_MAX 256
-
-/* The profiles somebody may read of. */
-struct scope {
-	const char *profiles[CONFIG_PROFILES_MAX];
-	size_t count;
-	bool all;
-};
-
-struct follower {
-	LIST_ENTRY(follower) link;
-	struct reader *reader;
-	struct http_stream *stream;
-	struct block_filter filter;
-	struct scope scope; /* filter points into it */
-};
+#define END_LOOK_MS 50
+#define END_MS 4000 /* for what is being answered when we are replaced; the keeper kills after 5 s */
 
 struct reader {
 	struct config *config;
 	char log_dir[PATH_MAX], ledger_dir[PATH_MAX];
 	struct event_base *base;
-	struct event *look;
-	LIST_HEAD(, follower) followers;
-	uint64_t last_id; /* all followers have been told up to here */
+	struct http_server *server;
+	struct jobs *jobs;
+	struct follow *follow;
+	struct event *end; /* looks whether all is answered */
+	unsigned end_ms;
 };
 
-/* ---- who may read what ---- */
+/* One request, as its child gets it. */
+struct asked {
+	struct reader_ask ask;
+	struct scope scope;
+	const struct reader_route *route;
+	struct http_request *request;
+	json_t *body; /* of a POST */
+};
 
-static bool in_group(const gid_t *groups, int count, gid_t gid)
+/* ---- /v1/log ---- */
+
+static int log_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 {
-	for (int i = 0; i < count; i++)
-		if (groups[i] == gid)
-			return true;
-	return false;
+	struct log_query query;
+
+	if (log_query_read(&query, ask->config, ask->parameter, ask->arg, why) < 0)
+		return 400;
+	bool counts_only = log_query_is_numbers(&query);
+	if (!scope_allows(ask->scope, query.filter.profile, counts_only)) {
+		snprintf(why, JOB_WHY_MAX,
+		        "your groups may read numbers only: count-by category, severity or hour, without "
+		        "client and name");
+		return 403;
+	}
+	scope_apply(ask->scope, &query.filter, counts_only);
+	int64_t ret = log_query_run(&query, ask->log_dir, out);
+	if (ret >= 0)
+		return 0;
+	snprintf(why, JOB_WHY_MAX,
+	        ret == -E2BIG ? "count-by: too many different ones, choose fewer by since, until or client"
+	                      : "the log cannot be read: %s",
+	        strerror((int)-ret));
+	return ret == -E2BIG ? 400 : 503;
 }
 
-/* The profiles of an entry of `access`, if uid is in its group, usher-SUFFIX. */
-static void scope_add(struct scope *scope, const struct config *config, const struct config_access *access,
-        const gid_t *groups, int group_count)
-{
-	char name[128];
+/* ---- the routes ---- */
 
-	snprintf(name, sizeof name, "usher-%s", access->group);
-	const struct group *group = getgrnam(name);
-	if (!group || !in_group(groups, group_count, group->gr_gid))
-		return;
-	for (size_t i = 0; i < access->profile_count && scope->count < CONFIG_PROFILES_MAX; i++)
-		scope->profiles[scope->count++] = config->profiles[access->profiles[i]].name;
-}
-
-/*
- * Root, usherd's own user, and where `access` says nothing everybody whom the socket lets in, read all; the
- * others what their groups may.
- */
-static void scope_of(struct scope *scope, const struct config *config, uid_t uid)
-{
-	gid_t groups[GROUPS_MAX];
-	int count = GROUPS_MAX;
-
-	*scope = (struct scope){ .all = uid == 0 || uid == geteuid() || config->access_count == 0 };
-	if (scope->all)
-		return;
-	const struct passwd *user = getpwuid(uid);
-	if (!user || getgrouplist(user->pw_name, user->pw_gid, groups, &count) < 0)
-		return;
-	for (size_t i = 0; i < config->access_count; i++)
-		scope_add(scope, config, &config->access[i], groups, count);
-}
-
-static void scope_apply(const struct scope *scope, struct block_filter *filter)
-{
-	filter->profiles = scope->all ? NULL : scope->profiles;
-	filter->profile_count = scope->count;
-}
-
-/* A profile that is asked for by name but may not be read is an error, not an empty answer. */
-static bool scope_allows(const struct scope *scope, const struct block_filter *filter)
-{
-	if (scope->all)
-		return true;
-	for (size_t i = 0; i < scope->count; i++)
-		if (!filter->profile || strcmp(scope->profiles[i], filter->profile) == 0)
-			return true;
-	return false;
-}
+/* /v1/log/follow is no answer but a stream: see follow_asked(). */
+static const struct reader_route routes[] = {
+	{ "GET", "/v1/log", "log.read", log_query_parameters, log_answer, .counts = true },
+};
+static const struct reader_route follow_route = { "GET", "/v1/log/follow", "log.follow",
+	log_query_parameters };
+#define ROUTE_COUNT (sizeof routes / sizeof *routes)
 
 /* ---- a request, up to where it may be answered ---- */
 
-static const char *request_parameter(void *arg, const char *name)
+static const char *asked_parameter(void *arg, const char *name)
 {
-	return http_parameter(arg, name);
+	const struct asked *asked = arg;
+
+	if (asked->body)
+		return json_string_value(json_object_get(asked->body, name));
+	return http_parameter(asked->request, name);
 }
 
-/* Who asked what; the values as they came. */
-static int record_read(const struct reader *reader, struct http_request *request, const char *what)
+/* A POST has its parameters in its body, an object of texts. */
+static int read_body(struct asked *asked, char why[JOB_WHY_MAX])
+{
+	const char *key;
+	json_t *value;
+	size_t len;
+	const char *text = http_body(asked->request, &len);
+
+	asked->body = json_loadb(text, len, 0, NULL);
+	if (!json_is_object(asked->body)) {
+		snprintf(why, JOB_WHY_MAX, "the body: expected a JSON object");
+		return -EINVAL;
+	}
+	json_object_foreach(asked->body, key, value) if (!json_is_string(value))
+	{
+		snprintf(why, JOB_WHY_MAX, "%.100s: expected a text", key);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static size_t parameter_names(const struct asked *asked, const char *names[PARAMETERS_MAX])
+{
+	size_t count = 0;
+	const char *key;
+	json_t *value;
+
+	if (!asked->body)
+		return http_parameter_names(asked->request, names, PARAMETERS_MAX);
+	json_object_foreach(asked->body, key, value) if (count < PARAMETERS_MAX) names[count++] = key;
+	return count;
+}
+
+static int read_parameters(struct asked *asked, char why[JOB_WHY_MAX])
+{
+	const char *names[PARAMETERS_MAX];
+
+	if (strcmp(asked->route->method, "POST") == 0 && read_body(asked, why) < 0)
+		return -EINVAL;
+	size_t count = parameter_names(asked, names);
+	return log_query_check_names(asked->route->parameters, names, count, why);
+}
+
+/*
+ * Who asked what; the values as they came. What an erasure is about does not stand here: the ledger would
+ * keep what the log shall forget.
+ */
+static int record(const struct reader *reader, const struct asked *asked, bool allowed)
 {
 	json_t *detail = json_object();
+	const char *const *names = asked->route->parameters;
 
-	for (size_t i = 0; detail && log_query_parameters[i]; i++) {
-		const char *value = http_parameter(request, log_query_parameters[i]);
+	for (size_t i = 0; detail && names[i] && !asked->route->manages; i++) {
+		const char *value = asked_parameter((void *)asked, names[i]);
 		if (value)
-			json_object_set_new(detail, log_query_parameters[i], json_string(value));
+			json_object_set_new(detail, names[i], json_string(value));
 	}
-	int ret = detail ? ledger_append(reader->ledger_dir, http_peer_uid(request), what, detail) : -ENOMEM;
+	if (detail && !allowed)
+		json_object_set_new(detail, "route", json_string(asked->route->path));
+	int ret = detail ? ledger_append(reader->ledger_dir, asked->ask.uid,
+	                           allowed ? asked->route->what : "log.refused", detail)
+	                 : -ENOMEM;
 	json_decref(detail);
 	return ret;
 }
 
-/* Returns false when the request has been answered. What is refused is recorded too. */
-static bool request_admit(const struct reader *reader, struct http_request *request, const char *what,
-        struct log_query *query, struct scope *scope)
+/* Why the person may not ask this, or NULL. */
+static const char *refusal(const struct asked *asked)
 {
-	char why[LOG_QUERY_WHY_MAX];
-	const char *names[PARAMETERS_MAX];
-	size_t count = http_parameter_names(request, names, PARAMETERS_MAX);
+	const struct scope *scope = &asked->scope;
+	const char *profile = asked_parameter((void *)asked, "profile");
 
-	if (log_query_check_names(names, count, why) < 0 ||
-	        log_query_read(query, reader->config, request_parameter, request, why) < 0) {
-		http_reply_error(request, 400, "%s", why);
+	if (asked->route->manages && !scope->manages)
+		return "only root and members of usher-dsl may do this";
+	if (!scope_allows(scope, NULL, asked->route->counts))
+		return "your groups may not read the log of any profile";
+	if (profile && config_profile(asked->ask.config, profile) >= 0 &&
+	        !scope_allows(scope, profile, asked->route->counts))
+		return "your groups may not read the log of this profile";
+	return NULL;
+}
+
+/* Returns false when the request has been answered. What is refused is recorded too. */
+static bool admit(const struct reader *reader, struct asked *asked)
+{
+	char why[JOB_WHY_MAX];
+
+	if (read_parameters(asked, why) < 0) {
+		http_reply_error(asked->request, 400, "%s", why);
 		return false;
 	}
-	scope_of(scope, reader->config, http_peer_uid(request));
-	scope_apply(scope, &query->filter);
-	bool allowed = scope_allows(scope, &query->filter);
-	int ret = record_read(reader, request, allowed ? what : "log.refused");
+	const char *refused = refusal(asked);
+	int ret = asked->route->what || refused ? record(reader, asked, !refused) : 0;
 	if (ret < 0) {
 		log_error("ledger: a read of the log could not be recorded and was refused: %s",
 		        strerror(-ret));
-		http_reply_error(
-		        request, 503, "the read could not be recorded in the ledger: %s", strerror(-ret));
+		http_reply_error(asked->request, 503, "the read could not be recorded in the ledger: %s",
+		        strerror(-ret));
 		return false;
 	}
-	if (!allowed)
-		http_reply_error(request, 403, "your groups may not read the log of %s",
-		        query->filter.profile ? query->filter.profile : "any profile");
-	return allowed;
+	if (refused)
+		http_reply_error(asked->request, 403, "%s", refused);
+	return !refused;
 }
 
-/* ---- /v1/log ---- */
-
-static void log_asked(struct http_request *request, void *arg)
+static void asked_free(void *arg)
 {
-	struct reader *reader = arg;
-	struct log_query query;
-	struct scope scope;
-	char *text = NULL;
-	size_t len = 0;
+	struct asked *asked = arg;
 
-	if (!request_admit(reader, request, "log.read", &query, &scope))
-		return;
-	FILE *out = open_memstream(&text, &len);
-	int64_t ret = out ? log_query_run(&query, reader->log_dir, out) : -ENOMEM;
-	if (out && fclose(out) != 0)
-		ret = -ENOMEM;
-	if (ret == -E2BIG)
-		http_reply_error(request, 400,
-		        "count-by: too many different ones, choose fewer by since, until or client");
-	else if (ret < 0)
-		http_reply_error(request, 503, "the log cannot be read: %s", strerror((int)-ret));
-	else
-		http_reply(request, 200, "application/x-ndjson", text, len);
-	free(text);
+	json_decref(asked->body);
+	free(asked);
 }
 
-/* ---- /v1/log/follow ---- */
-
-static void follower_closed(void *arg)
+/* NULL when the request has been answered. */
+static struct asked *asked_new(
+        struct reader *reader, struct http_request *request, const struct reader_route *route)
 {
-	struct follower *follower = arg;
+	struct asked *asked = calloc(1, sizeof *asked);
 
-	LIST_REMOVE(follower, link);
-	free(follower);
-}
-
-/* The stream cuts off a client that does not take what it is sent (http.h). */
-static bool tell_followers(void *arg, const struct block_record *record)
-{
-	struct reader *reader = arg;
-	struct follower *follower;
-	char *line = NULL;
-	size_t len = 0;
-
-	reader->last_id = record->id;
-	LIST_FOREACH(follower, &reader->followers, link)
-	{
-		if (!block_log_passes(record, &follower->filter))
-			continue;
-		if (!line) {
-			char *json = block_record_json(record);
-			int ret = json ? asprintf(&line, "%s\n", json) : -1;
-			free(json);
-			if (ret < 0)
-				return true;
-			len = (size_t)ret;
-		}
-		http_stream_send(follower->stream, line, len);
+	if (!asked) {
+		http_reply_error(request, 503, "out of memory");
+		return NULL;
 	}
-	free(line);
-	return true;
+	asked->route = route;
+	asked->request = request;
+	asked->ask = (struct reader_ask){ .config = reader->config,
+		.scope = &asked->scope,
+		.uid = http_peer_uid(request),
+		.log_dir = reader->log_dir,
+		.ledger_dir = reader->ledger_dir,
+		.parameter = asked_parameter,
+		.arg = asked };
+	scope_of(&asked->scope, reader->config, asked->ask.uid);
+	if (admit(reader, asked))
+		return asked;
+	asked_free(asked);
+	return NULL;
 }
 
-static void look_after(struct reader *reader, int ms)
+/* ---- answers ---- */
+
+static int asked_run(void *arg, FILE *out, char why[JOB_WHY_MAX])
 {
-	evtimer_add(reader->look, &(struct timeval){ .tv_usec = ms * 1000 });
+	struct asked *asked = arg;
+
+	return asked->route->answer(&asked->ask, out, why);
 }
 
-static void look_now(struct reader *reader)
-{
-	struct block_filter filter = { .severity = -1, .limit = FOLLOW_BATCH, .after_id = reader->last_id };
-	int64_t ret = block_log_scan(reader->log_dir, &filter, tell_followers, reader);
-
-	if (ret < 0)
-		log_error("log: cannot be followed: %s", strerror((int)-ret));
-	look_after(reader, ret == FOLLOW_BATCH ? FOLLOW_NEXT_MS : FOLLOW_MS);
-}
-
-static void look_due(evutil_socket_t fd, short what, void *arg)
+static void route_asked(struct http_request *request, void *arg)
 {
 	struct reader *reader = arg;
+	const struct reader_route *route = http_route_more(request);
+	struct asked *asked = asked_new(reader, request, route);
 
-	(void)fd;
-	(void)what;
-	if (!LIST_EMPTY(&reader->followers))
-		look_now(reader);
+	if (!asked)
+		return;
+	jobs_add(reader->jobs, request,
+	        &(struct job_work){ .run = asked_run,
+	                .free = asked_free,
+	                .arg = asked,
+	                .content_type = route->content_type ? route->content_type : "application/x-ndjson",
+	                .changes = route->manages });
 }
 
 static void follow_asked(struct http_request *request, void *arg)
 {
 	struct reader *reader = arg;
 	struct log_query query;
-	struct follower *follower = calloc(1, sizeof *follower);
+	char why[LOG_QUERY_WHY_MAX];
+	struct asked *asked = asked_new(reader, request, &follow_route);
 
-	if (!follower) {
-		http_reply_error(request, 503, "out of memory");
+	if (!asked)
 		return;
-	}
-	if (!request_admit(reader, request, "log.follow", &query, &follower->scope)) {
-		free(follower);
-		return;
-	}
-	if (query.count_by != LOG_COUNT_NONE) {
+	if (log_query_read(&query, reader->config, asked_parameter, asked, why) < 0)
+		http_reply_error(request, 400, "%s", why);
+	else if (query.count_by != LOG_COUNT_NONE)
 		http_reply_error(request, 400, "count-by: cannot be followed");
-		free(follower);
-		return;
-	}
-	follower->filter = query.filter;
-	follower->stream = http_stream_start(request, "application/x-ndjson", follower_closed, follower);
-	if (!follower->stream) {
-		free(follower);
-		return;
-	}
-	if (LIST_EMPTY(&reader->followers)) {
-		uint64_t last = block_log_last_id(reader->log_dir);
-		reader->last_id = last ? last : 1;
-		look_after(reader, FOLLOW_MS);
-	}
-	LIST_INSERT_HEAD(&reader->followers, follower, link);
+	else
+		follow_add(reader->follow, request, &query, &asked->scope);
+	asked_free(asked);
 }
 
 /* ---- the process ---- */
-
-static const struct http_route routes[] = {
-	{ "GET", "/v1/log", log_asked },
-	{ "GET", "/v1/log/follow", follow_asked },
-	{ 0 },
-};
 
 /* What keeper_reader() passed: a memfd, so its size is known. */
 static struct config *read_config(void)
@@ -320,27 +303,57 @@ static struct config *read_config(void)
 	return config;
 }
 
-static void ended(evutil_socket_t fd, short what, void *arg)
+static void end_look_due(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd;
-	(void)what;
-	event_base_loopbreak(arg);
+	struct reader *reader = arg;
+
+	reader->end_ms += END_LOOK_MS;
+	if ((jobs_are_done(reader->jobs) && reader->end_ms > END_LOOK_MS) || reader->end_ms >= END_MS)
+		event_base_loopbreak(reader->base);
+}
+
+/* We are being replaced: the next reader accepts now, what was asked of us is answered, streams end whole. */
+static void end_signalled(evutil_socket_t fd, short what, void *arg)
+{
+	struct reader *reader = arg;
+
+	if (evtimer_pending(reader->end, NULL))
+		return;
+	http_server_rest(reader->server);
+	follow_end(reader->follow);
+	event_add(reader->end, &(struct timeval){ .tv_usec = END_LOOK_MS * 1000 });
+}
+
+static void make_routes(struct http_route http[ROUTE_COUNT + 2])
+{
+	for (size_t i = 0; i < ROUTE_COUNT; i++)
+		http[i] = (struct http_route){ routes[i].method, routes[i].path, route_asked, &routes[i] };
+	http[ROUTE_COUNT] = (struct http_route){ "GET", follow_route.path, follow_asked };
 }
 
 static void reader_serve(struct reader *reader)
 {
+	struct http_route http[ROUTE_COUNT + 2] = { 0 };
+
 	reader->base = event_base_new();
 	if (!reader->base)
 		log_fatal("out of memory");
-	struct event *end = evsignal_new(reader->base, SIGTERM, ended, reader->base);
-	reader->look = evtimer_new(reader->base, look_due, reader);
-	struct http_server *server = http_serve(reader->base, SOCKET_FD, routes, reader);
-	if (!end || !reader->look || !server || evsignal_add(end, NULL) < 0)
+	make_routes(http);
+	struct event *end = evsignal_new(reader->base, SIGTERM, end_signalled, reader);
+	reader->end = event_new(reader->base, -1, EV_PERSIST, end_look_due, reader);
+	reader->jobs = jobs_new(reader->base);
+	reader->follow = follow_new(reader->base, reader->log_dir);
+	reader->server = http_serve(reader->base, SOCKET_FD, http, reader);
+	if (!end || !reader->end || !reader->jobs || !reader->follow || !reader->server ||
+	        evsignal_add(end, NULL) < 0)
 		log_fatal("out of memory");
 	event_base_dispatch(reader->base);
-	http_server_free(server);
+	jobs_stop(reader->jobs);
+	http_server_free(reader->server);
+	jobs_free(reader->jobs);
+	follow_free(reader->follow);
 	event_free(end);
-	event_free(reader->look);
+	event_free(reader->end);
 	event_base_free(reader->base);
 }
 
@@ -358,7 +371,6 @@ _Noreturn void reader_main(int argc, char **argv)
 	reader.config = read_config();
 	snprintf(reader.log_dir, sizeof reader.log_dir, "%s/log", reader.config->state_dir);
 	snprintf(reader.ledger_dir, sizeof reader.ledger_dir, "%s/ledger", reader.config->state_dir);
-	LIST_INIT(&reader.followers);
 	reader_serve(&reader);
 	config_free(reader.config);
 	exit(0);

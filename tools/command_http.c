@@ -159,6 +159,12 @@ int command_http_method(const struct config *config, const char *socket, const c
 	return ret;
 }
 
+static bool is_broken_off(CURLcode code)
+{
+	return code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE ||
+	       code == CURLE_SEND_ERROR;
+}
+
 int command_http_stream(const struct config *config, const char *socket, const char *path,
         bool (*got)(void *arg, const char *data, size_t len), void *arg)
 {
@@ -167,7 +173,10 @@ int command_http_stream(const struct config *config, const char *socket, const c
 
 	if (ret < 0)
 		return exchange_not_opened(ret);
-	ret = exchange_perform(&exchange);
+	CURLcode code = curl_easy_perform(exchange.curl);
+	ret = (int)exchange_status(&exchange);
+	if (code != CURLE_OK && !exchange.stopped)
+		ret = is_broken_off(code) ? -EPIPE : exchange_failed(&exchange, code);
 	if (ret >= 0 && ret != 200)
 		command_http_failed(ret, exchange.text ? exchange.text : "");
 	free(exchange.text);

@@ -27,17 +27,27 @@ static const char *value_of(void *arg, const char *parameter)
 	return log_ask_value(arg, parameter);
 }
 
+static const char **value_place(struct log_ask *ask, const char *parameter)
+{
+	for (size_t i = 0; ask->parameters[i]; i++)
+		if (strcmp(ask->parameters[i], parameter) == 0)
+			return &ask->values[i];
+	return NULL;
+}
+
+void log_ask_set(struct log_ask *ask, const char *parameter, const char *value)
+{
+	*value_place(ask, parameter) = value;
+}
+
 /* A person's time becomes the socket's. */
 static int time_value(struct log_ask *ask, const char *name, char text[LOG_TIME_LEN])
 {
-	const char **value = NULL;
+	const char **value = value_place(ask, name);
 	int64_t s;
 	time_t at;
 	struct tm tm;
 
-	for (size_t i = 0; ask->parameters[i]; i++)
-		if (strcmp(ask->parameters[i], name) == 0)
-			value = &ask->values[i];
 	if (!value || !*value)
 		return COMMAND_OK;
 	if (command_time(*value, true, &s) < 0)
@@ -104,7 +114,7 @@ int log_ask_path(const struct log_ask *ask, const char *route, char path[LOG_ASK
 
 /* ---- with and without usherd ---- */
 
-static bool daemon_answers(const struct config *config)
+bool log_ask_is_served(const struct config *config)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -162,7 +172,7 @@ int log_ask_answer(const struct log_ask *ask, const char *route, const char *wha
 
 	if (log_ask_path(ask, route, path) != COMMAND_OK)
 		return COMMAND_USAGE;
-	if (geteuid() == 0 && !daemon_answers(ask->config))
+	if (geteuid() == 0 && !log_ask_is_served(ask->config))
 		return read_store(ask, what, offline, text);
 	int status = command_http(ask->config, "log.sock", path, NULL, text);
 	if (status < 0)

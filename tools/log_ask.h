@@ -33,6 +33,12 @@ int log_ask_read(struct log_ask *ask, const struct command_option *others, size_
 /* NULL: absent. */
 const char *log_ask_value(const struct log_ask *ask, const char *parameter);
 
+/* Sets one that the command itself gives; value must outlive ask. */
+void log_ask_set(struct log_ask *ask, const char *parameter, const char *value);
+
+/* Whether somebody accepts connections to log.sock. */
+bool log_ask_is_served(const struct config *config);
+
 /* The route with the parameters that are there. Returns COMMAND_OK or COMMAND_USAGE. */
 int log_ask_path(const struct log_ask *ask, const char *route, char path[LOG_ASK_PATH_LEN]);
 

@@ -4,10 +4,12 @@
  */
 #include "log_ask.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* The keys of a record, in their order: columns of the CSV. */
 static const char *const keys[] = { "time", "client", "device", "profile", "name", "type", "category",
@@ -152,19 +154,44 @@ static void print_answer(const struct log_ask *ask, char *text)
 
 /* ---- following ---- */
 
+/* How long usherd may be away (a restart) before a follow gives up. */
+#define AWAY_MS 15000
+#define AWAY_LOOK_MS 50
+
 struct following {
-	const struct log_ask *ask;
+	struct log_ask *ask;
+	bool show_ids;
 	char *rest; /* a line that has not come whole */
 	size_t len;
+	json_int_t last_id; /* of what was printed; where the next stream begins */
+	bool came;          /* a line, on this stream */
+	bool closed;        /* our output */
 };
 
+/* The id that was asked for to go on from, `{"id":7,…`, is not shown to one who did not ask for it. */
+static void print_followed_json(const struct following *following, const char *line)
+{
+	const char *rest = strchr(line, ',');
+
+	if (following->show_ids || !rest)
+		puts(line);
+	else
+		printf("{%s\n", rest + 1);
+}
+
+/* A line of an id alone is a position: all that passes was told up to there. */
 static void line_followed(void *arg, const char *line, const json_t *record)
 {
-	const struct log_ask *ask = arg;
+	struct following *following = arg;
+	const struct log_ask *ask = following->ask;
 	struct row row;
 
+	following->came = true;
+	following->last_id = json_integer_value(json_object_get(record, "id"));
+	if (!json_object_get(record, "time"))
+		return;
 	if (ask->context->json) {
-		puts(line);
+		print_followed_json(following, line);
 		return;
 	}
 	if (ask->context->csv) {
@@ -194,22 +221,60 @@ static bool piece_followed(void *arg, const char *data, size_t len)
 	if (!last)
 		return following->len < (1 << 20);
 	size_t whole = (size_t)(last + 1 - text);
-	log_each_line(text, line_followed, (void *)following->ask);
+	log_each_line(text, line_followed, following);
 	memmove(text, text + whole, following->len - whole + 1);
 	following->len -= whole;
-	return fflush(stdout) == 0;
+	following->closed = fflush(stdout) != 0;
+	return !following->closed;
 }
 
-static int request_follow(const struct log_ask *ask, const char *path)
+/* Waits for usherd to be back. *away_ms: how long it has been away since the last line came. */
+static void await_usherd(const struct config *config, int *away_ms)
 {
-	struct following following = { .ask = ask };
+	do {
+		nanosleep(&(struct timespec){ .tv_nsec = AWAY_LOOK_MS * 1000000 }, NULL);
+		*away_ms += AWAY_LOOK_MS;
+	} while (*away_ms < AWAY_MS && !log_ask_is_served(config));
+}
 
+/* Streams until one ends for good: each begins where the one before ended. Returns the last one's status. */
+static int follow_streams(struct following *following)
+{
+	struct log_ask *ask = following->ask;
+	char path[LOG_ASK_PATH_LEN], after[32];
+	int away_ms = 0;
+
+	for (;;) {
+		int ret = log_ask_path(ask, "/v1/log/follow", path);
+		if (ret != COMMAND_OK)
+			return -EINVAL;
+		ret = command_http_stream(ask->config, "log.sock", path, piece_followed, following);
+		away_ms = following->came ? 0 : away_ms;
+		if ((ret != 200 && ret != -EPIPE) || following->closed || away_ms >= AWAY_MS)
+			return ret;
+		following->came = false;
+		following->len = 0;
+		snprintf(after, sizeof after, "%" JSON_INTEGER_FORMAT, following->last_id);
+		if (following->last_id)
+			log_ask_set(ask, "after", after);
+		await_usherd(ask->config, &away_ms);
+	}
+}
+
+/* A stream that ends (a reload that changes what the reader needs, a restart) is taken up where it ended. */
+static int request_follow(struct log_ask *ask)
+{
+	struct following following = { .ask = ask, .show_ids = ask->query.ids };
+
+	log_ask_set(ask, "ids", "yes");
 	if (ask->context->csv)
 		command_csv(keys, KEY_COUNT);
 	fflush(stdout);
-	int status = command_http_stream(ask->config, "log.sock", path, piece_followed, &following);
+	int status = follow_streams(&following);
+	if (status == -EPIPE)
+		fprintf(stderr, "usher: usherd has broken off and does not come back\n");
 	free(following.rest);
-	return status == 200 ? COMMAND_OK : COMMAND_FAILED;
+	return following.closed ? COMMAND_OK : COMMAND_FAILED;
 }
 
 /* ---- the command ---- */
@@ -224,17 +289,15 @@ int log_command(struct command_context *context)
 	struct log_ask ask = { .context = context, .command = "log", .parameters = log_query_parameters };
 	const char *follow = NULL;
 	struct command_option flag = { "follow", false, &follow };
-	char path[LOG_ASK_PATH_LEN], *text = NULL;
+	char *text = NULL;
 
 	int ret = log_ask_read(&ask, &flag, 1);
 	if (ret == COMMAND_OK && follow && ask.query.count_by != LOG_COUNT_NONE)
 		ret = command_usage_error("log", "--count-by cannot be followed");
-	if (ret == COMMAND_OK && follow)
-		ret = log_ask_path(&ask, "/v1/log/follow", path);
 	if (ret != COMMAND_OK)
 		return ret;
 	if (follow)
-		return request_follow(&ask, path);
+		return request_follow(&ask);
 	ret = log_ask_answer(&ask, "/v1/log", "log.read", run_offline, &text);
 	if (ret == COMMAND_OK)
 		print_answer(&ask, text);

@@ -101,11 +101,15 @@ static const struct command {
 	        "usher log [--client ADDRESS/NETWORK] [--profile P] [--category C] [--severity S] [--name "
 	        "SUFFIX]\n"
 	        "          [--since TIME] [--until TIME] [--limit N] [--follow]\n"
-	        "usher log [filters] --count-by client|category|name|hour\n"
+	        "usher log [filters] --count-by client|category|name|severity|hour\n"
+	        "usher log [filters] --after ID [--limit N] [--ids yes]\n"
 	        "\n"
 	        "Newest first. Allowed lookups are not stored. --severity is advisory, caution or danger, "
 	        "and means that\n"
-	        "or worse. --follow prints new ones as they come. --csv and --json print for programs.\n"
+	        "or worse. --follow prints new ones as they come, also over a restart of usherd. --after ID "
+	        "goes on\n"
+	        "behind a record, oldest first; --ids yes prints the ids with --json. --csv and --json print "
+	        "for programs.\n"
 	        "Who reads the log is recorded.\n" HELP_TIME },
 	{ "stats", stats_command, "counters of a running usherd",
 	        "usher stats [--watch]\n"

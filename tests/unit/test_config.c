@@ -160,7 +160,7 @@ static const char every_key[] =
         "blocked-networks: {malware: [198.51.100.0/24]}, lookalikes: block, known-names: [bank.example], "
         "why-zone: usher.}\n"
         "log: {max-size: 8GiB, ring: 4MiB}\n"
-        "access: {dsl: {profiles: [pupils, guest]}, head: {profiles: [staff]}}\n"
+        "access: {dsl: {profiles: [pupils, guest]}, head: {profiles: [staff], fields: counts}}\n"
         "alerts: {mail-to: [dsl@school.example], webhook: \"\", rules: [{name: now, severity: danger, count: "
         "3, window: 10m}]}\n"
         "leases: [{file: /var/lib/kea/leases4.csv, format: kea}]\n"
@@ -233,6 +233,8 @@ static void every_key_is_read(void **state)
 	assert_string_equal(text, "198.51.100.0/24");
 	assert_int_equal(config->log_max_size, UINT64_C(8) << 30);
 	assert_int_equal(config->access[1].profiles[0], (unsigned)config_profile(config, "staff"));
+	assert_false(config->access[0].counts_only);
+	assert_true(config->access[1].counts_only);
 	assert_int_equal(config->periods[0].days, 0x1f);
 	assert_int_equal(config->periods[1].days, 0x60);
 	assert_int_equal(config->periods[1].from_min, 22 * 60);
@@ -659,6 +661,8 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "usher.yaml: default-profile: found nothing, expected a profile: staff, guests" },
 		{ "default-profile: pupil\n", "usher.yaml:1: default-profile: found 'pupil', expected a "
 		                              "profile: did you mean 'pupils'?" },
+		{ "access: {it: {profiles: [pupils], fields: some}}\n",
+		        "access.it.fields: found 'some', expected one of full, counts" },
 		{ "access: {dsl: {profiles: [teachers]}}\n",
 		        "access.dsl.profiles[0]: found 'teachers', expected a profile" },
 		{ "local-records: ['intranet 300 IN A 10.0.0.300']\n",
