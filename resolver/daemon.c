@@ -526,6 +526,8 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->heartbeats);
 	free(daemon->tcp_limits);
 	free(daemon->slots);
+	rate_free(daemon->rate);
+	rate_free(daemon->strangers);
 	free(daemon->recursion_text);
 	free(daemon->reader_text);
 	cache_free(daemon->cache);

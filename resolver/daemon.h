@@ -41,6 +41,7 @@ struct daemon {
 	unsigned worker_count;
 	struct stream_limits *tcp_limits;
 	struct slots *slots;
+	struct rate *rate, *strangers;
 	struct cookie_secret cookies;
 	struct cache *cache;
 

@@ -12,6 +12,8 @@
 #include "block_log.h"
 #include "reply.h"
 
+#define STRANGER_RATE 100 /* refusals a second to one address */
+
 static const char lists_failed[] = "the block lists cannot be read";
 
 /* A public name that passed and exists: what the school uses. Its own names no list can block. */
@@ -238,13 +240,25 @@ static bool query_is_refused(struct query *query)
 	return true;
 }
 
+/* A stranger's address may be forged: what goes there is little, whatever comes. */
+static void query_refuse_stranger(struct query *query)
+{
+	struct worker *worker = query->worker;
+
+	if (!query->tcp &&
+	        !rate_allow(worker->strangers, query->address, STRANGER_RATE, worker->mono_us / 1000))
+		query_end(query, STATS_LIMITED, 0);
+	else
+		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+}
+
 /* Who asks? A client of no served network is refused here, and false comes back. */
 static bool query_find_profile(struct query *query)
 {
 	query->profile = clients_find(query->worker->snapshot->clients, query->address);
 	if (query->profile != CLIENTS_UNSERVED)
 		return true;
-	query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
+	query_refuse_stranger(query);
 	return false;
 }
 

@@ -12,6 +12,7 @@
  */
 #include "rate.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -24,13 +25,13 @@
 #define MS_NS UINT64_C(1000000)
 
 struct place {
-	uint64_t client; /* its hash; two clients with one are unlikely and share a limit */
-	uint64_t paid_ns;
+	_Atomic uint64_t client; /* its hash; two clients with one are unlikely and share a limit */
+	_Atomic uint64_t paid_ns;
 };
 
 struct set {
 	struct place place[WAYS];
-	uint64_t purse_paid_ns; /* of the newcomers when all places are taken */
+	_Atomic uint64_t purse_paid_ns; /* of the newcomers when all places are taken */
 };
 
 struct rate {
@@ -64,22 +65,51 @@ void rate_free(struct rate *rate)
 	free(rate);
 }
 
-/* Where the client's time is kept: its own place, a free or paid one, or the purse. */
-static uint64_t *rate_place(struct set *set, uint64_t client, uint64_t now_ns)
+static uint64_t get(const _Atomic uint64_t *cell)
+{
+	return atomic_load_explicit(cell, memory_order_relaxed);
+}
+
+static bool swap(_Atomic uint64_t *cell, uint64_t from, uint64_t to)
+{
+	return atomic_compare_exchange_strong_explicit(
+	        cell, &from, to, memory_order_relaxed, memory_order_relaxed);
+}
+
+/*
+ * Where the client's time is kept: its own place, a free or paid one, or the purse. A place that another
+ * worker takes in the same moment is the purse's case too, or this client's already.
+ */
+static _Atomic uint64_t *rate_place(struct set *set, uint64_t client, uint64_t now_ns)
 {
 	struct place *oldest = &set->place[0];
 
 	for (unsigned i = 0; i < WAYS; i++) {
 		struct place *place = &set->place[i];
-		if (place->client == client)
+		if (get(&place->client) == client)
 			return &place->paid_ns;
-		if (place->paid_ns < oldest->paid_ns)
+		if (get(&place->paid_ns) < get(&oldest->paid_ns))
 			oldest = place;
 	}
-	if (oldest->paid_ns > now_ns)
+	if (get(&oldest->paid_ns) > now_ns)
 		return &set->purse_paid_ns;
-	oldest->client = client;
-	return &oldest->paid_ns;
+	if (swap(&oldest->client, get(&oldest->client), client) || get(&oldest->client) == client)
+		return &oldest->paid_ns;
+	return &set->purse_paid_ns;
+}
+
+/* Workers read their clocks apart: one that is behind finds the other's time paid, and adds to it. */
+static bool rate_pay(_Atomic uint64_t *paid_ns, uint64_t cost_ns, uint64_t now_ns)
+{
+	uint64_t paid, next;
+
+	do {
+		paid = get(paid_ns);
+		next = (paid > now_ns ? paid : now_ns) + cost_ns;
+		if (next > now_ns + BURST_NS)
+			return false;
+	} while (!swap(paid_ns, paid, next));
+	return true;
 }
 
 bool rate_allow(struct rate *rate, const uint8_t address[16], uint32_t limit, uint64_t now_ms)
@@ -89,11 +119,7 @@ bool rate_allow(struct rate *rate, const uint8_t address[16], uint32_t limit, ui
 	uint64_t client = address_client_hash(address, rate->seed);
 	uint64_t now_ns = now_ms * MS_NS;
 	/* The upper bits choose the set: the whole hash is the client's name in it. */
-	uint64_t *paid_ns = rate_place(&rate->sets[(client >> 32) & (rate->set_count - 1)], client, now_ns);
-	uint64_t next_ns = (*paid_ns > now_ns ? *paid_ns : now_ns) + SECOND_NS / limit;
+	struct set *set = &rate->sets[(client >> 32) & (rate->set_count - 1)];
 
-	if (next_ns > now_ns + BURST_NS)
-		return false;
-	*paid_ns = next_ns;
-	return true;
+	return rate_pay(rate_place(set, client, now_ns), SECOND_NS / limit, now_ns);
 }

@@ -1,11 +1,10 @@
 /*
- * How fast one client may ask: a table of fixed size, one a worker, without allocation or locks after it is
- * made.
+ * How fast one client may ask: a table of fixed size, one for all workers, without allocation or locks after
+ * it is made.
  *
  * A client is an IPv4 address or an IPv6 /64 (a device has many addresses in its network, RFC 8981). It may
- * ask `limit` queries a second, and two seconds' worth at once. Workers count apart: a client whose source
- * ports the kernel spreads over w workers can reach w times the limit, which still bounds it; dividing the
- * limit instead would punish a client with one port, such as a forwarder.
+ * ask `limit` queries a second, and two seconds' worth at once, whichever workers its source ports lead to.
+ * Two workers that meet at one client's place settle it by compare and exchange.
  */
 #ifndef USHER_RATE_H
 #define USHER_RATE_H

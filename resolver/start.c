@@ -25,6 +25,9 @@
 #include "socket.h"
 
 #define DESCRIPTORS 65536
+/* Who asks at the limit at one time; 136 octets each. */
+#define RATE_CLIENTS 16384
+#define RATE_STRANGERS 4096
 
 static void start_folders(const struct config *config, const struct account *account)
 {
@@ -244,7 +247,8 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 
 	daemon->cache = cache_new(config->cache_size);
 	if (snapshot == NULL || daemon->cache == NULL || daemon->workers == NULL ||
-	        daemon->tcp_limits == NULL || daemon->slots == NULL)
+	        daemon->tcp_limits == NULL || daemon->slots == NULL || daemon->rate == NULL ||
+	        daemon->strangers == NULL)
 		log_fatal("out of memory");
 	if (cookie_secret_make(&daemon->cookies) < 0 ||
 	        getrandom(&daemon->tcp_limits->seed, sizeof daemon->tcp_limits->seed, 0) < 0 ||
@@ -265,6 +269,8 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 			.wildcard = sockets->wildcard,
 			.socket_count = count,
 			.slots = daemon->slots,
+			.rate = daemon->rate,
+			.strangers = daemon->strangers,
 		};
 		int ret = worker_start(&daemon->workers[i], &options);
 		if (ret < 0)
@@ -308,6 +314,8 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	daemon->heartbeats = calloc(config->workers, sizeof(uint64_t));
 	daemon->tcp_limits = calloc(1, sizeof *daemon->tcp_limits);
 	daemon->slots = calloc(1, sizeof *daemon->slots);
+	daemon->rate = rate_new(RATE_CLIENTS);
+	daemon->strangers = rate_new(RATE_STRANGERS);
 	if (daemon->base == NULL || daemon->heartbeats == NULL)
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);

@@ -13,8 +13,7 @@
 #include "stream.h"
 #include "udp.h"
 
-#define DEADLINE_MS 5000  /* DESIGN.md 8: SERVFAIL by then */
-#define RATE_CLIENTS 8192 /* clients at their limit at one time, a worker */
+#define DEADLINE_MS 5000 /* DESIGN.md 8: SERVFAIL by then */
 #define DRAIN_STEP_MS 20
 #define DRAIN_MAX_US 1500000
 
@@ -140,7 +139,6 @@ void worker_free(struct worker *worker)
 	for (size_t i = 0; i < worker->socket_count; i++)
 		udp_free(worker->udp[i]);
 	free(worker->udp);
-	rate_free(worker->rate);
 	if (worker->wake != NULL)
 		event_free(worker->wake);
 	if (worker->tick != NULL)
@@ -188,10 +186,9 @@ static int worker_build(struct worker *worker, const struct worker_options *opti
 	worker->wake = event_new(worker->base, worker->wake_fd, EV_READ | EV_PERSIST, worker_woken, worker);
 	worker->tick = event_new(worker->base, -1, EV_PERSIST, worker_ticked, worker);
 	worker->drain = event_new(worker->base, -1, EV_PERSIST, worker_drain, worker);
-	worker->rate = rate_new(RATE_CLIENTS);
 	worker->recursion = recursion_new(
 	        worker->base, options->slots, DEADLINE_MS, &worker->stats, resolve_store, worker);
-	if (!worker->wake || !worker->tick || !worker->drain || !worker->rate || !worker->recursion)
+	if (!worker->wake || !worker->tick || !worker->drain || !worker->recursion)
 		return -ENOMEM;
 	event_add(worker->wake, NULL);
 	event_add(worker->tick, &second);
@@ -210,6 +207,8 @@ int worker_new(struct worker **out, const struct worker_options *options)
 	worker->names = options->names;
 	worker->cookies = options->cookies;
 	worker->slots = options->slots;
+	worker->rate = options->rate;
+	worker->strangers = options->strangers;
 	worker->wake_fd = -1;
 	worker_clock(worker);
 	worker_take_snapshot(worker, options->snapshot);

@@ -34,7 +34,7 @@ struct worker {
 	struct recursion *recursion;
 	struct ring *ring;
 	struct names_counter *names; /* NULL: none are counted */
-	struct rate *rate;
+	struct rate *rate, *strangers; /* shared: of the clients served, and of all others */
 	const struct cookie_secret *cookies; /* shared, read only */
 	struct stats stats;
 
@@ -82,7 +82,8 @@ struct worker_options {
 	const int *udp_fds, *tcp_fds; /* one of each per listen address; owned by the worker */
 	const bool *wildcard;         /* listen address is 0.0.0.0 or :: */
 	size_t socket_count;
-	struct slots *slots; /* shared by all workers */
+	struct slots *slots; /* shared by all workers, as are … */
+	struct rate *rate, *strangers;
 };
 
 /* Makes a worker without a thread: for what replays queries through it. Returns 0 or negative errno. */

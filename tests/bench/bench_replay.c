@@ -98,7 +98,12 @@ static struct worker *make_worker(struct config *config, const char *folder)
 	const char *names[CONFIG_CATEGORIES_MAX];
 	char why[LISTS_WHY_MAX], path[4096];
 	struct worker_options options = {
-		.cache = cache_new(config->cache_size), .cookies = &cookies, .limits = &limits, .slots = &slots
+		.cache = cache_new(config->cache_size),
+		.cookies = &cookies,
+		.limits = &limits,
+		.slots = &slots,
+		.rate = rate_new(1),
+		.strangers = rate_new(1),
 	};
 	struct names_options counting = { .dir = folder, .workers = 1, .days = 1 };
 	struct names *counted;

@@ -6,7 +6,7 @@ import time
 
 import dns.message
 
-from usher import PUPIL, STAFF, eventually, usherd
+from usher import PUPIL, STAFF, STRANGER, eventually, profile, usherd
 
 LISTS = {'gambling': ['casino.com']}
 FLOOD = '10.20.66.6'
@@ -91,3 +91,57 @@ def test_flood_of_names_asked_once_leaves_the_names_of_the_school_in_the_cache(l
         for name in school:
             u.ask(name)
         assert u.stats()['upstream']['queries'] - asked < 10
+
+
+def burst(sockets, count, octets):
+    for i in range(count):
+        sockets[i % len(sockets)].send(struct.pack('!H', i) + octets[2:])
+
+
+def replies(sockets, within_s=0.5):
+    got = []
+    deadline = time.monotonic() + within_s
+    for s in sockets:
+        while True:
+            s.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                got.append(s.recv(4096))
+            except TimeoutError:
+                break
+    return got
+
+
+def test_rate_limit_is_the_clients_whatever_port_it_comes_from(lab):
+    """Two workers, many ports: the limit is what the configuration says, and what goes over it is told to come by TCP."""
+    config = {'profiles': [profile('pupils', rate_limit=50), profile('staff'), profile('guest')]}
+    with usherd(config, LISTS) as u:
+        sockets = [u.datagrams(FLOOD) for _ in range(16)]
+        try:
+            sent = wire('casino.com')
+            burst(sockets, 400, sent)
+            got = replies(sockets)
+            whole = [r for r in got if not r[2] & 2]
+            told = [r for r in got if r[2] & 2]
+            assert 100 <= len(whole) <= 100 + 50, 'two seconds at once, and what the sending took'
+            assert 0.4 * 400 - 80 <= len(told) <= 0.6 * 400, 'half of the rest: less leaves than comes'
+            assert all(len(r) <= len(sent) for r in told)
+            assert u.stats()['answers']['limited'] == 400 - len(whole)
+            assert u.ask('casino.com', client=PUPIL).blocked, 'nobody else is limited'
+        finally:
+            for s in sockets:
+                s.close()
+
+
+def test_strangers_get_few_refusals_and_none_of_the_others_places(lab):
+    with usherd(None, LISTS) as u:
+        sockets = [u.datagrams(STRANGER) for _ in range(4)]
+        try:
+            sent = wire('casino.com')
+            burst(sockets, 1000, sent)
+            got = replies(sockets)
+            assert 200 <= len(got) <= 300 and all(r[3] & 15 == 5 for r in got)
+            assert sum(map(len, got)) < len(sent) * 1000
+            assert u.ask('casino.com').blocked
+        finally:
+            for s in sockets:
+                s.close()

@@ -57,7 +57,7 @@ BASE = {
     ],
 }
 
-SANITIZER_WORDS = ('AddressSanitizer', 'LeakSanitizer', 'runtime error:', 'UndefinedBehaviorSanitizer')
+SANITIZER_WORDS = ('AddressSanitizer', 'ThreadSanitizer', 'LeakSanitizer', 'runtime error:', 'UndefinedBehaviorSanitizer')
 ENVIRONMENT = {
     **os.environ,
     'TZ': 'UTC', 'LC_ALL': 'C.UTF-8',

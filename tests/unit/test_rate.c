@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -157,6 +158,45 @@ static void a_flood_does_not_lift_a_known_clients_limit(void **state)
 	rate_free(rate);
 }
 
+struct asking {
+	pthread_t thread;
+	struct rate *rate;
+	unsigned allowed;
+};
+
+/* One known client, and strangers for the same places. */
+static void *ask_like_a_worker(void *arg)
+{
+	struct asking *asking = arg;
+	uint8_t known[16], other[16];
+
+	address_v4(known, 1);
+	for (unsigned i = 0; i < 20000; i++) {
+		asking->allowed += rate_allow(asking->rate, known, 300, NOW);
+		address_v4(other, 2 + i % 100);
+		rate_allow(asking->rate, other, 1, NOW);
+	}
+	return NULL;
+}
+
+static void workers_share_a_clients_limit(void **state)
+{
+	struct asking asking[4] = { 0 };
+	struct rate *rate = rate_new(64);
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		asking[i].rate = rate;
+		assert_int_equal(pthread_create(&asking[i].thread, NULL, ask_like_a_worker, &asking[i]), 0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_join(asking[i].thread, NULL);
+		sum += asking[i].allowed;
+	}
+	assert_in_range(sum, 600, 602);
+	rate_free(rate);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +208,7 @@ int main(void)
 		cmocka_unit_test(a_clock_that_starts_at_zero_or_stands_still_is_fine),
 		cmocka_unit_test(a_flood_of_spoofed_addresses_does_not_starve_known_clients),
 		cmocka_unit_test(a_flood_does_not_lift_a_known_clients_limit),
+		cmocka_unit_test(workers_share_a_clients_limit),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
