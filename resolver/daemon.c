@@ -114,42 +114,71 @@ void daemon_open_lists(struct daemon *daemon)
 	        info->starter ? " (the starter list: run `usher lists update`)" : "");
 }
 
+static bool categories_are_equal(const struct config *a, const struct config *b)
+{
+	if (a->category_count != b->category_count)
+		return false;
+	for (size_t i = 0; i < a->category_count; i++)
+		if (strcmp(a->categories[i].name, b->categories[i].name) != 0)
+			return false;
+	return true;
+}
+
+static void daemon_refuse_lists(struct daemon *daemon, const char *why)
+{
+	uint64_t have = daemon->lists != NULL ? lists_info(daemon->lists)->id : 0;
+
+	daemon->refused_generation = daemon->loading_generation;
+	snprintf(daemon->lists_trouble, sizeof daemon->lists_trouble, "%s", why);
+	log_error("lists: generation %llu is refused, %llu goes on: %s",
+	        (unsigned long long)daemon->loading_generation, (unsigned long long)have, why);
+}
+
+/* A generation was opened, with categories of which a reload may have changed the order meanwhile: then it
+ * is opened once more. */
+static void lists_loaded(
+        void *arg, const struct config *config, int ret, struct lists *lists, const char *why)
+{
+	struct daemon *daemon = arg;
+	struct lists *before = daemon->lists;
+
+	if (ret == -ENOMEM || ret == -EMFILE || ret == -ENFILE)
+		return; /* passing: looked at again soon */
+	if (ret < 0) {
+		daemon_refuse_lists(daemon, why);
+		return;
+	}
+	if (!categories_are_equal(config, daemon->config)) {
+		list_loader_drop(lists);
+		return;
+	}
+	daemon->lists = lists;
+	if (daemon_publish(daemon) < 0) {
+		daemon->lists = before;
+		list_loader_drop(lists);
+		log_error("lists: no memory for a new generation, the one before goes on");
+		return;
+	}
+	daemon->lists_trouble[0] = '\0';
+	daemon->refused_generation = 0;
+	list_loader_drop(before);
+	log_info("lists: generation %llu with %llu names serves", (unsigned long long)lists_info(lists)->id,
+	        (unsigned long long)lists_info(lists)->names);
+}
+
 void daemon_watch_lists(struct daemon *daemon)
 {
 	uint64_t have = daemon->lists != NULL ? lists_info(daemon->lists)->id : 0;
-	const char *names[CONFIG_CATEGORIES_MAX];
-	char path[PATH_MAX], why[LISTS_WHY_MAX] = "";
-	struct lists *lists;
+	char path[PATH_MAX];
 
+	if (list_loader_is_busy(daemon->list_loader))
+		return;
 	lists_path(daemon, path);
 	uint64_t current = lists_current_id(path);
 	if (current == 0 || current == have || current == daemon->refused_generation)
 		return;
-	size_t count = category_names(daemon->config, names);
-	int ret = lists_open(&lists, path, NULL, names, count, why);
-	if (ret == -ENOMEM || ret == -EMFILE || ret == -ENFILE)
-		return; /* passing: looked at again soon */
-	if (ret < 0) {
-		daemon->refused_generation = current;
-		snprintf(daemon->lists_trouble, sizeof daemon->lists_trouble, "%s", why);
-		log_error("lists: generation %llu is refused, %llu goes on: %s", (unsigned long long)current,
-		        (unsigned long long)have, why);
-		return;
-	}
-	struct lists *before = daemon->lists;
-	daemon->lists = lists;
-	daemon->lists_trouble[0] = '\0';
-	daemon->refused_generation = 0;
-	if (daemon_publish(daemon) < 0) {
-		daemon->lists = before;
-		lists_free(lists);
-		log_error("lists: no memory for generation %llu, %llu goes on", (unsigned long long)current,
-		        (unsigned long long)have);
-		return;
-	}
-	lists_free(before);
-	log_info("lists: generation %llu with %llu names serves", (unsigned long long)current,
-	        (unsigned long long)lists_info(lists)->names);
+	daemon->loading_generation = current;
+	list_loader_open(daemon->list_loader, path, config_ref(daemon->config));
 }
 
 /* ---- children ---- */
@@ -320,16 +349,6 @@ static int reload_keeps_folders(const struct config *old, const struct config *n
 	return -EINVAL;
 }
 
-static bool categories_are_equal(const struct config *a, const struct config *b)
-{
-	if (a->category_count != b->category_count)
-		return false;
-	for (size_t i = 0; i < a->category_count; i++)
-		if (strcmp(a->categories[i].name, b->categories[i].name) != 0)
-			return false;
-	return true;
-}
-
 /* The lists for a new configuration: the same, or where categories have changed places the same generation
  * opened anew, or another try. */
 static int reload_lists(
@@ -475,6 +494,9 @@ void daemon_start_events(struct daemon *daemon)
 		event_add(daemon->signals[i], NULL);
 	daemon->watch = event_new(daemon->base, -1, EV_PERSIST, watch_due, daemon);
 	event_add(daemon->watch, &watch);
+	daemon->list_loader = list_loader_new(daemon->base, lists_loaded, daemon);
+	if (daemon->list_loader == NULL)
+		log_fatal("out of memory");
 	daemon->alive = event_new(daemon->base, -1, EV_PERSIST, alive_due, daemon);
 	event_add(daemon->alive, &alive);
 	daemon->stats_server = http_serve(daemon->base, daemon->stats_fd, control_stats_routes, daemon);
@@ -513,6 +535,7 @@ static void daemon_stop(struct daemon *daemon)
 	for (size_t i = 0; i < 3; i++)
 		event_free(daemon->signals[i]);
 	event_free(daemon->watch);
+	list_loader_free(daemon->list_loader);
 	event_free(daemon->alive);
 	event_base_free(daemon->base);
 	for (unsigned i = 0; i < daemon->ring_count; i++)

@@ -16,6 +16,7 @@
 #include "cookie.h"
 #include "http.h"
 #include "keeper.h"
+#include "list_loader.h"
 #include "recursor.h"
 #include "snapshot.h"
 #include "source_watch.h"
@@ -51,6 +52,8 @@ struct daemon {
 	struct names *names; /* NULL: none are counted */
 
 	struct lists *lists;               /* one reference; NULL: none could be opened */
+	struct list_loader *list_loader;   /* opens the next one */
+	uint64_t loading_generation;       /* … of this id */
 	uint64_t refused_generation;       /* looked at and found bad: not tried again */
 	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
 	struct source_watch source_watch;
@@ -104,7 +107,7 @@ struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rule
  * returns. */
 void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot);
 
-/* Looks whether `current` names another generation than the one in use and takes it over if it is whole. */
+/* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if it is whole. */
 void daemon_watch_lists(struct daemon *daemon);
 
 #endif
