@@ -84,7 +84,8 @@ enum answer_flag {
 	ANSWER_HAS_PRIVATE = 1 << 3,    /* an address, or an address hint, that public names must not have */
 	ANSWER_HAS_ECH = 1 << 4,        /* HTTPS/SVCB with ech */
 	ANSWER_NEGATIVE = 1 << 5,       /* NXDOMAIN or NODATA */
-	ANSWER_HAS_ADDRESS = 1 << 6,    /* A, AAAA or hints at all (for dns.blocked-networks) */
+	ANSWER_HAS_ADDRESS = 1 << 6,    /* A, AAAA or hints at all */
+	ANSWER_LISTED_ADDRESS = 1 << 7, /* set by deliver.c: one of them is in dns.blocked-networks */
 };
 
 /* The normal form. wire is header + question + records; its id, flags and question case are meaningless. */
@@ -121,8 +122,6 @@ size_t answer_from_stored(uint8_t *out, size_t limit, const struct message *quer
 struct answer_edit {
 	bool drop_private;              /* addresses and hints in private networks (DESIGN.md 2) */
 	bool strip_ech;
-	const struct config_network *drop_networks; /* dns.blocked-networks of this profile, NULL none */
-	size_t drop_network_count;
 };
 
 /*

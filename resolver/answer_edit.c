@@ -31,12 +31,7 @@ static bool address_is_unwanted(void *arg, const uint8_t *octets, size_t len)
 	uint8_t address[16];
 
 	answer_address_map(address, octets, len);
-	if (how->drop_private && answer_address_is_private(address))
-		return true;
-	for (size_t i = 0; i < how->drop_network_count; i++)
-		if (address_is_in(address, &how->drop_networks[i]))
-			return true;
-	return false;
+	return how->drop_private && answer_address_is_private(address);
 }
 
 /*
@@ -145,7 +140,7 @@ int answer_edit(struct answer_stored *edited, struct answer_room *room, const st
 		return data;
 	/* No data left is NODATA; what was altered is not secure any more. */
 	answer_builder_end(&builder, data == 0 ? RCODE_NOERROR : stored->rcode, stored->ttl_s);
-	edited->flags |= stored->flags & (ANSWER_LISTED_HOP | ANSWER_NEGATIVE);
+	edited->flags |= stored->flags & (ANSWER_LISTED_HOP | ANSWER_LISTED_ADDRESS | ANSWER_NEGATIVE);
 	if (data == 0)
 		edited->flags |= ANSWER_NEGATIVE;
 	return 1;

@@ -9,6 +9,7 @@
 #include "query.h"
 #include "reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The first hop that is blocked for this query. */
@@ -44,9 +45,47 @@ static bool hop_is_notable(void *arg, const struct name *hop)
 	       (facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_LISTS_FAILED)) != 0;
 }
 
+/* The first address that is blocked for this query. */
+struct address_verdict {
+	struct query *query;
+	struct verdict verdict;
+	char because[80];
+};
+
+/* An address in blocked networks is judged like a hop that is listed. */
+static bool address_is_blocked(void *arg, const uint8_t address[16])
+{
+	struct address_verdict *found = arg;
+	struct query *query = found->query;
+	struct worker *worker = query->worker;
+	const struct config *config = query_config(query);
+	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
+	char network[INET6_ADDRSTRLEN + 4];
+
+	struct facts facts = facts_of_categories(networks_find(worker->snapshot->networks, address));
+	found->verdict = policy_decide_hop(
+	        config, worker->snapshot->table, &asker, &query->verdict, &facts, &worker->moment);
+	if (found->verdict.action != VERDICT_BLOCK)
+		return false;
+	config_network_text(networks_explain(config, (unsigned)found->verdict.category, address), network);
+	snprintf(found->because, sizeof found->because, "blocked-networks %s", network);
+	found->verdict.because = found->because;
+	return true;
+}
+
+static bool address_is_notable(void *arg, const uint8_t address[16])
+{
+	return networks_find(arg, address) != 0;
+}
+
 void deliver_inspect(struct worker *worker, struct answer_stored *stored)
 {
-	stored->flags &= (uint8_t)~ANSWER_LISTED_HOP;
+	struct networks *networks = worker->snapshot->networks;
+
+	stored->flags &= (uint8_t) ~(ANSWER_LISTED_HOP | ANSWER_LISTED_ADDRESS);
+	if ((stored->flags & ANSWER_HAS_ADDRESS) != 0 && networks_hold_any(networks) &&
+	        inspect_addresses(stored, address_is_notable, networks) != 0)
+		stored->flags |= ANSWER_LISTED_ADDRESS;
 	if ((stored->flags & ANSWER_HAS_HOP) != 0 && inspect_hops(stored, hop_is_notable, worker) != 0)
 		stored->flags |=
 		        ANSWER_LISTED_HOP; /* malformed hops too: the careful path then refuses them */
@@ -65,7 +104,6 @@ static bool name_is_localhost(const struct name *name)
 static bool query_edits(
         const struct query *query, const struct answer_stored *stored, struct answer_edit *edit)
 {
-	const struct snapshot_networks *networks = &query->worker->snapshot->profile_networks[query->profile];
 	bool own = query->target_internal || name_is_localhost(&query->message.name) ||
 	           (query->facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_REBINDING_EXEMPT)) != 0;
 
@@ -74,12 +112,7 @@ static bool query_edits(
 		edit->drop_private = true;
 	if ((stored->flags & ANSWER_HAS_ECH) != 0 && query_profile(query)->strip_ech)
 		edit->strip_ech = true;
-	if ((stored->flags & ANSWER_HAS_ADDRESS) != 0 && networks->count > 0 &&
-	        query->verdict.tier != TIER_INTERNAL && query->verdict.tier != TIER_PROTECTED) {
-		edit->drop_networks = networks->networks;
-		edit->drop_network_count = networks->count;
-	}
-	return edit->drop_private || edit->strip_ech || edit->drop_network_count > 0;
+	return edit->drop_private || edit->strip_ech;
 }
 
 /* The answer of a safe-search target. A target that does not resolve must never turn into the unsafe answer,
@@ -108,6 +141,12 @@ size_t deliver(struct query *query, const struct answer_stored *stored, uint32_t
 		ret = inspect_hops(stored, hop_is_blocked, &hop);
 		if (ret > 0)
 			return query_block(query, &hop.verdict, &hop.name, &hop.facts);
+	}
+	if (ret == 0 && (stored->flags & ANSWER_LISTED_ADDRESS) != 0) {
+		struct address_verdict address = { .query = query };
+		ret = inspect_addresses(stored, address_is_blocked, &address);
+		if (ret > 0)
+			return query_block(query, &address.verdict, &query->message.name, &query->facts);
 	}
 	if (ret == 0 && query_edits(query, stored, &edit)) {
 		ret = answer_edit(&edited, &query->worker->edited, stored, &edit);

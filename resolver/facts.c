@@ -371,6 +371,17 @@ const char *facts_explain_signal(const struct facts_table *table, struct lists_v
 	return out;
 }
 
+struct facts facts_of_categories(uint64_t categories)
+{
+	return (struct facts){
+		.listed.categories = categories,
+		.internal_zone = FACTS_NONE,
+		.canary = FACTS_NONE,
+		.engine = FACTS_NONE,
+		.rules = FACTS_NONE,
+	};
+}
+
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,
         const struct name *name)
 {

@@ -84,6 +84,9 @@ const struct facts_group *facts_group_get(const struct facts_table *table, unsig
 const char *facts_explain_signal(const struct facts_table *table, struct lists_view *view,
         const struct name *name, unsigned category, bool watch, char text[FACTS_SIGNAL_MAX]);
 
+/* Facts of what has no name but is in these categories. */
+struct facts facts_of_categories(uint64_t categories);
+
 /* view may be NULL: then FACTS_LISTS_FAILED is set. */
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,
         const struct name *name);

@@ -73,37 +73,6 @@ static bool slots_take(struct snapshot *snapshot)
 	return true;
 }
 
-/* An address in a network of category C is removed for the profiles that block C (or if C is sealed). */
-static bool networks_flatten(struct snapshot *snapshot)
-{
-	const struct config *config = snapshot->config;
-
-	snapshot->profile_networks = calloc(config->profile_count + 1, sizeof *snapshot->profile_networks);
-	if (snapshot->profile_networks == NULL)
-		return false;
-	for (size_t p = 0; p < config->profile_count; p++) {
-		struct snapshot_networks *flat = &snapshot->profile_networks[p];
-		uint64_t blocked = config->profiles[p].block | config->sealed;
-		size_t total = 0;
-		for (size_t i = 0; i < config->dns.blocked_networks_count; i++)
-			total += config->dns.blocked_networks[i].network_count;
-		if (total == 0)
-			continue;
-		flat->networks = calloc(total, sizeof *flat->networks);
-		if (flat->networks == NULL)
-			return false;
-		for (size_t i = 0; i < config->dns.blocked_networks_count; i++) {
-			const struct config_blocked_networks *row = &config->dns.blocked_networks[i];
-			if ((blocked >> row->category & 1) == 0 || row->network_count == 0)
-				continue;
-			memcpy(flat->networks + flat->count, row->networks,
-			        row->network_count * sizeof *row->networks);
-			flat->count += row->network_count;
-		}
-	}
-	return true;
-}
-
 struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct rules *rules)
 {
 	static uint32_t last_stamp;
@@ -127,8 +96,9 @@ struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct
 		goto fail;
 	snapshot->table = facts_table_new(config, rules, seed);
 	snapshot->clients = clients_new(config);
+	snapshot->networks = networks_new(config);
 	if (!snapshot->table || !snapshot->clients || !records_index(snapshot) || !slots_take(snapshot) ||
-	        !networks_flatten(snapshot))
+	        !snapshot->networks)
 		goto fail;
 	return snapshot;
 fail:
@@ -146,10 +116,7 @@ void snapshot_free(struct snapshot *snapshot)
 {
 	if (snapshot == NULL || atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) > 1)
 		return;
-	if (snapshot->profile_networks != NULL)
-		for (size_t p = 0; p < snapshot->config->profile_count; p++)
-			free(snapshot->profile_networks[p].networks);
-	free(snapshot->profile_networks);
+	networks_free(snapshot->networks);
 	free(snapshot->engine_slot);
 	free(snapshot->profile_slot);
 	free(snapshot->profile_blocked_slot);

@@ -12,6 +12,7 @@
 #include "clients.h"
 #include "config.h"
 #include "facts.h"
+#include "networks.h"
 
 struct snapshot {
 	_Atomic unsigned references;
@@ -27,11 +28,7 @@ struct snapshot {
 	} * records;
 	unsigned category_slot[CONFIG_CATEGORIES_MAX]; /* of struct stats */
 	unsigned *engine_slot, *profile_slot, *profile_blocked_slot;
-	/* dns.blocked-networks that apply to a profile, flattened: profile_networks[profile] */
-	struct snapshot_networks {
-		struct config_network *networks;
-		size_t count;
-	} * profile_networks;
+	struct networks *networks; /* dns.blocked-networks */
 };
 
 /* Takes over one reference to each; lists and rules may be NULL. Main thread only. NULL without memory. */

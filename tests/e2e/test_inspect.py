@@ -121,3 +121,54 @@ def test_signed_record_without_its_ech_loses_signature_and_ad(u):
 
 def test_record_without_ech_is_left_alone(u):
     assert 'alpn="h2"' in str(u.ask('noech.https.com', 'HTTPS').message)
+
+
+# ---- networks that no answer may point to ------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def walled(lab):
+    config = {
+        'dns': {'blocked-networks': {
+            'malware': ['192.0.2.20', '2001:db8::80/128', '192.0.2.9/32'] + [f'100.{i}.{k}.0/24' for i in range(64, 96) for k in range(0, 256, 4)],
+            'games': ['192.0.2.0/30'], 'illegal': ['172.32.0.0/16']}},
+        'internal-zones': [{'zone': 'ad.school.example', 'servers': ['127.0.53.10']}],
+        'protected-names': ['plain.com'],
+        'profiles': [profile('pupils', allow_names=['www.https.com'], periods={'always': {'unblock': ['games']}}),
+                     profile('staff', periods={'always': {'block': ['games']}}), profile('guest'),
+                     profile('clean', networks=['10.77.1.0/24'], block=[])],
+        'periods': {'always': {'from': '00:00', 'to': '24:00'}},
+    }
+    with usherd(config, {'gambling': ['casino.com']}) as u:
+        yield u
+
+
+def test_answer_in_a_blocked_network_is_blocked_and_logged(walled):
+    for _ in 'fresh', 'cached':
+        a = walled.ask('x.many.com', client='10.20.7.1')
+        assert (a.rcode, a.ede) == ('NXDOMAIN', 15) and 'malware' in a.ede_text and not a.message.answer
+    records = walled.log('--client', '10.20.7.1', count=2)
+    assert {(r['name'], r['category'], r['rule'], r['source'], r['action']) for r in records} == {
+        ('x.many.com', 'malware', '192.0.2.20/32', 'blocked-networks', 'block')}
+    assert walled.ask('x.many.com', client=KEEPS_ECH).addresses == ['192.0.2.20'], 'for profiles that block the category alone'
+
+
+def test_one_blocked_address_among_others_is_enough(walled):
+    assert walled.ask('mixed.rebind.com').blocked
+    assert walled.ask('www.https.com', 'HTTPS', GUEST).blocked, 'a hint is an address'
+    assert walled.ask('shared.rebind.com', client=GUEST).blocked
+
+
+def test_blocked_networks_follow_the_timetable(walled):
+    assert walled.ask('clean.cloak.com').addresses == ['192.0.2.1']
+    a = walled.ask('clean.cloak.com', client=STAFF)
+    assert a.blocked and 'games' in a.ede_text
+
+
+def test_sealed_network_is_censored_for_everybody(walled):
+    assert walled.ask('public172.rebind.com', client=KEEPS_ECH).ede == 16
+
+
+def test_protected_internal_and_allowed_names_may_point_there(walled):
+    assert walled.ask('www.plain.com', client=STAFF).addresses == ['192.0.2.1']
+    assert walled.ask('cloaked.ad.school.example', client=STAFF).addresses == ['192.0.2.1']
+    assert walled.ask('www.https.com', 'HTTPS').types == ['HTTPS']

@@ -840,25 +840,6 @@ static void no_address_left_is_nodata(void **state)
 	assert_records(edited.wire, edited.len, WWW " 300 IN CNAME b.exAmple.com.\n--\n--\n");
 }
 
-static void blocked_networks_go(void **state)
-{
-	const struct config_network networks[] = { { { [10] = 0xff, 0xff, 198, 51, 100 }, 120 },
-		{ { 0x20, 1, 0xd, 0xb8 }, 33 } };
-	const struct answer_edit how = { .drop_networks = networks, .drop_network_count = 2 };
-
-	normalise(WWW, TYPE_A, 0, false,
-	        "www.example.com. 300 IN A 198.51.100.7\nwww.example.com. 300 IN A "
-	        "198.51.101.7\nwww.example.com. 300 IN A 10.0.0.1");
-	assert_int_equal(edit(&how), 1);
-	assert_records(
-	        edited.wire, edited.len, WWW " 300 IN A 198.51.101.7\n" WWW " 300 IN A 10.0.0.1\n--\n--\n");
-	normalise(WWW, TYPE_AAAA, 0, false,
-	        "www.example.com. 300 IN AAAA 2001:db8:7fff::1\nwww.example.com. 300 IN AAAA "
-	        "2001:db8:8000::1");
-	assert_int_equal(edit(&how), 1);
-	assert_records(edited.wire, edited.len, WWW " 300 IN AAAA 2001:db8:8000::1\n--\n--\n");
-}
-
 static void ech_and_private_hints_leave_https(void **state)
 {
 	normalise(WWW, TYPE_HTTPS, 0, true,
@@ -1096,7 +1077,6 @@ int main(void)
 		cmocka_unit_test(nothing_to_edit_is_0),
 		cmocka_unit_test(private_address_goes_and_its_signature),
 		cmocka_unit_test(no_address_left_is_nodata),
-		cmocka_unit_test(blocked_networks_go),
 		cmocka_unit_test(ech_and_private_hints_leave_https),
 		cmocka_unit_test(mandatory_of_nothing_goes),
 		cmocka_unit_test(empty_values_survive_the_edit),

@@ -1,5 +1,6 @@
 #include "resolver/inspect.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -117,9 +118,66 @@ static void damaged_rdata_is_refused(void **state)
 	assert_int_equal(inspect_hops(&stored, judge, &judged), -EBADMSG);
 }
 
+/* ---- addresses ---- */
+
+static bool judge_address(void *arg, const uint8_t address[16])
+{
+	struct judged *judged = arg;
+	char text[INET6_ADDRSTRLEN];
+
+	inet_ntop(AF_INET6, address, text, sizeof text);
+	strcat(strcat(judged->text, text), " ");
+	return ++judged->count == judged->stop_at;
+}
+
+static int addresses(uint16_t type, const char *records, unsigned stop_at, struct judged *judged)
+{
+	struct dns_wire wire;
+
+	*judged = (struct judged){ .stop_at = stop_at };
+	dns_message(&wire, "www.example.com.", type, 0, true, records);
+	assert_int_equal(answer_normalise(&stored, &room, wire.octets, wire.len, true), 0);
+	return inspect_addresses(&stored, judge_address, judged);
+}
+
+static void every_address_and_hint_is_judged(void **state)
+{
+	struct judged judged;
+
+	assert_int_equal(addresses(TYPE_A,
+	                         "www.example.com. 300 IN CNAME a.example.net.\n"
+	                         "a.example.net. 300 IN A 192.0.2.1\na.example.net. 300 IN A 192.0.2.2",
+	                         0, &judged),
+	        0);
+	assert_string_equal(judged.text, "::ffff:192.0.2.1 ::ffff:192.0.2.2 ");
+	assert_int_equal(addresses(TYPE_AAAA, "www.example.com. 300 IN AAAA 2001:db8::1", 0, &judged), 0);
+	assert_string_equal(judged.text, "2001:db8::1 ");
+	assert_int_equal(addresses(TYPE_HTTPS,
+	                         "www.example.com. 300 IN HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1,192.0.2.2 "
+	                         "ipv6hint=2001:db8::1",
+	                         0, &judged),
+	        0);
+	assert_string_equal(judged.text, "::ffff:192.0.2.1 ::ffff:192.0.2.2 2001:db8::1 ");
+	assert_int_equal(addresses(TYPE_MX, "www.example.com. 300 IN MX 5 a.example.net.", 0, &judged), 0);
+	assert_int_equal(judged.count, 0);
+}
+
+static void a_judge_of_addresses_ends_the_walk(void **state)
+{
+	struct judged judged;
+
+	assert_int_equal(
+	        addresses(TYPE_HTTPS, "www.example.com. 300 IN HTTPS 1 . ipv4hint=192.0.2.1,192.0.2.2", 1,
+	                &judged),
+	        1);
+	assert_string_equal(judged.text, "::ffff:192.0.2.1 ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_address_and_hint_is_judged),
+		cmocka_unit_test(a_judge_of_addresses_ends_the_walk),
 		cmocka_unit_test(address_alone_leads_nowhere),
 		cmocka_unit_test(chain_is_judged_in_order),
 		cmocka_unit_test(dname_and_its_cname_are_hops),
