@@ -124,10 +124,6 @@ static void *worker_run(void *arg)
 
 	pthread_setname_np(pthread_self(), "worker");
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
-	/* Who still waits is told so now; TCP answers need the loop once more to leave. */
-	recursion_free(worker->recursion);
-	worker->recursion = NULL;
-	event_base_loop(worker->base, EVLOOP_NONBLOCK);
 	return NULL;
 }
 

@@ -3,6 +3,7 @@
 import resource
 import socket
 import struct
+import threading
 import time
 from contextlib import contextmanager
 
@@ -204,3 +205,29 @@ def test_client_that_asks_is_told_how_long_it_may_be_idle(u):
     assert told == [struct.pack('!H', 15)], 'RFC 7828: in tenths of a second'
     assert not any(o.otype == 11 for o in u.ask('casino.com', tcp=True).message.options), 'RFC 7828 3.2.2: only who asks'
     assert not any(o.otype == 11 for o in u.ask('casino.com', options=asked).message.options), 'and never over UDP'
+
+
+def test_end_in_the_middle_of_many_questions_is_a_good_one(lab):
+    with usherd({'workers': 2}, LISTS) as u, connections(u, 60) as asking:
+        for c in asking:
+            c.setblocking(False)
+        ending = threading.Event()
+
+        def ask_on():
+            number = 0
+            while not ending.is_set():
+                for c in asking:
+                    try:
+                        c.send(framed(f'd900.e{number}.slow.com'))
+                    except OSError:
+                        pass
+                    number += 1
+
+        thread = threading.Thread(target=ask_on)
+        thread.start()
+        try:
+            time.sleep(0.4)
+            u.stop()
+        finally:
+            ending.set()
+            thread.join()
