@@ -259,6 +259,9 @@ static void handle_status(struct http_request *request, void *arg)
 	status_rules(parts, daemon);
 	status_recursor(parts, daemon);
 	status_log(parts, daemon);
+	part_add(parts, "ledger", daemon->ledger_trouble[0] == '\0' ? "ok" : "failed", "%s",
+	        daemon->ledger_trouble[0] == '\0' ? "every change and every read is written down"
+	                                          : daemon->ledger_trouble);
 	for (size_t i = 0; i < daemon->config->warning_count; i++)
 		part_add(parts, "configuration", "warning", "%s", daemon->config->warnings[i]);
 	json_t *status =
@@ -282,7 +285,7 @@ static void handle_reload(struct http_request *request, void *arg)
 {
 	char why[CONFIG_WHY_MAX], note[256];
 
-	if (daemon_reload(arg, why, note) < 0) {
+	if (daemon_reload(arg, http_peer_uid(request), why, note) < 0) {
 		http_reply_error(request, 400, "%s", why);
 		return;
 	}
@@ -309,6 +312,7 @@ static void handle_flush(struct http_request *request, void *arg)
 	} else if (daemon_flush(arg, &name, &flushed) < 0) {
 		http_reply_error(request, 500, "the recursor could not be started anew");
 	} else {
+		daemon_note(arg, http_peer_uid(request), "flush", json_pack("{s:s}", "name", text));
 		snprintf(reply, sizeof reply, "{\"flushed\":%u}", flushed);
 		http_reply_json(request, 200, reply);
 	}

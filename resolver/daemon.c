@@ -12,7 +12,9 @@
 
 #include "blocklists/compile.h"
 #include "builtin.h"
+#include "blocklists/fetch.h"
 #include "control.h"
+#include "ledger.h"
 #include "log.h"
 
 #define PULSES_MISSED_MAX 2 /* of 5 s each */
@@ -299,6 +301,42 @@ static void keeper_ended(void *arg)
 	event_base_loopbreak(daemon->base);
 }
 
+/* ---- the ledger ---- */
+
+void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *detail)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof dir, "%s/ledger", daemon->config->state_dir);
+	int ret = detail != NULL ? ledger_append(dir, uid, what, detail) : -ENOMEM;
+	json_decref(detail);
+	daemon->ledger_trouble[0] = '\0';
+	if (ret == 0)
+		return;
+	snprintf(daemon->ledger_trouble, sizeof daemon->ledger_trouble, "%s could not be written down: %s",
+	        what,
+	        ret == -EBADMSG ? "the ledger is damaged, see `usher ledger --verify`" : strerror(-ret));
+	log_error("ledger: %s", daemon->ledger_trouble);
+}
+
+/* The configuration's hash is that of what was understood, so that a comment makes no difference. */
+void daemon_note_state(struct daemon *daemon, uid_t uid, const char *what)
+{
+	char hash[FETCH_SHA256_TEXT] = "";
+	size_t len;
+	char *text = config_text(daemon->config, config_print, &len);
+
+	if (text != NULL)
+		fetch_sha256(text, len, hash);
+	free(text);
+	daemon_note(daemon, uid, what,
+	        json_pack("{s:s, s:s, s:s, s:o, s:I}", "version", USHER_VERSION, "config",
+	                daemon->config_file, "sha256", hash, "generation",
+	                daemon->lists != NULL ? json_integer((json_int_t)lists_info(daemon->lists)->id)
+	                                      : json_null(),
+	                "rules", (json_int_t)rules_revision(daemon->rules)));
+}
+
 /* ---- reload ---- */
 
 /* Keys that are read once, at start. */
@@ -403,7 +441,7 @@ static int reload_apply(
 	return 0;
 }
 
-int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256])
+int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], char note[256])
 {
 	struct config *config = NULL;
 	struct lists *lists = NULL;
@@ -419,6 +457,8 @@ int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256
 		reload_note(daemon->config, config, note);
 		ret = reload_apply(daemon, config, lists, why);
 	}
+	if (ret == 0)
+		daemon_note_state(daemon, uid, "reload");
 	if (ret < 0) {
 		config_free(config);
 		lists_free(lists);
@@ -438,7 +478,7 @@ static void reload_signalled(evutil_socket_t signal, short what, void *arg)
 	char why[CONFIG_WHY_MAX], note[256];
 
 	sd_notify(0, "RELOADING=1");
-	if (daemon_reload(arg, why, note) < 0)
+	if (daemon_reload(arg, (uid_t)-1, why, note) < 0)
 		log_error("reload: nothing has changed:\n%s", why);
 	else
 		log_info("reload: done%s%s", *note != '\0' ? "; " : "", note);
@@ -569,10 +609,12 @@ int daemon_run(struct daemon *daemon)
 		log_warn("%s", config->warnings[i]);
 	log_info("serving on %zu addresses with %u workers, %zu profiles", config->listen_count,
 	        config->workers, config->profile_count);
+	daemon_note_state(daemon, (uid_t)-1, "start");
 	sd_notify(0, "READY=1");
 	event_base_loop(daemon->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	sd_notify(0, "STOPPING=1");
 	log_info("stopping");
+	daemon_note(daemon, (uid_t)-1, "stop", json_object());
 	int code = daemon->exit_code;
 	daemon_stop(daemon);
 	return code;

@@ -26,7 +26,8 @@
 
 struct daemon {
 	const char *config_file;
-	struct config *config; /* one reference */
+	char ledger_trouble[256]; /* "" or why the last entry could not be written */
+	struct config *config;    /* one reference */
 	struct event_base *base;
 	int state_lock;
 	int64_t started_s; /* monotonic */
@@ -86,10 +87,18 @@ void daemon_start_events(struct daemon *daemon);
 int daemon_run(struct daemon *daemon);
 
 /*
- * Reads the configuration again. Returns 0, or negative errno with `why` (one problem a line): then nothing
- * has changed. *note is a sentence on keys that only a restart brings into effect, or "".
+ * Appends to the ledger what was done by whom ((uid_t)-1: a signal, or usherd itself), taking detail over. A
+ * failure is told in the log and by `usher status`: what was done is in effect all the same.
  */
-int daemon_reload(struct daemon *daemon, char why[CONFIG_WHY_MAX], char note[256]);
+void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *detail);
+/* The same with the configuration, lists and rules in use: at start and after a reload. */
+void daemon_note_state(struct daemon *daemon, uid_t uid, const char *what);
+
+/*
+ * Reads the configuration again, for uid. Returns 0, or negative errno with `why` (one problem a line): then
+ * nothing has changed. *note is a sentence on keys that only a restart brings into effect, or "".
+ */
+int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], char note[256]);
 
 /*
  * Forgets a name and all below it, for good: from the packet cache, and by a new recursor from libunbound's.

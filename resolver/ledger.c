@@ -20,12 +20,16 @@
 #include "blocklists/fetch.h"
 
 #define FILE_NAME "ledger.jsonl"
+#define HEAD_NAME "ledger.head"
+#define HEAD_FORMAT "%020" PRIu64 " %s\n"
+#define HEAD_LEN (20 + 1 + HEX + 1)
 #define DETAIL_MAX (32 << 10)
 #define LINE_MAX_LEN (64 << 10)
 #define HEX 64
 #define HASH_TAIL "\"}"
 #define HASH_KEY ",\"hash\":\""
 #define PREV_KEY ",\"prev\":\""
+#define BROKEN "ledger.broken"
 static const char no_hash[HEX + 1] = "0000000000000000000000000000000000000000000000000000000000000000";
 
 struct entry {
@@ -33,11 +37,11 @@ struct entry {
 	char prev[HEX + 1], hash[HEX + 1];
 };
 
-static int open_ledger(const char *dir, int flags)
+static int open_file(const char *dir, const char *name, int flags)
 {
 	char path[4096];
 
-	if ((size_t)snprintf(path, sizeof path, "%s/" FILE_NAME, dir) >= sizeof path)
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
 		return -ENAMETOOLONG;
 	int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return fd < 0 ? -errno : fd;
@@ -62,6 +66,58 @@ static bool entry_read(struct entry *entry, const char *line, size_t len)
 	memcpy(entry->hash, hash_at + strlen(HASH_KEY), HEX);
 	entry->prev[HEX] = entry->hash[HEX] = 0;
 	return fetch_sha256(line, len - hash_len, hash) == 0 && memcmp(hash, entry->hash, HEX) == 0;
+}
+
+/* ---- the head: number and hash of the newest entry, read and written under the ledger's lock ---- */
+
+struct head {
+	bool known;
+	uint64_t seq;
+	char hash[HEX + 1];
+};
+
+static int head_read(const char *dir, struct head *head)
+{
+	char text[HEAD_LEN + 1] = "";
+	int fd = open_file(dir, HEAD_NAME, O_RDONLY);
+
+	*head = (struct head){ 0 };
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	ssize_t got = pread(fd, text, HEAD_LEN, 0);
+	int ret = got < 0 ? -errno : 0;
+	close(fd);
+	head->known = got == HEAD_LEN &&
+	              sscanf(text, "%20" SCNu64 " %64[0-9a-f]", &head->seq, head->hash) == 2 &&
+	              strlen(head->hash) == HEX;
+	return ret;
+}
+
+/* In place: less than a sector, so that it is on disk as a whole. */
+static int head_write(const char *dir, const struct entry *entry)
+{
+	char text[HEAD_LEN + 1];
+	int fd = open_file(dir, HEAD_NAME, O_WRONLY | O_CREAT);
+
+	if (fd < 0)
+		return fd;
+	snprintf(text, sizeof text, HEAD_FORMAT, entry->seq, entry->hash);
+	int ret = pwrite(fd, text, HEAD_LEN, 0) == HEAD_LEN ? 0 : errno != 0 ? -errno : -EIO;
+	if (ret == 0 && fdatasync(fd) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* Whether the newest entry is the one that the head knows, or the one that a killed process wrote after it.
+ */
+static bool head_fits(const struct head *head, const struct entry *newest)
+{
+	if (!head->known)
+		return newest->seq == 0;
+	if (newest->seq == head->seq)
+		return strcmp(newest->hash, head->hash) == 0;
+	return newest->seq == head->seq + 1 && strcmp(newest->prev, head->hash) == 0;
 }
 
 /* ---- appending ---- */
@@ -110,8 +166,8 @@ static int read_newest(int fd, struct entry *entry, off_t *size)
 	return ret;
 }
 
-/* The line with its newline, malloc()ed. */
-static char *entry_line(const struct entry *newest, uid_t uid, const char *what, const char *detail)
+/* The line with its newline, malloc()ed; newest becomes the entry that it holds. */
+static char *entry_line(struct entry *newest, uid_t uid, const char *what, const char *detail)
 {
 	char time_text[32], uid_text[16] = "null", hash[FETCH_SHA256_TEXT], *head, *line;
 	time_t now = time(NULL);
@@ -133,6 +189,9 @@ static char *entry_line(const struct entry *newest, uid_t uid, const char *what,
 	        asprintf(&line, "%s" HASH_KEY "%s" HASH_TAIL "\n", head, hash) < 0)
 		line = NULL;
 	free(head);
+	newest->seq++;
+	memcpy(newest->prev, newest->hash, sizeof newest->prev);
+	memcpy(newest->hash, hash, sizeof newest->hash);
 	return line;
 }
 
@@ -150,20 +209,41 @@ static int write_line(int fd, const char *line, off_t size)
 	return ftruncate(fd, size) < 0 ? -EIO : -error;
 }
 
-static int append(int fd, uid_t uid, const char *what, const char *detail)
+/* One entry behind newest, which it becomes. */
+static int append_one(const char *dir, int fd, struct entry *newest, off_t *size, uid_t uid, const char *what,
+        const char *detail)
+{
+	char *line = entry_line(newest, uid, what, detail);
+
+	if (!line)
+		return -ENOMEM;
+	int ret = write_line(fd, line, *size);
+	if (ret == 0) {
+		ret = head_write(dir, newest);
+		if (ret < 0 && ftruncate(fd, *size) < 0)
+			ret = -EIO;
+	}
+	*size += (off_t)strlen(line);
+	free(line);
+	return ret;
+}
+
+static int append(const char *dir, int fd, uid_t uid, const char *what, const char *detail)
 {
 	struct entry newest;
+	struct head head;
+	char found[96];
 	off_t size = 0;
 
 	int ret = read_newest(fd, &newest, &size);
-	if (ret < 0)
-		return ret;
-	char *line = entry_line(&newest, uid, what, detail);
-	if (!line)
-		return -ENOMEM;
-	ret = write_line(fd, line, size);
-	free(line);
-	return ret;
+	if (ret == 0)
+		ret = head_read(dir, &head);
+	if (ret == 0 && !head_fits(&head, &newest)) {
+		snprintf(found, sizeof found, "{\"known\":%" PRId64 ",\"found\":%" PRIu64 "}",
+		        head.known ? (int64_t)head.seq : -1, newest.seq);
+		ret = append_one(dir, fd, &newest, &size, (uid_t)-1, BROKEN, found);
+	}
+	return ret < 0 ? ret : append_one(dir, fd, &newest, &size, uid, what, detail);
 }
 
 int ledger_append(const char *dir, uid_t uid, const char *what, json_t *detail)
@@ -176,61 +256,158 @@ int ledger_append(const char *dir, uid_t uid, const char *what, json_t *detail)
 		return -E2BIG;
 	}
 	mkdir(dir, 0700);
-	int fd = open_ledger(dir, O_RDWR | O_CREAT);
+	int fd = open_file(dir, FILE_NAME, O_RDWR | O_CREAT);
 	int ret = fd < 0 ? fd : 0;
 	if (ret == 0) {
 		do
 			ret = flock(fd, LOCK_EX) < 0 ? -errno : 0;
 		while (ret == -EINTR);
 		if (ret == 0)
-			ret = append(fd, uid, what, text);
+			ret = append(dir, fd, uid, what, text);
 		close(fd);
 	}
 	free(text);
 	return ret;
 }
 
-/* ---- verifying ---- */
+/* ---- reading ---- */
 
-static int64_t verify(FILE *file, char why[LEDGER_WHY_MAX])
+/* What is read: the file as it was at one moment, up to an entry's end if no process was killed while it
+ * wrote. */
+struct view {
+	FILE *file;
+	off_t size;
+	struct head head;
+};
+
+/* The lock is held for the look at size and head only: what stands before does not change. -ENOENT without a
+ * ledger. */
+static int view_open(struct view *view, const char *dir)
+{
+	struct stat st;
+	int fd = open_file(dir, FILE_NAME, O_RDONLY);
+
+	if (fd < 0)
+		return fd;
+	int ret = flock(fd, LOCK_SH) < 0 || fstat(fd, &st) < 0 ? -errno : head_read(dir, &view->head);
+	flock(fd, LOCK_UN);
+	view->file = ret == 0 ? fdopen(fd, "r") : NULL;
+	if (!view->file) {
+		close(fd);
+		return ret < 0 ? ret : -ENOMEM;
+	}
+	view->size = st.st_size;
+	return 0;
+}
+
+/* The next line with its newline. Returns its length, 0 at the end of what was there, or negative errno. */
+static ssize_t view_line(struct view *view, char **line, size_t *room)
+{
+	if (view->size <= 0)
+		return 0;
+	ssize_t len = getline(line, room, view->file);
+	if (len < 0)
+		return ferror(view->file) ? -EIO : 0;
+	view->size -= len;
+	return len;
+}
+
+int ledger_walk(const char *dir, bool (*got)(void *arg, const char *line, size_t len), void *arg)
+{
+	struct view view;
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t len;
+
+	int ret = view_open(&view, dir);
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	while ((len = view_line(&view, &line, &room)) > 0)
+		if (line[len - 1] == '\n' && !got(arg, line, (size_t)len - 1))
+			break;
+	free(line);
+	fclose(view.file);
+	return len < 0 ? (int)len : 0;
+}
+
+static bool entry_is_broken(const char *line)
+{
+	return strstr(line, ",\"what\":\"" BROKEN "\",\"detail\":{\"known\":") != NULL;
+}
+
+/* What is wrong with the end: before is the last whole entry. NULL: nothing. */
+static const char *fault_at_end(const struct head *head, const struct entry *before, bool head_met)
+{
+	if (!head->known)
+		return before->seq > 0 ? HEAD_NAME " is gone: entries after it may be missing" : NULL;
+	if (before->seq < head->seq)
+		return "is the last one, but there were more: entries were removed at the end";
+	if (head->seq > 0 && !head_met)
+		return "is not the one that " HEAD_NAME " knows: entries were rewritten";
+	return before->seq > head->seq + 1 ? "was not appended by usher" : NULL;
+}
+
+static int64_t verify(struct view *view, char why[LEDGER_WHY_MAX])
 {
 	struct entry entry = { 0 }, before = { 0 };
 	char *line = NULL;
 	const char *fault = NULL;
+	bool head_met = false;
 	size_t room = 0;
-	ssize_t len;
+	ssize_t len = 0;
 
 	memcpy(before.hash, no_hash, sizeof before.hash);
-	while (!fault && (len = getline(&line, &room, file)) > 0) {
-		if (line[len - 1] != '\n')
-			fault = "has no end";
-		else if (!entry_read(&entry, line, (size_t)len - 1))
+	while (!fault && (len = view_line(view, &line, &room)) > 0) {
+		if (line[len - 1] != '\n') {
+			if (before.seq < view->head.seq) /* else nobody was told that it is written */
+				fault = "has no end";
+			break;
+		}
+		if (!entry_read(&entry, line, (size_t)len - 1))
 			fault = "was altered";
 		else if (entry.seq != before.seq + 1 || strcmp(entry.prev, before.hash) != 0)
 			fault = "does not follow the one before: entries were removed or added";
-		else
-			before = entry;
+		else if (entry_is_broken(line))
+			fault = "was made when entries before it were found missing";
+		if (fault)
+			break;
+		before = entry;
+		head_met |= entry.seq == view->head.seq && strcmp(entry.hash, view->head.hash) == 0;
 	}
 	free(line);
+	uint64_t at = before.seq + 1;
+	if (!fault && len >= 0 && (fault = fault_at_end(&view->head, &before, head_met)) != NULL)
+		at = before.seq;
 	if (!fault)
-		return ferror(file) ? -EIO : (int64_t)before.seq;
-	snprintf(why, LEDGER_WHY_MAX, FILE_NAME ":%" PRIu64 ": entry %s", before.seq + 1, fault);
+		return len < 0 ? len : (int64_t)before.seq;
+	snprintf(why, LEDGER_WHY_MAX, FILE_NAME ":%" PRIu64 ": entry %s", at, fault);
+	return -EBADMSG;
+}
+
+/* Without a ledger there must be no head. */
+static int64_t verify_nothing(const char *dir, char why[LEDGER_WHY_MAX])
+{
+	struct head head;
+	int ret = head_read(dir, &head);
+
+	if (ret < 0 || !head.known)
+		return ret == -ENOENT ? 0 : ret;
+	snprintf(
+	        why, LEDGER_WHY_MAX, FILE_NAME " is gone; " HEAD_NAME " knows %" PRIu64 " entries", head.seq);
 	return -EBADMSG;
 }
 
 int64_t ledger_verify(const char *dir, char why[LEDGER_WHY_MAX])
 {
+	struct view view;
+
 	*why = 0;
-	int fd = open_ledger(dir, O_RDONLY);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	flock(fd, LOCK_SH);
-	FILE *file = fdopen(fd, "r");
-	if (!file) {
-		close(fd);
-		return -ENOMEM;
-	}
-	int64_t ret = verify(file, why);
-	fclose(file);
-	return ret;
+	int ret = view_open(&view, dir);
+	if (ret == -ENOENT)
+		return verify_nothing(dir, why);
+	if (ret < 0)
+		return ret;
+	int64_t count = verify(&view, why);
+	fclose(view.file);
+	return count;
 }

@@ -49,6 +49,40 @@ static void rules_path(const struct daemon *daemon, const char *folder, char pat
 
 /* ---- at start ---- */
 
+/* Does the ledger have an entry with this detail? */
+struct search {
+	const char *detail;
+	bool found;
+};
+
+static bool line_is_searched(void *arg, const char *line, size_t len)
+{
+	struct search *search = arg;
+
+	search->found = memmem(line, len, search->detail, strlen(search->detail)) != NULL;
+	return !search->found;
+}
+
+/* What was killed between disk and ledger is written down now; its author was told nothing. */
+static void open_complete_ledger(struct daemon *daemon)
+{
+	const char *text = rules_change(daemon->rules);
+	json_t *change = text != NULL ? json_loads(text, 0, NULL) : NULL,
+	       *detail = json_object_get(change, "detail");
+	const char *what = json_string_value(json_object_get(change, "what"));
+	char *detail_text = detail != NULL ? json_dumps(detail, JSON_COMPACT) : NULL;
+	struct search search = { .detail = detail_text };
+	char dir[PATH_MAX];
+
+	rules_path(daemon, "ledger", dir);
+	if (what != NULL && detail_text != NULL && ledger_walk(dir, line_is_searched, &search) == 0 &&
+	        !search.found)
+		daemon_note(daemon, (uid_t)json_integer_value(json_object_get(change, "uid")), what,
+		        json_incref(detail));
+	free(detail_text);
+	json_decref(change);
+}
+
 void rules_control_open(struct daemon *daemon)
 {
 	char dir[PATH_MAX];
@@ -62,6 +96,8 @@ void rules_control_open(struct daemon *daemon)
 	daemon->rules_locked = ret < 0 && ret != -EBADMSG;
 	if (ret < 0)
 		log_error("rules: %s", daemon->rules_trouble);
+	else
+		open_complete_ledger(daemon);
 }
 
 void rules_control_trouble(const struct daemon *daemon, char text[1024])

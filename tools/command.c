@@ -124,6 +124,12 @@ int command_rules(const struct config *config, struct rules **rules)
 
 /* ---- the user ---- */
 
+const char *command_sudo_user(void)
+{
+	const char *user = getuid() == 0 ? getenv("SUDO_USER") : NULL;
+	return user && *user ? user : NULL;
+}
+
 void command_become_user(const struct config *config)
 {
 	struct account account;

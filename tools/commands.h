@@ -20,6 +20,9 @@ struct command_context {
 /* The configuration, read once; a mistake is printed and the program ends with 1. */
 const struct config *command_config(struct command_context *context);
 
+/* Who acts where the uid says root: the user who typed sudo, or NULL. */
+const char *command_sudo_user(void);
+
 /* Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 (lists update) a source is held. */
 enum command_exit { COMMAND_OK, COMMAND_FAILED, COMMAND_USAGE, COMMAND_HELD };
 
@@ -100,6 +103,7 @@ int stats_command(struct command_context *context);
 int allow_command(struct command_context *context);
 int block_command(struct command_context *context);
 int rules_command(struct command_context *context);
+int ledger_command(struct command_context *context);
 int status_command(struct command_context *context);
 int reload_command(struct command_context *context);
 int flush_command(struct command_context *context);

@@ -56,6 +56,8 @@ int lists_pull(struct lists_tool *tool)
 		fprintf(stderr, "usher: %s: %s\n", from, why);
 	if (ret == 0)
 		tell(tool, &result, why);
+	if (ret == 0 && result.published)
+		lists_tool_note_published(tool, "lists.pull", result.id, result.names);
 	if (ret < 0)
 		return COMMAND_FAILED;
 	return result.held ? COMMAND_HELD : COMMAND_OK;

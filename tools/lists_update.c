@@ -152,16 +152,29 @@ int lists_tool_become_writer(const struct lists_tool *tool)
 	return COMMAND_OK;
 }
 
-static void note_in_ledger(const struct lists_tool *tool, const char *what, json_t *detail)
+void lists_tool_note(const struct lists_tool *tool, const char *what, json_t *detail)
 {
+	const char *author = command_sudo_user();
 	char dir[PATH_MAX];
 	int ret = -ENAMETOOLONG;
 
+	if (author != NULL)
+		json_object_set_new(detail, "author", json_string(author));
 	if (snprintf(dir, sizeof dir, "%s/ledger", tool->config->state_dir) < (int)sizeof dir)
 		ret = ledger_append(dir, tool->uid, what, detail);
 	if (ret < 0)
 		fprintf(stderr, "usher: the ledger cannot be written: %s\n", strerror(-ret));
 	json_decref(detail);
+}
+
+void lists_tool_note_published(const struct lists_tool *tool, const char *what, uint64_t id, uint64_t names)
+{
+	struct lists *lists = lists_tool_open(tool, id);
+
+	lists_tool_note(tool, what,
+	        json_pack("{s:I, s:I, s:s}", "generation", (json_int_t)id, "names", (json_int_t)names, "hash",
+	                lists != NULL ? lists_info(lists)->hash : ""));
+	lists_free(lists);
 }
 
 /* ---- telling how it goes ---- */
@@ -408,6 +421,8 @@ static int run_plan(struct lists_tool *tool, struct plan *plan)
 		tell_preview(tool, &result);
 	else
 		tell_result(tool, &result);
+	if (ret == 0 && result.published)
+		lists_tool_note_published(tool, "lists.publish", result.id, result.names);
 	impact_clear(&impact);
 	return ret < 0 ? COMMAND_FAILED : exit_of(&result);
 }
@@ -432,7 +447,7 @@ int lists_update(struct lists_tool *tool)
 	if (lists_tool_become_writer(tool) != COMMAND_OK)
 		return COMMAND_FAILED;
 	if (resume != NULL && generations_pinned(tool->dir) != 0)
-		note_in_ledger(tool, "lists.resume", json_object());
+		lists_tool_note(tool, "lists.resume", json_object());
 	plan_make(&plan, tool);
 	plan.options.only = source;
 	plan.options.force = force != NULL;
@@ -468,7 +483,7 @@ int lists_accept(struct lists_tool *tool)
 		fprintf(stderr, "usher: %s: %s\n", source, why);
 		return COMMAND_FAILED;
 	}
-	note_in_ledger(tool, "lists.accept", json_pack("{s:s, s:s}", "source", source, "reason", reason));
+	lists_tool_note(tool, "lists.accept", json_pack("{s:s, s:s}", "source", source, "reason", reason));
 	plan_make(&plan, tool);
 	plan.options.only = source;
 	plan.options.offline = true;
@@ -526,7 +541,7 @@ int lists_rollback(struct lists_tool *tool)
 		fprintf(stderr, "usher: %s: %s\n", tool->dir, strerror(-ret));
 		return COMMAND_FAILED;
 	}
-	note_in_ledger(tool, "lists.rollback",
+	lists_tool_note(tool, "lists.rollback",
 	        json_pack("{s:I, s:I}", "from", (json_int_t)from, "to", (json_int_t)id));
 	if (tool->context->json)
 		lists_tool_json(json_pack("{s:I, s:I, s:b}", "generation", (json_int_t)id, "before",

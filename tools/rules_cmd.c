@@ -25,13 +25,6 @@ static const char *text_at(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* Behind sudo it is not root who acts. */
-static const char *author_by_sudo(void)
-{
-	const char *user = getenv("SUDO_USER");
-	return user && *user ? user : NULL;
-}
-
 static int words_read(
         struct command_context *context, const char *command, struct rule_words *words, bool adding)
 {
@@ -122,7 +115,7 @@ static char *rule_body(const struct rule_words *words, const char *action, uint6
 	        words->name, "exact", words->exact != NULL, "profile", text_or_null(words->profile), "client",
 	        text_or_null(words->client), "reason", words->reason, "for_s",
 	        words->duration ? json_integer((json_int_t)(for_ms / 1000)) : json_null(), "by",
-	        text_or_null(author_by_sudo()));
+	        text_or_null(command_sudo_user()));
 	char *body = rule ? json_dumps(rule, JSON_COMPACT) : NULL;
 
 	json_decref(rule);
@@ -206,7 +199,7 @@ static int rules_remove(struct command_context *context)
 	query_add(query, "profile", words.profile);
 	query_add(query, "client", words.client);
 	query_add(query, "exact", words.exact ? "1" : NULL);
-	query_add(query, "by", author_by_sudo());
+	query_add(query, "by", command_sudo_user());
 	json_t *reply = ask(command_config(context), "DELETE", query, NULL);
 	if (!reply)
 		return COMMAND_FAILED;

@@ -111,6 +111,16 @@ static const struct command {
 	        "behind a record, oldest first; --ids yes prints the ids with --json. --csv and --json print "
 	        "for programs.\n"
 	        "Who reads the log is recorded.\n" HELP_TIME },
+	{ "ledger", ledger_command,
+	        "who changed what and why, who read the log, and whether any of it is missing",
+	        "usher ledger [--since TIME] [--reads]\n"
+	        "usher ledger --verify\n"
+	        "\n"
+	        "Oldest first: rules, reloads, lists, rollbacks, flushes, starts, and reads of personal "
+	        "data. For root.\n"
+	        "  --reads    reads of personal data alone\n"
+	        "  --verify   checks that no entry was altered, removed or added; ends with 1 if one "
+	        "was\n" HELP_TIME },
 	{ "stats", stats_command, "counters of a running usherd",
 	        "usher stats [--watch]\n"
 	        "\n"

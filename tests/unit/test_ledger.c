@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-static char root[256], dir[300], path[320];
+static char root[256], dir[300], path[320], head[320];
 
 static int make_root(void **state)
 {
@@ -26,6 +26,7 @@ static int make_root(void **state)
 		return -1;
 	snprintf(dir, sizeof dir, "%s/ledger", root);
 	snprintf(path, sizeof path, "%s/ledger.jsonl", dir);
+	snprintf(head, sizeof head, "%s/ledger.head", dir);
 	return 0;
 }
 
@@ -33,6 +34,7 @@ static int remove_root(void **state)
 {
 	(void)state;
 	unlink(path);
+	unlink(head);
 	rmdir(dir);
 	return rmdir(root);
 }
@@ -161,7 +163,55 @@ static void foreign_text_is_found_and_not_continued(void **state)
 	assert_int_equal(ledger_append(dir, 0, "two", NULL), -EBADMSG);
 }
 
-static void torn_last_line_is_taken_away(void **state)
+static void a_line_that_nobody_was_told_of_is_taken_away(void **state)
+{
+	(void)state;
+	append("one");
+	append("two");
+	FILE *file = fopen(path, "a");
+	fputs("{\"seq\":3,\"time\":\"2026", file);
+	fclose(file);
+	assert_entries(2);
+	append("three");
+	assert_entries(3);
+}
+
+/* Killed after the line and before the head. */
+static void an_entry_that_the_head_does_not_know_yet_is_well(void **state)
+{
+	(void)state;
+	size_t len;
+	append("one");
+	int fd = open(head, O_RDONLY);
+	char known[86];
+	assert_int_equal(read(fd, known, sizeof known), sizeof known);
+	close(fd);
+	append("two");
+	fd = open(head, O_WRONLY);
+	assert_int_equal(write(fd, known, sizeof known), sizeof known);
+	close(fd);
+	assert_entries(2);
+	append("three");
+	assert_entries(3);
+	assert_null(strstr(read_all(&len), "ledger.broken"));
+}
+
+static void a_missing_end_is_found_and_later_entries_do_not_hide_it(void **state)
+{
+	(void)state;
+	size_t len;
+	append("one");
+	append("two");
+	append("three");
+	char *text = read_all(&len), *second = strchr(text, '\n') + 1;
+	write_all(text, (size_t)(second - text));
+	assert_wrong(":1: entry is the last one, but there were more");
+	append("four");
+	assert_wrong(":2: entry was made when entries before it were found missing");
+	assert_non_null(strstr(read_all(&len), "\"ledger.broken\",\"detail\":{\"known\":3,\"found\":1}"));
+}
+
+static void half_of_an_acknowledged_entry_is_found(void **state)
 {
 	(void)state;
 	size_t len;
@@ -169,9 +219,73 @@ static void torn_last_line_is_taken_away(void **state)
 	append("two");
 	char *text = read_all(&len);
 	write_all(text, len - 40);
-	assert_wrong("has no end");
-	append("two again");
-	assert_entries(2);
+	assert_wrong(":2: entry has no end");
+	append("three");
+	assert_wrong(":2: entry was made when entries");
+}
+
+static void a_rewritten_chain_does_not_fit_the_head(void **state)
+{
+	(void)state;
+	char known[86];
+	append("one");
+	append("two");
+	int fd = open(head, O_RDONLY);
+	assert_int_equal(read(fd, known, sizeof known), sizeof known);
+	close(fd);
+	unlink(path);
+	unlink(head);
+	append("one");
+	append("other");
+	append("more");
+	append("most");
+	fd = open(head, O_WRONLY);
+	assert_int_equal(write(fd, known, sizeof known), sizeof known);
+	close(fd);
+	assert_wrong("ledger.head knows: entries were rewritten");
+}
+
+static void a_ledger_or_a_head_that_is_gone_is_found(void **state)
+{
+	(void)state;
+	append("one");
+	unlink(path);
+	assert_wrong("ledger.head knows 1 entries");
+	append("two");
+	assert_wrong(":1: entry was made when");
+	unlink(head);
+	unlink(path);
+	append("one");
+	unlink(head);
+	assert_wrong("ledger.head is gone");
+	append("two");
+	assert_wrong(":2: entry was made when");
+}
+
+static bool count_line(void *arg, const char *line, size_t len)
+{
+	unsigned *count = arg;
+
+	assert_memory_equal(line, "{\"seq\":", 7);
+	assert_int_equal(line[len - 1], '}');
+	return ++*count < 3;
+}
+
+static void a_walk_meets_the_entries_in_order_until_it_is_told_to_stop(void **state)
+{
+	(void)state;
+	unsigned count = 0;
+	assert_int_equal(ledger_walk(dir, count_line, &count), 0);
+	assert_int_equal(count, 0);
+	append("one");
+	append("two");
+	assert_int_equal(ledger_walk(dir, count_line, &count), 0);
+	assert_int_equal(count, 2);
+	append("three");
+	append("four");
+	count = 0;
+	assert_int_equal(ledger_walk(dir, count_line, &count), 0);
+	assert_int_equal(count, 3);
 }
 
 static void too_large_a_detail_is_refused(void **state)
@@ -239,7 +353,13 @@ int main(void)
 		TEST(removed_entry_is_found),
 		TEST(removed_beginning_is_found),
 		TEST(foreign_text_is_found_and_not_continued),
-		TEST(torn_last_line_is_taken_away),
+		TEST(a_line_that_nobody_was_told_of_is_taken_away),
+		TEST(an_entry_that_the_head_does_not_know_yet_is_well),
+		TEST(a_missing_end_is_found_and_later_entries_do_not_hide_it),
+		TEST(half_of_an_acknowledged_entry_is_found),
+		TEST(a_rewritten_chain_does_not_fit_the_head),
+		TEST(a_ledger_or_a_head_that_is_gone_is_found),
+		TEST(a_walk_meets_the_entries_in_order_until_it_is_told_to_stop),
 		TEST(too_large_a_detail_is_refused),
 		TEST(many_processes_keep_one_chain),
 		TEST(full_disk_leaves_the_chain_whole),
