@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "source_account.h"
+#include "entries.h"
 #include "filter.h"
 #include "generations.h"
 #include "layout.h"
@@ -24,6 +25,13 @@
 #define COMMIT_EVERY 100000 /* names: bounds the dirty pages that LMDB holds in memory */
 #define MAP_SPARE (UINT64_C(64) << 20)
 #define MAP_FACTOR 4 /* address space, not memory: what a claim's octets become in a tree, at most */
+
+/* What filter and table hold. Of a name that only has names below it the filter alone knows: below. */
+struct element {
+	uint64_t hash, check;
+	uint32_t set;
+	bool below;
+};
 
 /* The next record of one source, while they are merged. */
 struct head {
@@ -55,8 +63,8 @@ struct compiler {
 	uint64_t names;
 	uint64_t category_names[LISTS_CATEGORIES_MAX];
 	unsigned labels_min, labels_max;
-	FILE *hashes; /* the filter's elements; it is written when their number is known */
-	uint64_t hash_count;
+	FILE *elements; /* of filter and table, which are written when their number is known */
+	uint64_t element_count;
 	uint8_t last[NAME_KEY_MAX]; /* the key before, whose parents are in the filter already */
 	size_t last_len;
 	struct head *heads;
@@ -219,18 +227,26 @@ static int record_build(struct compiler *compiler, const uint8_t *key, size_t ke
 	return (int)len;
 }
 
-static int hash_write(struct compiler *compiler, uint64_t hash)
+static int element_write(struct compiler *compiler, const struct element *element)
 {
-	compiler->hash_count++;
-	return fwrite_unlocked(&hash, sizeof hash, 1, compiler->hashes) == 1 ? 0 : -errno;
+	compiler->element_count++;
+	return fwrite_unlocked(element, sizeof *element, 1, compiler->elements) == 1 ? 0 : -errno;
+}
+
+static uint64_t key_check(const struct compiler *compiler, const uint8_t *key, size_t len)
+{
+	struct name name = { 0 };
+
+	name_from_key(&name, key, len);
+	return name_hash(&name, LAYOUT_ENTRIES_SEED(compiler->seed));
 }
 
 /*
- * The filter's elements of one name: itself, and for each parent that something lies below it. The hash is
+ * The elements of one name: itself, and for each parent that something lies below it. The hash is
  * the one that name_hash_suffixes() gives: chained label by label from the right, which is a key's order.
  * Keys come sorted, so a parent is new unless the key before lies below it too.
  */
-static int write_hashes(struct compiler *compiler, const uint8_t *key, size_t len)
+static int write_elements(struct compiler *compiler, const uint8_t *key, size_t len, uint32_t set)
 {
 	uint64_t hash = compiler->seed;
 	unsigned labels = 0;
@@ -244,7 +260,8 @@ static int write_hashes(struct compiler *compiler, const uint8_t *key, size_t le
 		shared = shared && end < compiler->last_len &&
 		         memcmp(key + at, compiler->last + at, end - at) == 0;
 		if (end < len && !shared)
-			ret = hash_write(compiler, filter_below(hash));
+			ret = element_write(
+			        compiler, &(struct element){ .hash = filter_below(hash), .below = true });
 	}
 	memcpy(compiler->last, key, len);
 	compiler->last_len = len;
@@ -252,7 +269,19 @@ static int write_hashes(struct compiler *compiler, const uint8_t *key, size_t le
 		compiler->labels_min = labels;
 	if (labels > compiler->labels_max)
 		compiler->labels_max = labels;
-	return ret < 0 ? ret : hash_write(compiler, hash);
+	if (ret < 0)
+		return ret;
+	return element_write(compiler,
+	        &(struct element){ .hash = hash, .check = key_check(compiler, key, len), .set = set });
+}
+
+/* So far, and a new transaction for what follows. */
+static int commit(struct compiler *compiler)
+{
+	int ret = lmdb_error(mdb_txn_commit(compiler->txn));
+
+	compiler->txn = NULL;
+	return ret < 0 ? ret : lmdb_error(mdb_txn_begin(compiler->env, NULL, 0, &compiler->txn));
 }
 
 static int put(
@@ -272,14 +301,10 @@ static int write_name(struct compiler *compiler, const uint8_t *key, size_t key_
 	                            : put(compiler, key, key_len, &wide, sizeof wide);
 	if (ret < 0)
 		return ret;
-	ret = write_hashes(compiler, key, key_len);
+	ret = write_elements(compiler, key, key_len, set);
 	if (ret < 0)
 		return ret;
-	if (++compiler->names % COMMIT_EVERY != 0)
-		return 0;
-	ret = lmdb_error(mdb_txn_commit(compiler->txn));
-	compiler->txn = NULL;
-	return ret < 0 ? ret : lmdb_error(mdb_txn_begin(compiler->env, NULL, 0, &compiler->txn));
+	return ++compiler->names % COMMIT_EVERY == 0 ? commit(compiler) : 0;
 }
 
 static int write_names(struct compiler *compiler)
@@ -306,30 +331,80 @@ static int write_names(struct compiler *compiler)
 
 /* ---- what stands behind the names ---- */
 
-static int write_filter(struct compiler *compiler)
+static int elements_rewind(struct compiler *compiler)
 {
-	uint32_t count = filter_blocks(compiler->hash_count), stored = htole32(count);
-	MDB_val key = { strlen(LAYOUT_KEY_FILTER), (void *)(uintptr_t)LAYOUT_KEY_FILTER };
-	MDB_val value = { LAYOUT_FILTER_HEAD + (size_t)count * FILTER_BLOCK, NULL };
-	uint64_t hash;
+	return fflush(compiler->elements) == 0 && fseeko(compiler->elements, 0, SEEK_SET) == 0 ? 0 : -errno;
+}
 
-	if (fflush(compiler->hashes) != 0 || fseeko(compiler->hashes, 0, SEEK_SET) != 0)
-		return -errno;
+static int element_read(struct compiler *compiler, struct element *element)
+{
+	return fread_unlocked(element, sizeof *element, 1, compiler->elements) == 1 ? 0 : -EIO;
+}
+
+/* Room for a value of len octets, zeroed, with its magic. */
+static int put_value(
+        struct compiler *compiler, const char *key_text, const char *magic, size_t len, uint8_t **out)
+{
+	MDB_val key = { strlen(key_text), (void *)(uintptr_t)key_text }, value = { len, NULL };
+
 	int ret = mdb_put(compiler->txn, compiler->dbi, &key, &value, MDB_APPEND | MDB_RESERVE);
 	if (ret != 0)
 		return lmdb_error(ret);
-	uint8_t *head = value.mv_data;
-	memset(head, 0, value.mv_size);
-	memcpy(head, LAYOUT_FILTER_MAGIC, LAYOUT_FILTER_COUNT);
+	memset(value.mv_data, 0, len);
+	memcpy(value.mv_data, magic, strlen(magic));
+	*out = value.mv_data;
+	return 0;
+}
+
+static int write_entries(struct compiler *compiler)
+{
+	uint32_t count = entries_lines(compiler->names), stored = htole32(count), reach = 0;
+	struct element element;
+	uint8_t *head = NULL;
+
+	int ret = elements_rewind(compiler);
+	if (ret == 0)
+		ret = put_value(compiler, LAYOUT_KEY_ENTRIES, LAYOUT_ENTRIES_MAGIC,
+		        LAYOUT_ENTRIES_HEAD + (size_t)count * ENTRIES_LINE, &head);
+	if (ret < 0)
+		return ret;
+	for (uint64_t i = 0; i < compiler->element_count && ret >= 0; i++) {
+		ret = element_read(compiler, &element);
+		if (ret == 0 && !element.below)
+			ret = entries_add(
+			        head + LAYOUT_ENTRIES_HEAD, count, element.hash, element.check, element.set);
+		if (ret > (int)reach)
+			reach = (uint32_t)ret;
+	}
+	if (ret < 0)
+		return ret;
+	reach = htole32(reach);
+	memcpy(head + LAYOUT_ENTRIES_COUNT, &stored, sizeof stored);
+	memcpy(head + LAYOUT_ENTRIES_REACH, &reach, sizeof reach);
+	return 0;
+}
+
+static int write_filter(struct compiler *compiler)
+{
+	uint32_t count = filter_blocks(compiler->element_count), stored = htole32(count);
+	struct element element;
+	uint8_t *head = NULL;
+
+	int ret = elements_rewind(compiler);
+	if (ret == 0)
+		ret = put_value(compiler, LAYOUT_KEY_FILTER, LAYOUT_FILTER_MAGIC,
+		        LAYOUT_FILTER_HEAD + (size_t)count * FILTER_BLOCK, &head);
+	if (ret < 0)
+		return ret;
 	memcpy(head + LAYOUT_FILTER_COUNT, &stored, sizeof stored);
 	head[LAYOUT_FILTER_LABELS] = (uint8_t)compiler->labels_min;
 	head[LAYOUT_FILTER_LABELS + 1] = (uint8_t)compiler->labels_max;
-	for (uint64_t i = 0; i < compiler->hash_count; i++) {
-		if (fread_unlocked(&hash, sizeof hash, 1, compiler->hashes) != 1)
-			return -EIO;
-		filter_add(head + LAYOUT_FILTER_HEAD, count, hash);
+	for (uint64_t i = 0; i < compiler->element_count && ret == 0; i++) {
+		ret = element_read(compiler, &element);
+		if (ret == 0)
+			filter_add(head + LAYOUT_FILTER_HEAD, count, element.hash);
 	}
-	return 0;
+	return ret;
 }
 
 static json_t *about(const struct compiler *compiler)
@@ -378,6 +453,10 @@ static int write_all(struct compiler *compiler, json_t **info)
 {
 	int ret = write_names(compiler);
 
+	if (ret == 0)
+		ret = write_entries(compiler);
+	if (ret == 0)
+		ret = commit(compiler); /* LMDB holds such a value in memory until then */
 	if (ret == 0)
 		ret = write_filter(compiler);
 	if (ret < 0)
@@ -473,7 +552,7 @@ static int compile(struct compiler *compiler)
 	unlink(compiler->file);
 	ret = sets_init(&compiler->sets);
 	if (ret == 0)
-		ret = tempfile_open(&compiler->hashes, options->work);
+		ret = tempfile_open(&compiler->elements, options->work);
 	if (ret == 0)
 		ret = heads_open(compiler, &octets);
 	if (ret == 0)
@@ -496,8 +575,8 @@ int compile_generation(const struct compile_options *options, uint64_t *names, c
 
 	why[0] = '\0';
 	int ret = compile(&compiler);
-	if (compiler.hashes != NULL)
-		fclose(compiler.hashes);
+	if (compiler.elements != NULL)
+		fclose(compiler.elements);
 	sets_clear(&compiler.sets);
 	free(compiler.heads);
 	free(compiler.record);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "entries.h"
 #include "filter.h"
 #include "generations.h"
 #include "layout.h"
@@ -24,6 +25,7 @@
  *
  *   key                 value
  *   name_to_key(name)   which set the name is in: 16 bits, or 32 where that does not suffice, little endian
+ *   \xff entries        48 octets (layout.h), then a hash table (entries.h) of the same: name -> set
  *   \xff filter         48 octets (layout.h), then a split-block Bloom filter over name_hash_suffixes() of
  *                       every name, and over filter_below() of that of every name that has names below it
  *   \xff info           JSON: layout, id, names, published_at, seed (hex), starter, inputs,
@@ -35,6 +37,10 @@
  * A set is what all sources together say of a name. There are few different ones, so a name costs little more
  * than its key. Rejected: category masks beside each name (16 octets more), one record a source (as many
  * look-ups), and sub-databases.
+ *
+ * A look-up of every day reads the filter and the table: two cache lines, where a walk through the tree of
+ * five million names waits for memory some ten times. The tree is what people see (find, diff, export) and
+ * what answers where the table cannot.
  *
  * Beside it lies gen-000042.json: the same info with the file's size and XXH3-128. LMDB has no checksums and
  * a truncated map kills with SIGBUS, so nothing is mapped before both are found right. What is looked up
@@ -61,7 +67,8 @@ struct lists {
 	atomic_uint references;
 	MDB_env *env;
 	MDB_dbi dbi;
-	struct filter filter; /* in the map */
+	struct filter filter;   /* in the map */
+	struct entries entries; /* in the map */
 	unsigned labels_min, labels_max;
 	uint64_t seed;
 	struct set *sets;
@@ -85,6 +92,20 @@ struct lists_view {
 static int damaged(char why[LISTS_WHY_MAX], const char *file, const char *what)
 {
 	snprintf(why, LISTS_WHY_MAX, "%.300s: %s", file, what);
+	return -EBADMSG;
+}
+
+/* A manifest tells the layout, so that a file of another program version is not taken for a damaged one. */
+static int layout_verify(const char *file, const json_t *manifest, char why[LISTS_WHY_MAX])
+{
+	int64_t layout = manifest_number(manifest, "layout");
+
+	if (layout == LAYOUT_VERSION || layout <= 0)
+		return 0;
+	snprintf(why, LISTS_WHY_MAX,
+	        "%.300s: made by %s version of usher (layout %" PRIi64 ", this one reads %d): `usher lists "
+	        "update` makes it anew",
+	        file, layout < LAYOUT_VERSION ? "an older" : "a newer", layout, LAYOUT_VERSION);
 	return -EBADMSG;
 }
 
@@ -149,6 +170,23 @@ static bool filter_load(struct lists *lists, const MDB_val *value)
 	lists->labels_min = head[LAYOUT_FILTER_LABELS];
 	lists->labels_max = head[LAYOUT_FILTER_LABELS + 1];
 	return lists->labels_min >= 1 && lists->labels_max <= NAME_LABELS_MAX;
+}
+
+static bool entries_load(struct lists *lists, const MDB_val *value)
+{
+	const uint8_t *head = value->mv_data;
+	uint32_t count, reach;
+
+	if (value->mv_size < LAYOUT_ENTRIES_HEAD ||
+	        memcmp(head, LAYOUT_ENTRIES_MAGIC, LAYOUT_ENTRIES_COUNT) != 0)
+		return false;
+	memcpy(&count, head + LAYOUT_ENTRIES_COUNT, sizeof count);
+	memcpy(&reach, head + LAYOUT_ENTRIES_REACH, sizeof reach);
+	count = le32toh(count);
+	if (count == 0 || value->mv_size != LAYOUT_ENTRIES_HEAD + (size_t)count * ENTRIES_LINE)
+		return false;
+	lists->entries = (struct entries){ head + LAYOUT_ENTRIES_HEAD, count, le32toh(reach) };
+	return lists->entries.reach <= ENTRIES_REACH_MAX;
 }
 
 /* The generation's category bits to the caller's. */
@@ -268,16 +306,17 @@ static int tables_load(struct lists *lists, const char *file, const json_t *mani
         const char *const *categories, size_t category_count, char why[LISTS_WHY_MAX])
 {
 	struct lists_view view = { .lists = lists };
-	MDB_val filter, info, sets;
+	MDB_val entries, filter, info, sets;
 	MDB_stat stat;
 	bool whole;
 
 	if (mdb_txn_begin(lists->env, NULL, MDB_RDONLY, &view.txn) != 0)
 		return -ENOMEM;
-	whole = value_get(&view, LAYOUT_KEY_FILTER, &filter) && value_get(&view, LAYOUT_KEY_INFO, &info) &&
+	whole = value_get(&view, LAYOUT_KEY_ENTRIES, &entries) &&
+	        value_get(&view, LAYOUT_KEY_FILTER, &filter) && value_get(&view, LAYOUT_KEY_INFO, &info) &&
 	        value_get(&view, LAYOUT_KEY_SETS, &sets) && mdb_stat(view.txn, lists->dbi, &stat) == 0 &&
 	        info_load(lists, &info, categories, category_count) && filter_load(lists, &filter) &&
-	        sets_load(lists, &sets);
+	        entries_load(lists, &entries) && sets_load(lists, &sets);
 	mdb_txn_abort(view.txn);
 	if (!whole)
 		return damaged(why, file, "not a generation that this version of usher reads");
@@ -318,6 +357,8 @@ static int open_file(struct lists **out, const char *file, const char *const *ca
 		return -ENOMEM;
 	atomic_init(&lists->references, 1);
 	int ret = manifest_of(file, &manifest, why);
+	if (ret == 0)
+		ret = layout_verify(file, manifest, why);
 	if (ret == 0)
 		ret = file_verify(lists, file, manifest, why);
 	if (ret == 0)
@@ -553,25 +594,40 @@ static void facts_fill(struct lists_facts *facts, const struct match *matches, s
 struct lookup {
 	const struct name *name;
 	uint8_t key[NAME_KEY_MAX];
-	size_t key_len; /* 0: not made yet; most names need none */
+	size_t key_len; /* 0: not made yet; few names need one */
 	struct match matches[NAME_LABELS_MAX];
 	size_t count;
 	uint64_t categories;
 	bool excepts;
 };
 
+/* The set of the suffix that begins at label. Returns 1, 0 if it is no entry, -EIO. */
+static int lookup_set(
+        struct lists_view *view, struct lookup *lookup, unsigned label, uint64_t hash, uint32_t *set)
+{
+	const struct lists *lists = view->lists;
+	const struct name *name = lookup->name;
+	uint64_t check = name_hash_suffix(name, label, LAYOUT_ENTRIES_SEED(lists->seed));
+
+	if (!entries_find(&lists->entries, hash, check, set))
+		return 0;
+	if (*set != ENTRIES_ASK_TREE)
+		return *set < lists->set_count ? 1 : -EIO;
+	if (lookup->key_len == 0)
+		lookup->key_len = name_to_key(name, lookup->key);
+	/* A parent's key is the beginning of the name's; what the name has in front of it comes behind. */
+	return set_get(view, lookup->key, lookup->key_len - name->offset[label], set);
+}
+
 /* Adds the entry of that many labels, if the store has it and it says something of the name. Returns 0 or
  * -EIO. */
-static int lookup_match(struct lists_view *view, struct lookup *lookup, unsigned labels)
+static int lookup_match(struct lists_view *view, struct lookup *lookup, unsigned labels, uint64_t hash)
 {
 	const struct name *name = lookup->name;
 	bool whole = labels == name->labels;
 	uint32_t index;
 
-	if (lookup->key_len == 0)
-		lookup->key_len = name_to_key(name, lookup->key);
-	/* A parent's key is the beginning of the name's; what the name has in front of it comes behind. */
-	int ret = set_get(view, lookup->key, lookup->key_len - name->offset[name->labels - labels], &index);
+	int ret = lookup_set(view, lookup, name->labels - labels, hash, &index);
 	if (ret <= 0)
 		return ret;
 	const struct set *set = &view->lists->sets[index];
@@ -585,9 +641,7 @@ static int lookup_match(struct lists_view *view, struct lookup *lookup, unsigned
 	return 0;
 }
 
-/* The suffixes that a look-up asks the filter for: usually the first ends it, and hardly ever more than two
- * are needed. */
-#define PREFETCH_LABELS 2
+#define PREFETCH_LABELS 2 /* of a name's suffixes: hardly ever is a third one needed */
 
 void lists_prefetch(const struct lists_view *view, const struct name *name, const uint64_t *hash)
 {
@@ -596,6 +650,20 @@ void lists_prefetch(const struct lists_view *view, const struct name *name, cons
 
 	for (unsigned i = 0; i < PREFETCH_LABELS && labels <= name->labels; i++, labels++)
 		filter_prefetch(&lists->filter, hash[name->labels - labels]);
+}
+
+void lists_prefetch_entry(const struct lists_view *view, const struct name *name, const uint64_t *hash)
+{
+	const struct lists *lists = view->lists;
+	unsigned labels = lists->labels_min;
+
+	for (unsigned i = 0; i < PREFETCH_LABELS && labels <= name->labels; i++, labels++) {
+		uint64_t suffix = hash[name->labels - labels];
+		if (filter_has(&lists->filter, suffix))
+			entries_prefetch(&lists->entries, suffix);
+		if (!filter_has(&lists->filter, filter_below(suffix)))
+			break;
+	}
 }
 
 /* Most names end after one cache line of the filter: nothing is listed at their shortest suffix, or below it.
@@ -614,7 +682,8 @@ int lists_lookup(
 	lookup.excepts = false;
 	for (unsigned labels = lists->labels_min; labels <= most; labels++) {
 		uint64_t suffix = hash[name->labels - labels];
-		int ret = filter_has(&lists->filter, suffix) ? lookup_match(view, &lookup, labels) : 0;
+		int ret =
+		        filter_has(&lists->filter, suffix) ? lookup_match(view, &lookup, labels, suffix) : 0;
 		if (ret < 0)
 			return ret;
 		if (!filter_has(&lists->filter, filter_below(suffix)))
@@ -720,6 +789,17 @@ void lists_walk_close(struct lists_walk *walk)
 	free(walk);
 }
 
+/* What a look-up finds must be what is told of the name. */
+static bool table_agrees(const struct lists *lists, const struct name *name, uint32_t set)
+{
+	uint64_t hash[NAME_LABELS_MAX + 1], check = name_hash(name, LAYOUT_ENTRIES_SEED(lists->seed));
+	uint32_t found;
+
+	name_hash_suffixes(name, lists->seed, hash);
+	return entries_find(&lists->entries, hash[0], check, &found) &&
+	       (found == set || found == ENTRIES_ASK_TREE);
+}
+
 int lists_walk_next(struct lists_walk *walk, struct lists_listed *listed)
 {
 	MDB_val key, value;
@@ -733,7 +813,8 @@ int lists_walk_next(struct lists_walk *walk, struct lists_listed *listed)
 	if (key.mv_size > 0 && ((const uint8_t *)key.mv_data)[0] == 0xff)
 		return 0;
 	if (!set_of(walk->lists, &value, &index) ||
-	        name_from_key(&listed->name, key.mv_data, key.mv_size) < 0)
+	        name_from_key(&listed->name, key.mv_data, key.mv_size) < 0 ||
+	        !table_agrees(walk->lists, &listed->name, index))
 		return -EIO;
 	listed->at = walk->lists->sets[index].at;
 	listed->below = walk->lists->sets[index].below;

@@ -90,10 +90,11 @@ struct lists_view *lists_view_open(struct lists *lists);
 void lists_view_close(struct lists_view *view);
 
 /*
- * For many look-ups at once: called for all of them before the first lists_lookup(), so that no look-up waits
- * for memory. Changes nothing else.
+ * For many look-ups at once: lists_prefetch() for all of them, then lists_prefetch_entry() for all, then
+ * lists_lookup(), which finds what it reads on its way from memory. Nothing else changes.
  */
 void lists_prefetch(const struct lists_view *view, const struct name *name, const uint64_t *hash);
+void lists_prefetch_entry(const struct lists_view *view, const struct name *name, const uint64_t *hash);
 
 /*
  * Facts about a name: hash comes from name_hash_suffixes(name, lists_seed(lists), hash).

@@ -309,7 +309,7 @@ int name_from_key(struct name *name, const uint8_t *key, size_t len)
 	return 0;
 }
 
-void name_hash_suffixes(const struct name *name, uint64_t seed, uint64_t hash[NAME_LABELS_MAX + 1])
+void name_hash_suffixes(const struct name *name, uint64_t seed, uint64_t *hash)
 {
 	uint64_t h = seed;
 
@@ -324,4 +324,11 @@ void name_hash_suffixes(const struct name *name, uint64_t seed, uint64_t hash[NA
 uint64_t name_hash(const struct name *name, uint64_t seed)
 {
 	return XXH3_64bits_withSeed(name->wire, name->len, seed);
+}
+
+uint64_t name_hash_suffix(const struct name *name, unsigned label, uint64_t seed)
+{
+	unsigned at = label < name->labels ? name->offset[label] : name->len - 1u;
+
+	return XXH3_64bits_withSeed(name->wire + at, name->len - at, seed);
 }

@@ -80,12 +80,13 @@ int name_from_key(struct name *name, const uint8_t *key, size_t len);
 
 /*
  * Keyed hashes of every suffix, from one pass from the right: hash[i] is that of the suffix that begins at label i
- * (hash[0] the whole name, hash[name->labels] the root). XXH3 chained by label; the same seed gives the same hashes on
+ * (hash[0] the whole name, hash[name->labels] the root: room for labels + 1). XXH3 chained by label; the same seed gives the same hashes on
  * every machine, so they may be stored.
  */
-void name_hash_suffixes(const struct name *name, uint64_t seed, uint64_t hash[NAME_LABELS_MAX + 1]);
+void name_hash_suffixes(const struct name *name, uint64_t seed, uint64_t *hash);
 
-/* A keyed hash of the whole name in one step (not equal to hash[0] above). */
+/* A keyed hash of the whole name in one step (not equal to hash[0] above), and of its suffix that begins at label. */
 uint64_t name_hash(const struct name *name, uint64_t seed);
+uint64_t name_hash_suffix(const struct name *name, unsigned label, uint64_t seed);
 
 #endif

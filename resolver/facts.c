@@ -386,12 +386,18 @@ void facts_gather(struct facts *facts, const struct facts_table *table, struct l
         const struct name *name)
 {
 	uint64_t hash[NAME_LABELS_MAX + 1];
+
+	name_hash_suffixes(name, table->seed, hash);
+	facts_gather_hashed(facts, table, view, name, hash);
+}
+
+void facts_gather_hashed(struct facts *facts, const struct facts_table *table, struct lists_view *view,
+        const struct name *name, const uint64_t *hash)
+{
 	struct namemap_hit hits[HITS_MAX];
 
 	memset(facts, 0, sizeof *facts);
 	facts->internal_zone = facts->canary = facts->engine = FACTS_NONE;
-	name_hash_suffixes(name, table->seed, hash);
-
 	size_t count = namemap_find(table->map, name, hash, hits, HITS_MAX);
 	for (size_t i = 0; i < count; i++)
 		facts_note(facts, &hits[i]);
@@ -404,14 +410,4 @@ void facts_gather(struct facts *facts, const struct facts_table *table, struct l
 		facts->flags |= FACTS_LISTS_FAILED;
 	}
 	gather_signals(facts, table, view, name);
-}
-
-void facts_prefetch(const struct facts_table *table, const struct lists_view *view, const struct name *name)
-{
-	uint64_t hash[NAME_LABELS_MAX + 1];
-
-	if (view == NULL)
-		return;
-	name_hash_suffixes(name, table->seed, hash);
-	lists_prefetch(view, name, hash);
 }

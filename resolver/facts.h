@@ -91,7 +91,8 @@ struct facts facts_of_categories(uint64_t categories);
 void facts_gather(struct facts *facts, const struct facts_table *table, struct lists_view *view,
         const struct name *name);
 
-/* Before facts_gather() of many names: brings the memory of each nearer. Changes nothing else. */
-void facts_prefetch(const struct facts_table *table, const struct lists_view *view, const struct name *name);
+/* The same, where name_hash_suffixes() with the table's seed is known already. */
+void facts_gather_hashed(struct facts *facts, const struct facts_table *table, struct lists_view *view,
+        const struct name *name, const uint64_t *hash);
 
 #endif

@@ -356,10 +356,14 @@ void query_read(struct query *query)
 		resolve_read(query);
 }
 
-void query_fetch(struct query *query)
+void query_fetch(struct query *queries, unsigned count)
 {
-	if (query_is_question(query))
-		resolve_fetch(query);
+	for (unsigned i = 0; i < count; i++)
+		if (query_is_question(&queries[i]))
+			resolve_fetch(&queries[i]);
+	for (unsigned i = 0; i < count; i++)
+		if (query_is_question(&queries[i]))
+			resolve_fetch_listed(&queries[i]);
 }
 
 void query_answer(struct query *query)

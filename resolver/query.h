@@ -31,6 +31,8 @@ struct query_udp_path {
 	size_t control_len;
 };
 
+#define QUERY_LABELS_AHEAD 8 /* what memory a longer name needs is not fetched ahead */
+
 struct query {
 	/* ---- the transport's ---- */
 	struct worker *worker;
@@ -49,8 +51,10 @@ struct query {
 
 	/* ---- found on the way ---- */
 	struct message message;
-	int read;             /* what message_read() said */
-	uint64_t cache_hash;  /* of the asked question, where it may be in the cache */
+	int read;            /* what message_read() said */
+	uint64_t cache_hash; /* of the asked question, where it may be in the cache */
+	bool hashed;         /* suffix_hash is that of the asked name, by the snapshot's seed */
+	uint64_t suffix_hash[QUERY_LABELS_AHEAD + 1];
 	uint64_t received_us; /* monotonic */
 	int profile;          /* index, CLIENTS_UNSERVED */
 	struct verdict verdict;
@@ -67,12 +71,12 @@ struct query {
 };
 
 /*
- * Three steps. A transport that holds many queries takes each step with all of them before the next: what the
- * next needs is on its way from memory then, and nobody waits for it. query_fetch() may be left out, and
- * changes nothing but time.
+ * A transport that holds many queries reads all of them, has what is behind their names fetched, and then
+ * answers one after the other: what each needs is on its way from memory by then, and nobody waits for it.
+ * query_fetch() changes nothing but time, and a single query goes without.
  */
-void query_read(struct query *query);   /* the packet */
-void query_fetch(struct query *query);  /* what is behind its name */
+void query_read(struct query *query);
+void query_fetch(struct query *queries, unsigned count);
 void query_answer(struct query *query); /* answers, or keeps the query and answers later */
 
 /* The client has gone: a kept query ends without an answer. */
@@ -104,9 +108,11 @@ struct answer_stored;
 struct cache_entry;
 struct cache_pin;
 
-/* resolve.c: query_read() and query_fetch() of what the cache and the lists know. */
+/* resolve.c: where the cache has the asked question; then its entry, or the lists' filter; then the lists'
+ * entry: each finds what it reads nearer if the one before was called a while ago. */
 void resolve_read(struct query *query);
 void resolve_fetch(struct query *query);
+void resolve_fetch_listed(struct query *query);
 /* Fills query->facts and finds the asked name's entry (pinned) or NULL. */
 struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin);
 /* Answers from entry (pinned, or NULL; released here) or asks the recursor and lets the query wait. */

@@ -107,6 +107,7 @@ void resolve_read(struct query *query)
 	struct cache *cache = query->worker->cache;
 
 	query->target = NULL;
+	query->hashed = false;
 	query->cache_hash =
 	        cache_key(cache, &query->message.name, query->message.type, query_flags(query)).hash;
 	cache_prefetch(cache, query->cache_hash);
@@ -114,10 +115,35 @@ void resolve_read(struct query *query)
 
 void resolve_fetch(struct query *query)
 {
-	struct worker *worker = query->worker;
+	const struct worker *worker = query->worker;
+	const struct name *name = &query->message.name;
 
-	if (!cache_prefetch_entry(worker->cache, query->cache_hash))
-		facts_prefetch(worker->snapshot->table, worker->view, &query->message.name);
+	if (name->labels > QUERY_LABELS_AHEAD || cache_prefetch_entry(worker->cache, query->cache_hash))
+		return;
+	name_hash_suffixes(name, facts_table_seed(worker->snapshot->table), query->suffix_hash);
+	query->hashed = true;
+	if (worker->view != NULL)
+		lists_prefetch(worker->view, name, query->suffix_hash);
+}
+
+void resolve_fetch_listed(struct query *query)
+{
+	const struct lists_view *view = query->worker->view;
+
+	if (query->hashed && view != NULL)
+		lists_prefetch_entry(view, &query->message.name, query->suffix_hash);
+}
+
+static void gather(struct query *query)
+{
+	struct worker *worker = query->worker;
+	const struct name *name = &query->message.name;
+
+	if (query->hashed)
+		facts_gather_hashed(
+		        &query->facts, worker->snapshot->table, worker->view, name, query->suffix_hash);
+	else
+		facts_gather(&query->facts, worker->snapshot->table, worker->view, name);
 }
 
 /*
@@ -135,7 +161,7 @@ struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 		query->facts = entry->facts;
 		return entry;
 	}
-	facts_gather(&query->facts, worker->snapshot->table, worker->view, name);
+	gather(query);
 	if ((query->facts.flags & FACTS_INTERNAL) != 0) {
 		if (entry != NULL)
 			cache_release(pin);
@@ -361,6 +387,7 @@ static struct waiting *query_keep(const struct query *query)
 	kept->out = query->worker->reply;
 	kept->out_size = sizeof query->worker->reply;
 	kept->kept = true;
+	kept->hashed = false; /* the next snapshot's seed is another */
 	waiting->waiter = (struct recursion_waiter){ .answered = query_answered };
 	waiting->has_stale = false;
 	return waiting;

@@ -130,13 +130,12 @@ static void udp_read(struct udp *udp, unsigned i)
 	query_read(query);
 }
 
-/* Each step with all of the batch before the next: see query.h. */
+/* See query.h. */
 static void udp_answer_batch(struct udp *udp, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		udp_read(udp, i);
-	for (unsigned i = 0; i < count; i++)
-		query_fetch(&udp->query[i]);
+	query_fetch(udp->query, count);
 	for (unsigned i = 0; i < count; i++) {
 		udp->query[i].out = udp->out_wire[udp->out_count];
 		query_answer(&udp->query[i]);

@@ -1,8 +1,10 @@
 /*
  * lists_lookup() on N generated names, for each N given (default 370,000 and 5,000,000; fixed seed):
  * nanoseconds for a name on no list, for a listed one drawn at random from all, and for listed ones that are
- * asked again and again. The stores take turns, and what is printed is the median of all rounds, so that a
- * busy moment of the machine weighs on all alike. One CSV line a store on stdout.
+ * asked again and again. Each of them twice: as the worker does it, in batches of 64 whose memory is fetched
+ * ahead (query_fetch()), and one by one ("single"), as for a name that comes alone. The stores take turns,
+ * and what is printed is the median of all rounds, so that a busy moment of the machine weighs on all alike.
+ * One CSV line a store on stdout.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,8 +21,9 @@
 #define ASKED 65536 /* different names, prepared ahead: more than the processor's caches hold */
 #define WARM 256
 #define STORES_MAX 4
+#define BATCH 64 /* as udp.c */
 
-enum what { UNLISTED, LISTED, LISTED_WARM, WHAT_COUNT };
+enum what { UNLISTED, LISTED, LISTED_WARM, UNLISTED_SINGLE, LISTED_SINGLE, LISTED_WARM_SINGLE, WHAT_COUNT };
 
 /*
  * A name as a query has it, packed so that many lie close together and the processor fetches them ahead: what
@@ -107,22 +110,54 @@ static void prepare(struct asked *asked, uint64_t seed, uint64_t first, uint64_t
 	}
 }
 
-/* Returns nanoseconds a look-up. Every name must be found, or none. */
-static double measure(struct lists_view *view, const struct asked *asked, size_t among, bool listed)
+static void unpack(struct name *name, const struct asked *asked)
+{
+	name->len = asked->len;
+	name->labels = asked->labels;
+	memcpy(name->offset, asked->offset, sizeof asked->offset);
+	memcpy(name->wire, asked->wire, sizeof asked->wire);
+}
+
+/* A batch of look-ups as a worker makes them. Returns how many are listed. */
+static unsigned look_up_batch(struct lists_view *view, const struct asked *asked)
+{
+	static struct name names[BATCH];
+	struct lists_facts facts;
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < BATCH; i++)
+		unpack(&names[i], &asked[i]);
+	for (unsigned i = 0; i < BATCH; i++)
+		lists_prefetch(view, &names[i], asked[i].hash);
+	for (unsigned i = 0; i < BATCH; i++)
+		lists_prefetch_entry(view, &names[i], asked[i].hash);
+	for (unsigned i = 0; i < BATCH; i++)
+		found += lists_lookup(view, &names[i], asked[i].hash, &facts) > 0;
+	return found;
+}
+
+static unsigned look_up_single(struct lists_view *view, const struct asked *asked)
 {
 	struct lists_facts facts;
+	unsigned found = 0;
 	struct name name;
+
+	for (unsigned i = 0; i < BATCH; i++) {
+		unpack(&name, &asked[i]);
+		found += lists_lookup(view, &name, asked[i].hash, &facts) > 0;
+	}
+	return found;
+}
+
+/* Returns nanoseconds a look-up. Every name must be found, or none. */
+static double measure(struct lists_view *view, const struct asked *asked, size_t among, bool listed,
+        unsigned (*look_up)(struct lists_view *, const struct asked *))
+{
 	unsigned found = 0;
 	double began = now_s();
 
-	for (size_t i = 0; i < LOOKUPS; i++) {
-		const struct asked *one = &asked[i % among];
-		name.len = one->len;
-		name.labels = one->labels;
-		memcpy(name.offset, one->offset, sizeof one->offset);
-		memcpy(name.wire, one->wire, sizeof one->wire);
-		found += lists_lookup(view, &name, one->hash, &facts) > 0;
-	}
+	for (size_t i = 0; i < LOOKUPS; i += BATCH)
+		found += look_up(view, &asked[i % among]);
 	double ns = (now_s() - began) * 1e9 / LOOKUPS;
 	if (found != (listed ? LOOKUPS : 0))
 		abort();
@@ -131,9 +166,14 @@ static double measure(struct lists_view *view, const struct asked *asked, size_t
 
 static void measure_all(struct store *store, unsigned round)
 {
-	store->ns[UNLISTED][round] = measure(store->view, store->unlisted, ASKED, false);
-	store->ns[LISTED][round] = measure(store->view, store->listed, ASKED, true);
-	store->ns[LISTED_WARM][round] = measure(store->view, store->listed, WARM, true);
+	for (unsigned single = 0; single <= 1; single++) {
+		double(*ns)[ROUNDS] = store->ns + (single ? UNLISTED_SINGLE : UNLISTED);
+		unsigned (*look_up)(struct lists_view *, const struct asked *) =
+		        single ? look_up_single : look_up_batch;
+		ns[UNLISTED][round] = measure(store->view, store->unlisted, ASKED, false, look_up);
+		ns[LISTED][round] = measure(store->view, store->listed, ASKED, true, look_up);
+		ns[LISTED_WARM][round] = measure(store->view, store->listed, WARM, true, look_up);
+	}
 }
 
 static int store_open(struct store *store, unsigned long count, char why[LISTS_WHY_MAX])
@@ -186,12 +226,19 @@ static double median(double *values)
 
 static void store_print(struct store *store)
 {
-	double unlisted = median(store->ns[UNLISTED]), listed = median(store->ns[LISTED]),
-	       warm = median(store->ns[LISTED_WARM]);
+	double ns[WHAT_COUNT];
 
-	fprintf(stderr, "%lu names: %.0f ns unlisted, %.0f ns listed, %.0f ns listed and warm\n",
-	        store->count, unlisted, listed, warm);
-	printf("%lu,%.1f,%.1f,%.1f\n", store->count, unlisted, listed, warm);
+	for (unsigned i = 0; i < WHAT_COUNT; i++)
+		ns[i] = median(store->ns[i]);
+	fprintf(stderr,
+	        "%lu names: in batches %.0f ns unlisted, %.0f ns listed, %.0f ns listed and warm; one by one "
+	        "%.0f, %.0f, %.0f ns\n",
+	        store->count, ns[UNLISTED], ns[LISTED], ns[LISTED_WARM], ns[UNLISTED_SINGLE],
+	        ns[LISTED_SINGLE], ns[LISTED_WARM_SINGLE]);
+	printf("%lu", store->count);
+	for (unsigned i = 0; i < WHAT_COUNT; i++)
+		printf(",%.1f", ns[i]);
+	puts("");
 }
 
 int main(int argc, char **argv)
@@ -212,7 +259,8 @@ int main(int argc, char **argv)
 	for (unsigned round = 0; round < ROUNDS; round++)
 		for (unsigned i = 0; i < count; i++)
 			measure_all(&stores[i], round);
-	puts("names,unlisted_ns,listed_ns,listed_warm_ns");
+	puts("names,unlisted_ns,listed_ns,listed_warm_ns,unlisted_single_ns,listed_single_ns,listed_warm_"
+	     "single_ns");
 	for (unsigned i = 0; i < count; i++) {
 		store_print(&stores[i]);
 		store_close(&stores[i]);

@@ -219,8 +219,7 @@ __attribute__((noinline)) void replay_queries(struct query *batch)
 		worker_clock(batch->worker);
 		for (unsigned k = 0; k < count; k++)
 			replay_read(&batch[k], &packets[i + k]);
-		for (unsigned k = 0; k < count; k++)
-			query_fetch(&batch[k]);
+		query_fetch(batch, count);
 		for (unsigned k = 0; k < count; k++)
 			query_answer(&batch[k]);
 	}

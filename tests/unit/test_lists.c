@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "blocklists/generations.h"
+#include "blocklists/manifest.h"
 #include "list_folder.h"
 
 static struct lists *lists_of(const struct list_folder *folder)
@@ -375,6 +376,31 @@ static void lost_or_damaged_manifest_is_refused(void **state)
 	free(content);
 }
 
+static void generation_of_another_version_is_named_and_made_anew(void **state)
+{
+	struct list_folder *folder = *state;
+	char path[PATH_MAX], manifest[PATH_MAX], why[LISTS_WHY_MAX];
+	struct lists *lists;
+	uint8_t *content;
+	json_t *json;
+
+	generation_content(folder, path, &content);
+	free(content);
+	generations_path(manifest, sizeof manifest, folder->lists, 1, "json");
+	assert_int_equal(manifest_read(manifest, &json), 0);
+	json_object_set_new(json, "layout", json_integer(2));
+	assert_int_equal(manifest_write(manifest, json), 0);
+	json_decref(json);
+	assert_int_equal(
+	        lists_open(&lists, folder->lists, NULL, list_folder_categories, LIST_FOLDER_CATEGORIES, why),
+	        -EBADMSG);
+	assert_non_null(strstr(why, "older version of usher"));
+	assert_non_null(strstr(why, "usher lists update"));
+	list_folder_update(folder); /* nothing else is new */
+	assert_int_equal(lists_current_id(folder->lists), 2);
+	assert_int_equal(list_folder_look_up(folder, "name7.example.com"), BIT(A));
+}
+
 static void older_generation_serves_where_the_current_one_is_damaged(void **state)
 {
 	struct list_folder *folder = *state;
@@ -461,6 +487,7 @@ int main(void)
 		TEST(flipped_bit_is_refused_wherever_it_is),
 		TEST(truncated_file_is_refused),
 		TEST(lost_or_damaged_manifest_is_refused),
+		TEST(generation_of_another_version_is_named_and_made_anew),
 		TEST(older_generation_serves_where_the_current_one_is_damaged),
 		TEST(threads_look_up_at_once_and_the_last_reference_closes),
 	};

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "blocklists/entries.h"
 #include "blocklists/layout.h"
 #include "blocklists/manifest.h"
 #include "list_folder.h"
@@ -182,6 +183,52 @@ static void store_whose_filter_hides_names_is_refused(void **state)
 	free(altered);
 }
 
+/* The first set of the table's first line that is not empty. */
+static uint8_t *first_set(uint8_t *store, size_t size)
+{
+	uint8_t *line = memmem(store, size, LAYOUT_ENTRIES_MAGIC, LAYOUT_ENTRIES_COUNT);
+
+	assert_non_null(line);
+	for (line += LAYOUT_ENTRIES_HEAD; line[0] == 0 && line[7] == 0;)
+		line += ENTRIES_LINE;
+	return line + 6 * sizeof(uint64_t);
+}
+
+static void store_whose_table_says_other_than_its_tree_is_refused(void **state)
+{
+	struct pair *pair = *state;
+	struct pull_result result;
+	char why[LISTS_WHY_MAX];
+	uint8_t *altered = malloc(pair->size);
+
+	assert_non_null(altered);
+	memcpy(altered, pair->good, pair->size);
+	first_set(altered, pair->size)[0] ^= 1;
+	publish(pair, altered, pair->size);
+	assert_int_equal(pull(pair, &result, why), -EBADMSG);
+	assert_int_equal(lists_current_id(pair->ours), 0);
+	free(altered);
+}
+
+static void table_that_asks_the_tree_lists_all_the_same(void **state)
+{
+	struct pair *pair = *state;
+	struct pull_result result;
+	char why[LISTS_WHY_MAX];
+	uint8_t *altered = malloc(pair->size);
+
+	assert_non_null(altered);
+	memcpy(altered, pair->good, pair->size);
+	uint8_t *line = memmem(altered, pair->size, LAYOUT_ENTRIES_MAGIC, LAYOUT_ENTRIES_COUNT);
+	line += LAYOUT_ENTRIES_HEAD;
+	for (uint32_t i = 0; i < entries_lines(NAMES); i++, line += ENTRIES_LINE)
+		memset(line + 6 * sizeof(uint64_t), 0xff, 6 * sizeof(uint16_t));
+	publish(pair, altered, pair->size);
+	assert_int_equal(pull(pair, &result, why), 0);
+	assert_all_listed(pair);
+	free(altered);
+}
+
 static void store_cut_short_with_a_right_hash_is_refused(void **state)
 {
 	struct pair *pair = *state;
@@ -202,6 +249,8 @@ int main(void)
 		cmocka_unit_test(whole_store_is_published),
 		cmocka_unit_test(altered_store_with_a_right_hash_never_harms),
 		cmocka_unit_test(store_whose_filter_hides_names_is_refused),
+		cmocka_unit_test(store_whose_table_says_other_than_its_tree_is_refused),
+		cmocka_unit_test(table_that_asks_the_tree_lists_all_the_same),
 		cmocka_unit_test(store_cut_short_with_a_right_hash_is_refused),
 	};
 
