@@ -231,6 +231,35 @@ struct config {
 	} *access;
 	size_t access_count;
 
+	struct config_alerts {
+		const char **mail_to;
+		size_t mail_to_count;
+		const char *mail_from;  /* "" usher at this machine's name */
+		const char *sendmail, *smtp; /* smtp "": sendmail is run */
+		const char *webhook, *webhook_secret; /* "" none */
+		bool syslog;
+		enum config_alert_detail { ALERT_FULL, ALERT_LINK, ALERT_COUNTS } detail;
+		uint32_t wait_s;
+		struct config_alert_rule {
+			const char *name;
+			enum config_alert_kind { ALERT_THRESHOLD, ALERT_SLOW_BURN, ALERT_CHASE, ALERT_SWARM, ALERT_OPERATIONS } kind;
+			enum config_severity severity; /* this and above: threshold, slow-burn */
+			uint32_t count, window_s; /* never 0 once read */
+			unsigned *profiles;
+			size_t profile_count; /* 0: all but `own` of alerts */
+			uint64_t categories; /* 0: any */
+			unsigned *quiet;        /* periods */
+			size_t quiet_count;
+			const char **mail_to;   /* none: those of alerts */
+			size_t mail_to_count;
+			const char *webhook;    /* "": that of alerts */
+		} *rules;
+		size_t rule_count;
+		/* by profile: a rule without categories names it and has recipients of its own, so rules that name no profile
+		 * leave it out */
+		bool own[CONFIG_PROFILES_MAX];
+	} alerts;
+
 	struct config_engine *engines;
 	size_t engine_count;
 	struct config_canary *canaries;
@@ -250,17 +279,6 @@ struct config {
 	size_t keyword_count;
 
 	/* Read and checked, not yet in effect: a warning says so. */
-	struct config_alerts {
-		const char **mail_to;
-		size_t mail_to_count;
-		const char *webhook;    /* "" none */
-		struct config_alert_rule {
-			const char *name;
-			enum config_severity severity; /* this and above */
-			uint32_t count, window_s;
-		} *rules;
-		size_t rule_count;
-	} alerts;
 	struct config_lease_file {
 		const char *file, *format;
 	} *leases;
@@ -271,6 +289,9 @@ struct config {
 	const char **warnings;          /* sentences on what was read but is not in effect, or looks wrong; for start and -n */
 	size_t warning_count;
 };
+
+/* The rules where none are given, as YAML. */
+#define CONFIG_ALERT_RULES "[{name: danger}, {name: slow-burn, kind: slow-burn}, {name: chase, kind: chase}, {name: swarm, kind: swarm}, {name: operations, kind: operations}]"
 
 #define CONFIG_WHY_MAX 4096
 

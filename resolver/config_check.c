@@ -485,6 +485,33 @@ static void check_records(struct config_reader *reader)
 	}
 }
 
+/* ---- alerts ---- */
+
+/* What is left open, and whose profiles are whose: see config.h. */
+static void check_alerts(struct config_reader *reader)
+{
+	static const struct {
+		uint32_t count, window_s;
+	} usual[] = { [ALERT_THRESHOLD] = { 1, 600 },
+		[ALERT_SLOW_BURN] = { 3, 35 * 86400 },
+		[ALERT_CHASE] = { 3, 1800 },
+		[ALERT_SWARM] = { 5, 3600 },
+		[ALERT_OPERATIONS] = { 1, 600 } };
+	struct config_alerts *alerts = &reader->config->alerts;
+
+	for (size_t i = 0; i < alerts->rule_count; i++) {
+		struct config_alert_rule *rule = &alerts->rules[i];
+		if (rule->count == 0)
+			rule->count = usual[rule->kind].count;
+		if (rule->window_s == 0)
+			rule->window_s = usual[rule->kind].window_s;
+		bool has_recipients = rule->mail_to_count > 0 || (rule->webhook && rule->webhook[0]);
+		for (size_t k = 0; k < rule->profile_count; k++)
+			alerts->own[rule->profiles[k]] |=
+			        has_recipients && rule->categories == 0 && rule->kind == ALERT_THRESHOLD;
+	}
+}
+
 void config_check(struct config_reader *reader)
 {
 	const struct config *config = reader->config;
@@ -504,4 +531,5 @@ void config_check(struct config_reader *reader)
 	        "recursion.forward");
 	check_zones(reader);
 	check_records(reader);
+	check_alerts(reader);
 }

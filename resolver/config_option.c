@@ -53,6 +53,8 @@ static const char *const youtube_levels[] = { "off", "moderate", "strict", NULL 
 static const char *const block_answers[] = { "nxdomain", "nodata", "null", "refused", NULL };
 static const char *const defaults[] = { "resolve", "block", NULL };
 static const char *const logs[] = { "off", "no-client", "full", NULL };
+static const char *const alert_kinds[] = { "threshold", "slow-burn", "chase", "swarm", "operations", NULL };
+static const char *const alert_details[] = { "full", "link", "counts", NULL };
 static const char *const list_failures[] = { "closed", "open", NULL };
 static const char *const access_fields[] = { "full", "counts", NULL };
 
@@ -192,16 +194,29 @@ static const struct config_option names_options[] = {
 
 static const struct config_option alert_rule_options[] = {
 	ONE("name", word_free, config_alert_rule, name, .required = true, .doc = "what the alert calls it"),
+	ONE("kind", word, config_alert_rule, kind, .words = alert_kinds, .fallback = "threshold", .doc = "threshold, slow-burn, chase, swarm or operations"),
 	ONE("severity", word, config_alert_rule, severity, .words = severities, .fallback = "danger", .doc = "of this severity and above"),
-	ONE("count", number, config_alert_rule, count, .min = 1, .max = 1000000, .fallback = "1", .doc = "so many lookups of one client"),
-	ONE("window", seconds, config_alert_rule, window_s, .min = SECOND, .max = 365 * DAY, .fallback = "10m", .doc = "within this time"),
+	ONE("count", number, config_alert_rule, count, .max = 1000000, .fallback = "0", .doc = "threshold: lookups of one client; slow-burn: weeks; chase: sites; swarm: clients; 0: 1, 3, 3, 5"),
+	ONE("window", seconds, config_alert_rule, window_s, .max = 365 * DAY, .fallback = "0s", .doc = "within this time; 0s: 10m, 35d, 30m, 1h"),
+	LIST("profiles", profile, config_alert_rule, profiles, profile_count, .max = CONFIG_PROFILES_MAX, .doc = "only of these; empty: of all that have no rules of their own"),
+	ONE("categories", categories, config_alert_rule, categories, .doc = "only of these; empty: any"),
+	LIST("quiet-hours", period, config_alert_rule, quiet, quiet_count, .max = 16, .doc = "periods in which it waits"),
+	LIST("mail-to", mail, config_alert_rule, mail_to, mail_to_count, .max = 64, .doc = "who gets it instead of the addresses above"),
+	ONE("webhook", hook, config_alert_rule, webhook, .fallback = "", .doc = "where it is posted instead"),
 	END
 };
 
 static const struct config_option alert_options[] = {
-	LIST("mail-to", text, config, alerts.mail_to, alerts.mail_to_count, .max = 64, .later = true, .doc = "who gets alerts by mail"),
-	ONE("webhook", url, config, alerts.webhook, .fallback = "", .later = true, .doc = "where they are posted"),
-	ITEMS("rules", alert_rule_options, config, alerts.rules, alerts.rule_count, .max = 64, .unique = true, .later = true, .doc = "what is alerted"),
+	LIST("mail-to", mail, config, alerts.mail_to, alerts.mail_to_count, .max = 64, .doc = "who gets alerts by mail"),
+	ONE("mail-from", mail, config, alerts.mail_from, .fallback = "", .doc = "whom they are from; \"\": usher at this machine"),
+	ONE("sendmail", path, config, alerts.sendmail, .fallback = "/usr/sbin/sendmail", .doc = "the program that takes mail"),
+	ONE("smtp", smtp, config, alerts.smtp, .fallback = "", .doc = "the mail server that takes mail, instead of sendmail: smtp://HOST:25 or smtps://HOST"),
+	ONE("webhook", hook, config, alerts.webhook, .fallback = "", .doc = "where they are posted"),
+	ONE("webhook-secret", path, config, alerts.webhook_secret, .fallback = "", .doc = "a file with the secret that posts are signed with"),
+	ONE("syslog", bool, config, alerts.syslog, .fallback = "false", .doc = "a line in the system's log too, without names"),
+	ONE("detail", word, config, alerts.detail, .words = alert_details, .fallback = "full", .doc = "full: client and names; link: how to look them up; counts: neither"),
+	ONE("wait", seconds, config, alerts.wait_s, .max = 55 * SECOND, .fallback = "20s", .doc = "how long an alert may gather what belongs to it"),
+	ITEMS("rules", alert_rule_options, config, alerts.rules, alerts.rule_count, .max = 64, .unique = true, .fallback = CONFIG_ALERT_RULES, .doc = "what is alerted"),
 	END
 };
 
@@ -301,7 +316,6 @@ const struct config_option config_options[] = {
 	SECTION("dns", dns_options, .doc = "details of answers"),
 	SECTION("log", log_options, .doc = "what was blocked"),
 	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
-	SECTION("alerts", alert_options, .doc = "what cannot wait"),
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .later = true, .doc = "DHCP lease files: names of devices"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),
@@ -312,6 +326,7 @@ const struct config_option config_options[] = {
 	ITEMS("profiles", profile_options, config, profiles, profile_count, .max = CONFIG_PROFILES_MAX, .unique = true, .doc = "groups of clients, and what each gets"),
 	ONE("default-profile", profile, config, default_profile, .fallback = "pupils", .doc = "a served client in no profile's networks"),
 	NAMED("access", access_options, config, access, access_count, .max = 64, .doc = "group suffix: what it may read of the log"),
+	SECTION("alerts", alert_options, .doc = "what cannot wait"),
 	END
 };
 /* clang-format on */

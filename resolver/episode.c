@@ -6,6 +6,8 @@
 #include <sys/queue.h>
 #include <xxhash.h>
 
+#include "words.h"
+
 #define SECOND INT64_C(1000000)
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -18,18 +20,9 @@
 #define MACHINE_EACH 12 /* times a name is asked, on average */
 #define OPEN_OF_CLIENT 16
 #define BUCKETS 4096
-#define WORDS_MAX 1024 /* profiles and categories that the log may name; what comes after is one */
-#define OTHER "other"
 
 static const int64_t gaps[] = {
 	[SEVERITY_ADVISORY] = 60 * MINUTE, [SEVERITY_CAUTION] = 30 * MINUTE, [SEVERITY_DANGER] = 15 * MINUTE
-};
-
-/* A profile or category, kept once, with what the configuration says of it. */
-struct word {
-	struct word *next;
-	bool background;
-	char text[];
 };
 
 struct open_episode {
@@ -51,9 +44,7 @@ struct episodes {
 	LIST_HEAD(, open_episode) buckets[BUCKETS];
 	struct age ages[SEVERITY_DANGER + 2]; /* by severity, then the background: a gap each */
 	size_t open_count;
-	struct word *words;
-	size_t word_count;
-	const struct word *last_profile, *last_category;
+	struct words profiles, categories;
 };
 
 /* ---- what a record is about ---- */
@@ -84,38 +75,6 @@ bool episode_is_bypass(const struct config *config, const struct block_record *r
 {
 	return record->category && strcmp(record->category, "bypass") == 0 &&
 	       !is_background_name(config, &record->name);
-}
-
-/* NULL for NULL, and without memory. */
-static const struct word *word_keep(struct episodes *episodes, const char *text)
-{
-	struct word *word;
-
-	if (!text)
-		return NULL;
-	for (word = episodes->words; word; word = word->next)
-		if (strcmp(word->text, text) == 0)
-			return word;
-	if (episodes->word_count >= WORDS_MAX && strcmp(text, OTHER) != 0)
-		return word_keep(episodes, OTHER);
-	word = malloc(sizeof *word + strlen(text) + 1);
-	if (!word)
-		return NULL;
-	const struct config_category *category = category_of(episodes->config, text);
-	word->background = category && category->background;
-	strcpy(word->text, text);
-	word->next = episodes->words;
-	episodes->words = word;
-	episodes->word_count++;
-	return word;
-}
-
-/* The same word as the last time, mostly. */
-static const struct word *word_of(struct episodes *episodes, const struct word **last, const char *text)
-{
-	if (!text || (*last && strcmp((*last)->text, text) == 0))
-		return text ? *last : NULL;
-	return *last = word_keep(episodes, text);
 }
 
 /* The listed name itself, or with www. before it. */
@@ -267,7 +226,7 @@ static void open_expire(struct episodes *episodes, int64_t now_us)
 			open_end(episodes, open);
 }
 
-static uint64_t bucket_of(const uint8_t *client, const struct word *profile)
+static uint64_t bucket_of(const uint8_t *client, const char *profile)
 {
 	return XXH3_64bits_withSeed(
 	               client ? client : (const uint8_t *)"", client ? 16 : 0, (uint64_t)(uintptr_t)profile) %
@@ -277,7 +236,7 @@ static uint64_t bucket_of(const uint8_t *client, const struct word *profile)
 /* A record with its words kept. */
 struct feeding {
 	const struct block_record *record;
-	const struct word *profile, *category;
+	const char *profile, *category;
 	bool noise, bypass;
 	uint64_t bucket;
 };
@@ -286,8 +245,7 @@ static bool is_of_client(const struct episode *episode, const struct feeding *fe
 {
 	const uint8_t *client = feeding->record->client;
 
-	return episode->has_client == (client != NULL) &&
-	       episode->profile == (feeding->profile ? feeding->profile->text : NULL) &&
+	return episode->has_client == (client != NULL) && episode->profile == feeding->profile &&
 	       (!client || memcmp(episode->client, client, 16) == 0);
 }
 
@@ -297,7 +255,7 @@ static bool may_join(const struct open_episode *open, const struct feeding *feed
 	const struct episode *episode = &open->episode;
 
 	if (open->noise != feeding->noise || open->severity != feeding->record->severity ||
-	        episode->category != (feeding->category ? feeding->category->text : NULL))
+	        episode->category != feeding->category)
 		return false;
 	return open->noise || !episode->background ||
 	       names_find((struct episode *)episode, &feeding->record->name) != NULL;
@@ -371,8 +329,8 @@ static struct open_episode *open_new(struct episodes *episodes, const struct fee
 	open->noise = feeding->noise;
 	open->episode = (struct episode){
 		.has_client = record->client != NULL,
-		.profile = feeding->profile ? feeding->profile->text : NULL,
-		.category = feeding->category ? feeding->category->text : NULL,
+		.profile = feeding->profile,
+		.category = feeding->category,
 		.severity = record->severity,
 		.background = feeding->noise,
 		.first_us = record->time_us,
@@ -437,15 +395,13 @@ int episodes_feed(struct episodes *episodes, const struct block_record *record)
 {
 	struct feeding feeding = {
 		.record = record,
-		.profile = word_of(episodes, &episodes->last_profile, record->profile),
-		.category = word_of(episodes, &episodes->last_category, record->category),
+		.profile = words_keep(&episodes->profiles, record->profile),
+		.category = words_keep(&episodes->categories, record->category),
 	};
 
 	if ((record->profile && !feeding.profile) || (record->category && !feeding.category))
 		return -ENOMEM;
-	feeding.noise = record->severity != SEVERITY_DANGER &&
-	                ((feeding.category && feeding.category->background) ||
-	                        is_background_name(episodes->config, &record->name));
+	feeding.noise = episode_is_background(episodes->config, record);
 	feeding.bypass = !feeding.noise && episode_is_bypass(episodes->config, record);
 	feeding.bucket = bucket_of(record->client, feeding.profile);
 	open_expire(episodes, record->time_us);
@@ -474,11 +430,8 @@ void episodes_free(struct episodes *episodes)
 		return;
 	episodes->ended = ignore;
 	episodes_finish(episodes);
-	while (episodes->words) {
-		struct word *word = episodes->words;
-		episodes->words = word->next;
-		free(word);
-	}
+	words_clear(&episodes->profiles);
+	words_clear(&episodes->categories);
 	free(episodes);
 }
 
