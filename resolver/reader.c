@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "event_query.h"
 #include "follow.h"
 #include "http.h"
 #include "keeper.h"
@@ -78,11 +79,42 @@ static int log_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_
 	return ret == -E2BIG ? 400 : 503;
 }
 
+/* ---- /v1/episodes, /v1/signals ---- */
+
+static int events_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX],
+        int64_t (*run)(const struct config *, const struct block_filter *, const char *, FILE *))
+{
+	struct log_query query;
+
+	if (log_query_read(&query, ask->config, ask->parameter, ask->arg, why) < 0)
+		return 400;
+	if (!ask->parameter(ask->arg, "limit"))
+		query.filter.limit = 0;
+	scope_apply(ask->scope, &query.filter, false);
+	int64_t ret = run(ask->config, &query.filter, ask->log_dir, out);
+	if (ret >= 0)
+		return 0;
+	snprintf(why, JOB_WHY_MAX, "the log cannot be read: %s", strerror((int)-ret));
+	return 503;
+}
+
+static int episodes_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	return events_answer(ask, out, why, episodes_run);
+}
+
+static int signals_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	return events_answer(ask, out, why, signals_run);
+}
+
 /* ---- the routes ---- */
 
 /* /v1/log/follow is no answer but a stream: see follow_asked(). */
 static const struct reader_route routes[] = {
 	{ "GET", "/v1/log", "log.read", log_query_parameters, log_answer, .counts = true },
+	{ "GET", "/v1/episodes", "log.episodes", event_query_parameters, episodes_answer },
+	{ "GET", "/v1/signals", "log.signals", event_query_parameters, signals_answer },
 };
 static const struct reader_route follow_route = { "GET", "/v1/log/follow", "log.follow",
 	log_query_parameters };

@@ -99,6 +99,8 @@ int command_time(const char *text, bool past, int64_t *s);
 int lists_command(struct command_context *context);
 int check_command(struct command_context *context);
 int log_command(struct command_context *context);
+int episodes_command(struct command_context *context);
+int signals_command(struct command_context *context);
 int stats_command(struct command_context *context);
 int allow_command(struct command_context *context);
 int block_command(struct command_context *context);

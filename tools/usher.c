@@ -121,6 +121,22 @@ static const struct command {
 	        "  --reads    reads of personal data alone\n"
 	        "  --verify   checks that no entry was altered, removed or added; ends with 1 if one "
 	        "was\n" HELP_TIME },
+	{ "episodes", episodes_command, "blocked lookups as events: one line for a burst and its retries",
+	        "usher episodes [--client ADDRESS/NETWORK] [--profile P] [--category C] [--severity S] "
+	        "[--name "
+	        "SUFFIX]\n"
+	        "               [--since TIME] [--until TIME] [--limit N]\n"
+	        "Signals first, then danger, all its names; then the newest of the rest. Trackers and what "
+	        "devices "
+	        "ask by\n"
+	        "themselves are counted; --json and --csv print them too. Who reads it is "
+	        "recorded.\n" HELP_TIME },
+	{ "signals", signals_command, "what in the log somebody should know of: trends, ways around, swarms",
+	        "usher signals [--since TIME] [--until TIME] [--client …] [--profile P] [--dry-run]\n"
+	        "Evaluates the rules of `alerts` over the stored log and names the evidence. It never sends "
+	        "anything, with\n"
+	        "--dry-run or without: change the rules and see what they would have told. Who reads it is "
+	        "recorded.\n" HELP_TIME },
 	{ "stats", stats_command, "counters of a running usherd",
 	        "usher stats [--watch]\n"
 	        "\n"

@@ -943,7 +943,7 @@ static void what_is_not_in_effect_is_warned_of(void **state)
 	struct config *config = good(every_key);
 
 	assert_false(has_warning(config, "keywords"));
-	assert_false(has_warning(config, "alerts"));
+	assert_true(has_warning(config, "alerts.mail-to: checked"));
 	assert_true(has_warning(config, "leases: checked"));
 	assert_true(has_warning(config, "terms.holidays: checked"));
 	config_free(config);

@@ -1,0 +1,278 @@
+/*
+ * usher episodes, usher signals: what happened, and what of it somebody should know. Both ask usherd's reader
+ * over log.sock, which records who read what.
+ */
+#include "log_ask.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "resolver/event_query.h"
+
+#define ROWS 20 /* of lesser episodes and of signals: with the danger they are one screen */
+#define NAMES_A_ROW 3
+#define CELL_LEN (NAMES_A_ROW * NAME_TEXT_MAX)
+
+static const char *const episode_keys[] = { "client", "device", "profile", "severity", "category", "first",
+	"last", "count", "names", "more", "watched", "bypass", "background" };
+#define EPISODE_KEY_COUNT (sizeof episode_keys / sizeof *episode_keys)
+
+static const char *const signal_keys[] = { "id", "rule", "kind", "sent", "severity", "profile", "client",
+	"device", "category", "first", "last", "count", "clients", "text", "evidence", "more" };
+#define SIGNAL_KEY_COUNT (sizeof signal_keys / sizeof *signal_keys)
+
+/* ---- cells ---- */
+
+/* "11-23 10:15 - 10:20", local. */
+static void when_text(const json_t *event, char text[2 * LOG_TIME_LEN])
+{
+	char first[LOG_TIME_LEN], last[LOG_TIME_LEN], number[32];
+
+	log_local_time(log_cell_text(event, "first", number), first);
+	log_local_time(log_cell_text(event, "last", number), last);
+	bool same_day = strncmp(first, last, 10) == 0, same = strncmp(first, last, 16) == 0;
+	snprintf(text, (size_t)2 * LOG_TIME_LEN, "%.11s%s%.11s", first + 5, same ? "" : " - ",
+	        same ? "" : last + (same_day ? 11 : 5));
+	size_t len = strlen(text);
+	if (!same && same_day && len > 5)
+		text[strlen(text) - 3] = 0; /* seconds of the second time */
+}
+
+/* Texts of an array, or one key of its objects, from a place on, parted by spaces. Returns how many there
+ * were. */
+static size_t list_text(
+        const json_t *list, const char *key, size_t from, size_t most, char *text, size_t size)
+{
+	size_t count = 0, len = 0;
+
+	text[0] = 0;
+	for (size_t i = from; i < json_array_size(list) && count < most; i++, count++) {
+		const json_t *item = json_array_get(list, i);
+		const char *word = json_string_value(key ? json_object_get(item, key) : item);
+		if (word && len < size)
+			len += (size_t)snprintf(text + len, size - len, "%s%s", count ? " " : "", word);
+	}
+	return count;
+}
+
+/* The columns of a CSV: lists parted by spaces. */
+static void csv_line(const json_t *event, const char *const *keys, size_t count)
+{
+	char numbers[EPISODE_KEY_COUNT + SIGNAL_KEY_COUNT][32];
+	const char *cells[EPISODE_KEY_COUNT + SIGNAL_KEY_COUNT];
+	char list[64 * 256] = "";
+
+	for (size_t i = 0; i < count; i++) {
+		const json_t *value = json_object_get(event, keys[i]);
+		if (json_is_array(value)) {
+			list_text(value, strcmp(keys[i], "evidence") == 0 ? "name" : NULL, 0, SIZE_MAX, list,
+			        sizeof list);
+			cells[i] = list;
+		} else if (json_is_boolean(value)) {
+			cells[i] = json_is_true(value) ? "true" : "false";
+		} else {
+			cells[i] = log_cell_text(event, keys[i], numbers[i]);
+		}
+	}
+	command_csv(cells, count);
+}
+
+static void line_as_json(void *arg, const char *line, const json_t *event)
+{
+	puts(line);
+}
+
+static void episode_as_csv(void *arg, const char *line, const json_t *event)
+{
+	csv_line(event, episode_keys, EPISODE_KEY_COUNT);
+}
+
+static void signal_as_csv(void *arg, const char *line, const json_t *event)
+{
+	csv_line(event, signal_keys, SIGNAL_KEY_COUNT);
+}
+
+/* ---- for people ---- */
+
+static const char *const episode_titles[] = { "severity", "when", "client", "profile", "category", "lookups",
+	"names" };
+#define EPISODE_COLUMNS (sizeof episode_titles / sizeof *episode_titles)
+
+struct screen {
+	struct command_table *table;
+	size_t most, rows, left, background;
+};
+
+/* Of danger every name stands there, in as many rows as that takes. */
+static void episode_rows(struct command_table *table, const json_t *episode, bool all_names)
+{
+	char when[2 * LOG_TIME_LEN], numbers[4][32], names[CELL_LEN + 64];
+	const json_t *list = json_object_get(episode, "names");
+	const char *category = log_cell_text(episode, "category", numbers[0]);
+	const char *cells[EPISODE_COLUMNS] = { log_cell_text(episode, "severity", numbers[1]), when,
+		log_cell_text(episode, "client", numbers[0]), log_cell_text(episode, "profile", numbers[0]),
+		*category ? category : "own rule", log_cell_text(episode, "count", numbers[2]), names };
+	char marked[128];
+
+	if (json_is_true(json_object_get(episode, "bypass"))) {
+		snprintf(marked, sizeof marked, "%s, bypass", category);
+		cells[4] = marked;
+	}
+	when_text(episode, when);
+	size_t at = list_text(list, NULL, 0, NAMES_A_ROW, names, CELL_LEN), left = json_array_size(list) - at;
+	if (left > 0 && !all_names)
+		snprintf(names + strlen(names), 64, " and %zu more", left);
+	command_table_row(table, cells);
+	for (size_t i = 0; i + 1 < EPISODE_COLUMNS; i++)
+		cells[i] = "";
+	while (all_names && at < json_array_size(list)) {
+		at += list_text(list, NULL, at, NAMES_A_ROW, names, CELL_LEN);
+		command_table_row(table, cells);
+	}
+}
+
+static void episode_on_screen(void *arg, const char *line, const json_t *episode)
+{
+	struct screen *screen = arg;
+	char number[32];
+	bool danger = strcmp(log_cell_text(episode, "severity", number), "danger") == 0;
+
+	if (json_is_true(json_object_get(episode, "background"))) {
+		screen->background++;
+	} else if (danger || screen->rows < screen->most) {
+		episode_rows(screen->table, episode, danger);
+		screen->rows++;
+	} else {
+		screen->left++;
+	}
+}
+
+static void print_episodes(const struct log_ask *ask, char *text)
+{
+	const char *limit = log_ask_value(ask, "limit");
+	struct screen screen = { command_table_new(episode_titles, EPISODE_COLUMNS),
+		limit ? ask->query.filter.limit : ROWS };
+
+	log_each_line(text, episode_on_screen, &screen);
+	command_table_print(screen.table);
+	if (screen.left > 0)
+		printf("and %zu lesser ones: --limit N shows more\n", screen.left);
+	if (screen.background > 0)
+		printf("set apart: %zu of trackers and devices by themselves (--json shows them)\n",
+		        screen.background);
+}
+
+static void signal_on_screen(void *arg, const char *line, const json_t *signal)
+{
+	struct screen *screen = arg;
+	char when[2 * LOG_TIME_LEN], numbers[3][32], names[CELL_LEN];
+	const json_t *evidence = json_object_get(signal, "evidence");
+	const char *cells[] = { log_cell_text(signal, "rule", numbers[0]), when,
+		log_cell_text(signal, "client", numbers[0]), log_cell_text(signal, "profile", numbers[0]),
+		log_cell_text(signal, "text", numbers[1]), names };
+
+	if (screen->rows >= screen->most) {
+		screen->left++;
+		return;
+	}
+	when_text(signal, when);
+	list_text(evidence, "name", 0, NAMES_A_ROW, names, sizeof names);
+	if (json_array_size(evidence) > NAMES_A_ROW)
+		snprintf(names + strlen(names), sizeof names - strlen(names), " and %zu more",
+		        json_array_size(evidence) - NAMES_A_ROW);
+	command_table_row(screen->table, cells);
+	screen->rows++;
+}
+
+static void print_signals(char *text, size_t most)
+{
+	static const char *const titles[] = { "signal", "when", "client", "profile", "what", "names" };
+	struct screen screen = { command_table_new(titles, sizeof titles / sizeof *titles), most };
+
+	log_each_line(text, signal_on_screen, &screen);
+	command_table_print(screen.table);
+	if (screen.left > 0)
+		printf("and %zu more: `usher signals` shows them\n", screen.left);
+}
+
+/* ---- the commands ---- */
+
+/* Without usherd the filter is as the reader would have it: no limit but the one asked for. */
+static struct block_filter offline_filter(const struct log_ask *ask)
+{
+	struct block_filter filter = ask->query.filter;
+
+	if (!log_ask_value(ask, "limit"))
+		filter.limit = 0;
+	return filter;
+}
+
+static int64_t episodes_offline(const struct log_ask *ask, const char *dir, FILE *out)
+{
+	struct block_filter filter = offline_filter(ask);
+
+	return episodes_run(ask->config, &filter, dir, out);
+}
+
+static int64_t signals_offline(const struct log_ask *ask, const char *dir, FILE *out)
+{
+	struct block_filter filter = offline_filter(ask);
+
+	return signals_run(ask->config, &filter, dir, out);
+}
+
+/* What a table leaves out, it counts: so it asks for all, but for what --limit leaves. */
+int episodes_command(struct command_context *context)
+{
+	struct log_ask ask = {
+		.context = context, .command = "episodes", .parameters = event_query_parameters
+	};
+	char *text = NULL, *signals = NULL;
+
+	int ret = log_ask_read(&ask, NULL, 0);
+	if (ret != COMMAND_OK)
+		return ret;
+	bool for_people = !context->json && !context->csv;
+	if (for_people)
+		ret = log_ask_answer(&ask, "/v1/signals", "log.signals", signals_offline, &signals);
+	if (ret == COMMAND_OK)
+		ret = log_ask_answer(&ask, "/v1/episodes", "log.episodes", episodes_offline, &text);
+	if (ret == COMMAND_OK && for_people) {
+		if (*signals) {
+			print_signals(signals, ROWS);
+			putchar('\n');
+		}
+		print_episodes(&ask, text);
+	} else if (ret == COMMAND_OK) {
+		if (context->csv)
+			command_csv(episode_keys, EPISODE_KEY_COUNT);
+		log_each_line(text, context->csv ? episode_as_csv : line_as_json, NULL);
+	}
+	free(text);
+	free(signals);
+	return ret;
+}
+
+int signals_command(struct command_context *context)
+{
+	struct log_ask ask = {
+		.context = context, .command = "signals", .parameters = event_query_parameters
+	};
+	const char *dry_run = NULL;
+	struct command_option flag = { "dry-run", false, &dry_run };
+	char *text = NULL;
+
+	int ret = log_ask_read(&ask, &flag, 1);
+	if (ret == COMMAND_OK)
+		ret = log_ask_answer(&ask, "/v1/signals", "log.signals", signals_offline, &text);
+	if (ret == COMMAND_OK && !context->json && !context->csv)
+		print_signals(text, SIZE_MAX);
+	else if (ret == COMMAND_OK) {
+		if (context->csv)
+			command_csv(signal_keys, SIGNAL_KEY_COUNT);
+		log_each_line(text, context->csv ? signal_as_csv : line_as_json, NULL);
+	}
+	free(text);
+	return ret;
+}
