@@ -126,6 +126,7 @@ static const struct command {
 	        "[--name "
 	        "SUFFIX]\n"
 	        "               [--since TIME] [--until TIME] [--limit N]\n"
+	        "\n"
 	        "Signals first, then danger, all its names; then the newest of the rest. Trackers and what "
 	        "devices "
 	        "ask by\n"
@@ -133,6 +134,7 @@ static const struct command {
 	        "recorded.\n" HELP_TIME },
 	{ "signals", signals_command, "what in the log somebody should know of: trends, ways around, swarms",
 	        "usher signals [--since TIME] [--until TIME] [--client …] [--profile P] [--dry-run]\n"
+	        "\n"
 	        "Evaluates the rules of `alerts` over the stored log and names the evidence. It never sends "
 	        "anything, with\n"
 	        "--dry-run or without: change the rules and see what they would have told. Who reads it is "
