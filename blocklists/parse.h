@@ -103,4 +103,10 @@ const char *parse_format_name(enum parse_format format);
  */
 bool parse_is_registry(const struct name *name);
 
+/*
+ * How many labels the name has that somebody registered: 2 for www.example.com, 3 for www.example.co.uk and me.github.io. 0: it is a
+ * suffix itself, or has no dot. Names under arpa have none.
+ */
+unsigned parse_zone_labels(const struct name *name);
+
 #endif

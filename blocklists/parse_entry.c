@@ -4,6 +4,7 @@
 #include <libpsl.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 
 void parse_count(struct parse_reading *reading, int outcome)
 {
@@ -54,6 +55,41 @@ bool parse_is_registry(const struct name *name)
 		return name->labels == 0;
 	name_to_text(name, text);
 	return psl_is_public_suffix2(suffixes, text, PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) != 0;
+}
+
+/* The name as libpsl takes it: what is no letter or digit, dots in labels too, is a hyphen. */
+static void plain_text(const struct name *name, char text[NAME_WIRE_MAX + 1])
+{
+	size_t len = 0;
+
+	for (unsigned i = 0; i < name->labels; i++) {
+		const uint8_t *label = name->wire + name->offset[i];
+		if (i > 0)
+			text[len++] = '.';
+		for (unsigned k = 1; k <= label[0]; k++)
+			text[len++] = label[k] - 'a' < 26u || label[k] - '0' < 10u ? (char)label[k] : '-';
+	}
+	text[len] = '\0';
+}
+
+unsigned parse_zone_labels(const struct name *name)
+{
+	static const uint8_t arpa[] = "\4arpa";
+	char text[NAME_WIRE_MAX + 1];
+	unsigned labels = 1;
+
+	pthread_once(&suffixes_once, suffixes_load);
+	if (name->labels < 2 || memcmp(name->wire + name->offset[name->labels - 1], arpa, sizeof arpa) == 0)
+		return 0;
+	if (suffixes == NULL)
+		return 2;
+	plain_text(name, text);
+	const char *zone = psl_registrable_domain(suffixes, text);
+	if (zone == NULL)
+		return 0;
+	for (; *zone != '\0'; zone++)
+		labels += *zone == '.';
+	return labels;
 }
 
 bool parse_is_local(struct text text)

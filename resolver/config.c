@@ -23,7 +23,7 @@ struct config_whole {
 
 /* A top-level key that no file gives is taken from here. */
 static const char *const builtin_names[] = { "categories.yaml", "safe-search.yaml", "canaries.yaml",
-	"protected-names.yaml", "background.yaml" };
+	"protected-names.yaml", "background.yaml", "well-known.yaml" };
 #define PROTECTED_NAMES "protected-names"
 
 /* Profiles, where no file has any. Unknown categories in it are passed over: the school may have its own. */

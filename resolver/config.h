@@ -114,7 +114,7 @@ struct config_period {
 };
 
 enum config_block_answer { BLOCK_NXDOMAIN, BLOCK_NODATA, BLOCK_NULL, BLOCK_REFUSED, BLOCK_ADDRESS };
-enum config_lookalikes { LOOKALIKES_OFF, LOOKALIKES_WATCH, LOOKALIKES_BLOCK };
+enum config_signal { SIGNAL_OFF, SIGNAL_WATCH, SIGNAL_BLOCK };
 enum config_log { LOG_OFF, LOG_NO_CLIENT, LOG_FULL };
 
 struct config_profile {
@@ -214,9 +214,14 @@ struct config {
 		} *blocked_networks;
 		size_t blocked_networks_count;
 		struct name why_zone;
-		enum config_lookalikes lookalikes;
-		struct name *known_names; /* worth imitating, beside protected, engines' and listed ones */
-		size_t known_name_count;
+		enum config_signal lookalikes;
+		struct config_tunnelling {
+			enum config_signal action;
+			uint32_t names;   /* coded ones of a client and zone in an hour */
+			uint32_t length;  /* octets before the zone */
+			uint32_t entropy; /* thousandths of a bit a letter */
+			uint32_t block_s;
+		} tunnelling;
 	} dns;
 	uint64_t log_max_size, log_ring; /* octets; log_ring is a worker's */
 	struct {
@@ -264,6 +269,10 @@ struct config {
 	size_t engine_count;
 	struct config_canary *canaries;
 	size_t canary_count;
+	struct name *known_names;       /* worth imitating, beside protected, engines' and listed ones */
+	size_t known_name_count;
+	struct name *tunnel_exempt;     /* coded names of these zones are no tunnel */
+	size_t tunnel_exempt_count;
 	struct name *background_names;  /* set apart in episodes, with all below */
 	size_t background_count;
 	struct config_period *periods;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <sodium/utils.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -422,6 +423,31 @@ READ(workers)
 
 #define print_workers print_number
 KIND(workers, .example = "0");
+
+/* Thousandths; as many of its figures as a person writes. */
+READ(decimal)
+{
+	char *end = NULL;
+	double number = node->len > 0 && node->len < 8 && strspn(node->text, "0123456789.") == node->len
+	                        ? strtod(node->text, &end)
+	                        : -1;
+	double thousandths = number * 1000 + 0.5;
+
+	if (end == NULL || *end != '\0' || thousandths < (double)option->min ||
+	        thousandths > (double)option->max + 0.5) {
+		config_wrong(reader, node, "a number from %g to %g such as %s", (double)option->min / 1000,
+		        (double)option->max / 1000, option->fallback);
+		return;
+	}
+	*(uint32_t *)at = (uint32_t)thousandths;
+}
+
+PRINT(decimal)
+{
+	fprintf(printer->to, "%g", (double)*(const uint32_t *)at / 1000);
+}
+
+KIND(decimal, .example = "3.5");
 
 READ(percent)
 {

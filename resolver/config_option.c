@@ -48,7 +48,7 @@ static const char *const tsig_algorithms[] = { "hmac-sha256", "hmac-sha384", "hm
 static const char *const lease_formats[] = { "kea", "isc", "dnsmasq", NULL };
 static const char *const canary_answers[] = { "nxdomain", "nodata", NULL };
 static const char *const keyword_actions[] = { "block", "watch", NULL };
-static const char *const lookalike_actions[] = { "off", "watch", "block", NULL };
+static const char *const signal_actions[] = { "off", "watch", "block", NULL };
 static const char *const youtube_levels[] = { "off", "moderate", "strict", NULL };
 static const char *const block_answers[] = { "nxdomain", "nodata", "null", "refused", NULL };
 static const char *const defaults[] = { "resolve", "block", NULL };
@@ -165,7 +165,14 @@ static const struct config_option blocked_network_options[] = {
 	END
 };
 
-#define KNOWN_NAMES "[amazon.co.uk, amazon.com, apple.com, bbc.co.uk, ebay.co.uk, ebay.com, facebook.com, github.com, gmail.com, google.co.uk, hotmail.com, icloud.com, instagram.com, linkedin.com, live.com, microsoft.com, microsoftonline.com, netflix.com, office.com, outlook.com, paypal.com, roblox.com, snapchat.com, tiktok.com, twitter.com, whatsapp.com, wikipedia.org, yahoo.com]"
+static const struct config_option tunnelling_options[] = {
+	ONE("action", word, config, dns.tunnelling.action, .words = signal_actions, .fallback = "block", .doc = "off, watch or block: the zone, for the client, for a time"),
+	ONE("names", number, config, dns.tunnelling.names, .min = 20, .max = 400, .fallback = "100", .doc = "different coded names of a client in a zone in an hour"),
+	ONE("length", number, config, dns.tunnelling.length, .min = 20, .max = 240, .fallback = "50", .doc = "octets before the zone, from which a name may look coded"),
+	ONE("entropy", decimal, config, dns.tunnelling.entropy, .min = 2000, .max = 6000, .fallback = "3.5", .doc = "bits a letter of them has, from which a name looks coded"),
+	ONE("block-for", seconds, config, dns.tunnelling.block_s, .min = MINUTE, .max = 30 * DAY, .fallback = "1h", .doc = "how long"),
+	END
+};
 
 static const struct config_option dns_options[] = {
 	ONE("cookies", bool, config, dns.cookies, .fallback = "true", .doc = "DNS cookies, RFC 7873"),
@@ -174,8 +181,8 @@ static const struct config_option dns_options[] = {
 	ONE("version", text, config, dns.version, .max = 255, .fallback = "", .doc = "answer to version.bind; \"\": refused"),
 	LIST("rebinding-exempt", name, config, dns.rebinding_exempt, dns.rebinding_exempt_count, .doc = "public names that may have private addresses, such as DNS block lists"),
 	NAMED("blocked-networks", blocked_network_options, config, dns.blocked_networks, dns.blocked_networks_count, .max = 64, .doc = "category: networks no answer may point to"),
-	ONE("lookalikes", word, config, dns.lookalikes, .words = lookalike_actions, .fallback = "watch", .doc = "names in other alphabets that read like a well-known one: off, watch or block"),
-	LIST("known-names", name, config, dns.known_names, dns.known_name_count, .max = 10000, .fallback = KNOWN_NAMES, .doc = "names worth imitating, beside protected, listed and search engines' ones"),
+	ONE("lookalikes", word, config, dns.lookalikes, .words = signal_actions, .fallback = "watch", .doc = "names in other alphabets that read like a well-known one: off, watch or block"),
+	SECTION("tunnelling", tunnelling_options, .doc = "data carried by names"),
 	ONE("why-zone", name, config, dns.why_zone, .fallback = "usher.", .doc = "where TXT lookups tell why a name is blocked"),
 	END
 };
@@ -319,6 +326,8 @@ const struct config_option config_options[] = {
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .later = true, .doc = "DHCP lease files: names of devices"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),
+	LIST("known-names", name, config, known_names, known_name_count, .max = 10000, .doc = "names worth imitating, beside protected, listed and search engines' ones"),
+	LIST("tunnel-exempt", name, config, tunnel_exempt, tunnel_exempt_count, .max = 10000, .doc = "zones whose services ask coded names"),
 	LIST("background-names", name, config, background_names, background_count, .max = 4096, .below_suffix = true, .doc = "what pages and devices ask by themselves: set apart in episodes"),
 	ITEMS("canaries", canary_options, config, canaries, canary_count, .max = 1000, .doc = "names with fixed answers that keep devices from going around the filter"),
 	ITEMS("safe-search", engine_options, config, engines, engine_count, .max = 64, .unique = true, .doc = "search engines and their safe names"),

@@ -16,6 +16,7 @@
 #include "control.h"
 #include "ledger.h"
 #include "log.h"
+#include "tunnel.h"
 
 #define PULSES_MISSED_MAX 2 /* of 5 s each */
 #define PUBLISH_WAIT_MS 1000
@@ -591,6 +592,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->slots);
 	rate_free(daemon->rate);
 	rate_free(daemon->strangers);
+	tunnel_free(daemon->tunnel);
 	free(daemon->recursion_text);
 	free(daemon->reader_text);
 	cache_free(daemon->cache);

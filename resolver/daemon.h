@@ -44,6 +44,7 @@ struct daemon {
 	struct stream_limits *tcp_limits;
 	struct slots *slots;
 	struct rate *rate, *strangers;
+	struct tunnel *tunnel;
 	struct cookie_secret cookies;
 	struct cache *cache;
 

@@ -27,6 +27,7 @@ enum role {
 	ROLE_REBINDING_EXEMPT,
 	ROLE_OWN,
 	ROLE_KNOWN, /* worth imitating */
+	ROLE_TUNNEL_EXEMPT,
 };
 
 /* A name may be in every role at each of its parents; ten such levels are beyond any network. */
@@ -205,15 +206,17 @@ static int table_fill(struct facts_table *table)
 		why_root(&own, config);
 		ret = namemap_add(map, &own, false, ROLE_OWN, 0);
 	}
-	for (size_t i = 0; i < config->dns.known_name_count && ret == 0; i++)
-		ret = table_add_known(table, &config->dns.known_names[i]);
+	for (size_t i = 0; i < config->tunnel_exempt_count && ret == 0; i++)
+		ret = namemap_add(map, &config->tunnel_exempt[i], false, ROLE_TUNNEL_EXEMPT, 0);
+	for (size_t i = 0; i < config->known_name_count && ret == 0; i++)
+		ret = table_add_known(table, &config->known_names[i]);
 	return ret == 0 ? table_add_rules(table) : ret;
 }
 
 /* They are phishing; where there is no such category, a way around the filter. */
 static int lookalike_category(const struct config *config)
 {
-	if (config->dns.lookalikes == LOOKALIKES_OFF)
+	if (config->dns.lookalikes == SIGNAL_OFF)
 		return -1;
 	int category = config_category(config, "phishing");
 	return category >= 0 ? category : config_category(config, "bypass");
@@ -298,6 +301,9 @@ static void facts_note(struct facts *facts, const struct namemap_hit *hit)
 	case ROLE_OWN:
 		facts->flags |= FACTS_OWN;
 		break;
+	case ROLE_TUNNEL_EXEMPT:
+		facts->flags |= FACTS_TUNNEL_EXEMPT;
+		break;
 	case ROLE_KNOWN: /* of twins alone */
 		break;
 	}
@@ -345,7 +351,7 @@ static void gather_signals(struct facts *facts, const struct facts_table *table,
 	if (table->lookalike_category >= 0 && name_has_alabel(name) &&
 	        is_lookalike(table, view, text, len, &twin)) {
 		uint64_t bit = UINT64_C(1) << table->lookalike_category;
-		*(table->config->dns.lookalikes == LOOKALIKES_BLOCK ? &found.block : &found.watch) |= bit;
+		*(table->config->dns.lookalikes == SIGNAL_BLOCK ? &found.block : &found.watch) |= bit;
 	}
 	facts->signal_block = found.block;
 	facts->signal_watch = found.watch;

@@ -25,8 +25,9 @@ enum facts_flag {
 	FACTS_LOCAL = 1 << 2,        /* the owner of a local record */
 	FACTS_LISTS_FAILED = 1 << 3, /* the list store could not be read: categories are unknown */
 	FACTS_REBINDING_EXEMPT = 1 << 4,
-	FACTS_LOCAL_BELOW = 1 << 5, /* an empty non-terminal: only names below it have local records */
-	FACTS_OWN = 1 << 6,         /* where usherd tells about itself (why.h) */
+	FACTS_LOCAL_BELOW = 1 << 5,   /* an empty non-terminal: only names below it have local records */
+	FACTS_TUNNEL_EXEMPT = 1 << 7, /* coded names are its business */
+	FACTS_OWN = 1 << 6,           /* where usherd tells about itself (why.h) */
 };
 
 /*

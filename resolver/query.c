@@ -117,6 +117,12 @@ static void query_log(struct query *query, const struct verdict *verdict, const 
 		STATS_ADD(&worker->stats, LOG_LOST);
 }
 
+void query_log_watched(struct query *query, const struct verdict *verdict)
+{
+	STATS_ADD(&query->worker->stats, LOG_WATCHED);
+	query_log(query, verdict, &query->message.name, &query->facts, BLOCK_ACTION_WATCH);
+}
+
 /* What resolves and is logged. Once a lookup, however often it is judged. */
 static void query_watch(struct query *query)
 {
@@ -125,8 +131,7 @@ static void query_watch(struct query *query)
 	struct verdict watched = query->verdict;
 	watched.tier = watched.watch_tier;
 	watched.category = watched.watch_category;
-	STATS_ADD(&query->worker->stats, LOG_WATCHED);
-	query_log(query, &watched, &query->message.name, &query->facts, BLOCK_ACTION_WATCH);
+	query_log_watched(query, &watched);
 }
 
 /* The event is in its ring before the answer can leave. */

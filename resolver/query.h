@@ -97,6 +97,9 @@ void query_judge_again(struct query *query);
 size_t query_block(struct query *query, const struct verdict *verdict, const struct name *matched,
         const struct facts *facts);
 
+/* Writes the event of a lookup that resolves: of verdict's category. */
+void query_log_watched(struct query *query, const struct verdict *verdict);
+
 /* The safe-search name of the verdict's engine, the snapshot's; NULL if the query was answered with fixed
  * addresses. */
 const struct name *query_rewrite_target(struct query *query);

@@ -9,6 +9,7 @@
 
 #include "query.h"
 #include "reply.h"
+#include "tunnel.h"
 
 #define STALE_AFTER_MS 1800 /* RFC 8767 5: how long a client waits before it gets a stale answer */
 #define STALE_RETRY_S 30    /* … and how long a failed refresh is not tried again */
@@ -413,8 +414,59 @@ static void stale_timer_start(struct waiting *waiting, struct event_base *base)
 	event_add(&waiting->stale_timer, &after);
 }
 
+/* Does the profile mind ways around the filter, and is this name one that may be such a way? */
+static bool may_be_tunnel(const struct query *query)
+{
+	const struct worker *worker = query->worker;
+	const struct config *config = query_config(query);
+	int bypass = worker->snapshot->bypass_category;
+
+	return config->dns.tunnelling.action != SIGNAL_OFF && bypass >= 0 && query->target == NULL &&
+	       query->verdict.tier == TIER_DEFAULT &&
+	       (query->facts.flags & (FACTS_TUNNEL_EXEMPT | FACTS_REBINDING_EXEMPT)) == 0 &&
+	       (policy_blocked_categories(config, (unsigned)query->profile, &worker->moment) >> bypass & 1) !=
+	               0;
+}
+
+/* A lookup that carries data to a tunnel's other end does not leave. Returns its answer's length, 0 if it may
+ * leave. */
+static size_t block_tunnel(struct query *query)
+{
+	const struct config_tunnelling *limits = &query_config(query)->dns.tunnelling;
+	struct worker *worker = query->worker;
+	char because[sizeof "tunnelling " + TUNNEL_RULE_MAX] = "tunnelling ";
+
+	if (!may_be_tunnel(query))
+		return 0;
+	enum tunnel_finding found = tunnel_note(worker->tunnel, limits, query->address, &query->message.name,
+	        query->message.type, worker->mono_s, because + strlen(because));
+	if (found == TUNNEL_NONE)
+		return 0;
+	if (found == TUNNEL_FOUND)
+		STATS_ADD(&worker->stats, TUNNELS);
+	struct verdict verdict = { .action = VERDICT_BLOCK,
+		.tier = TIER_CANARY,
+		.category = (int16_t)worker->snapshot->bypass_category,
+		.rule = FACTS_NONE,
+		.engine = FACTS_NONE,
+		.because = because };
+	if (limits->action == SIGNAL_BLOCK) {
+		STATS_ADD(&worker->stats, TUNNELLED);
+		return query_block(query, &verdict, &query->message.name, &query->facts);
+	}
+	if (found == TUNNEL_FOUND)
+		query_log_watched(query, &verdict);
+	return 0;
+}
+
 static void ask(struct query *query, bool has_stale)
 {
+	size_t blocked = block_tunnel(query);
+
+	if (blocked > 0) {
+		query_finish(query, blocked);
+		return;
+	}
 	struct worker *worker = query->worker;
 	struct recursion_question question = query_question(query);
 	struct slots_client client =

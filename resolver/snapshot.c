@@ -97,6 +97,7 @@ struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct
 	snapshot->table = facts_table_new(config, rules, seed);
 	snapshot->clients = clients_new(config);
 	snapshot->networks = networks_new(config);
+	snapshot->bypass_category = config_category(config, "bypass");
 	if (!snapshot->table || !snapshot->clients || !records_index(snapshot) || !slots_take(snapshot) ||
 	        !snapshot->networks)
 		goto fail;

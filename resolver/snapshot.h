@@ -29,6 +29,7 @@ struct snapshot {
 	unsigned category_slot[CONFIG_CATEGORIES_MAX]; /* of struct stats */
 	unsigned *engine_slot, *profile_slot, *profile_blocked_slot;
 	struct networks *networks; /* dns.blocked-networks */
+	int bypass_category;       /* -1: there is none */
 };
 
 /* Takes over one reference to each; lists and rules may be NULL. Main thread only. NULL without memory. */

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "rules_control.h"
 #include "socket.h"
+#include "tunnel.h"
 
 #define DESCRIPTORS 65536
 /* Who asks at the limit at one time; 136 octets each. */
@@ -248,7 +249,7 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 	daemon->cache = cache_new(config->cache_size);
 	if (snapshot == NULL || daemon->cache == NULL || daemon->workers == NULL ||
 	        daemon->tcp_limits == NULL || daemon->slots == NULL || daemon->rate == NULL ||
-	        daemon->strangers == NULL)
+	        daemon->strangers == NULL || daemon->tunnel == NULL)
 		log_fatal("out of memory");
 	if (cookie_secret_make(&daemon->cookies) < 0 ||
 	        getrandom(&daemon->tcp_limits->seed, sizeof daemon->tcp_limits->seed, 0) < 0 ||
@@ -263,6 +264,7 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 			.ring = daemon->rings[i],
 			.names = names_counter(daemon->names, i),
 			.cookies = &daemon->cookies,
+			.tunnel = daemon->tunnel,
 			.limits = daemon->tcp_limits,
 			.udp_fds = sockets->udp + i * count,
 			.tcp_fds = sockets->tcp + i * count,
@@ -316,6 +318,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	daemon->slots = calloc(1, sizeof *daemon->slots);
 	daemon->rate = rate_new(RATE_CLIENTS);
 	daemon->strangers = rate_new(RATE_STRANGERS);
+	daemon->tunnel = tunnel_new();
 	if (daemon->base == NULL || daemon->heartbeats == NULL)
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);

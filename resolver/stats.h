@@ -35,6 +35,8 @@
 	X(LOG_EVENTS, "log", "events", "Events written to the block log's rings")                            \
 	X(LOG_WATCHED, "log", "watched", "Lookups that resolved and were logged (watch)")                    \
 	X(LOG_LOST, "log", "lost", "Events lost because a ring was full")                                    \
+	X(TUNNELS, "bypass", "tunnels", "DNS tunnels found")                                                 \
+	X(TUNNELLED, "bypass", "tunnelled", "Lookups blocked as part of a DNS tunnel")                       \
 	X(UPSTREAM_QUERIES, "upstream", "queries", "Questions sent to the recursor")                         \
 	X(UPSTREAM_TIMEOUTS, "upstream", "timeouts", "Questions the recursor did not answer in time")        \
 	X(UPSTREAM_LATENCY_SUM_US, "upstream", "latency_us",                                                 \

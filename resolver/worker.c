@@ -202,6 +202,7 @@ int worker_new(struct worker **out, const struct worker_options *options)
 	worker->ring = options->ring;
 	worker->names = options->names;
 	worker->cookies = options->cookies;
+	worker->tunnel = options->tunnel;
 	worker->slots = options->slots;
 	worker->rate = options->rate;
 	worker->strangers = options->strangers;

@@ -21,6 +21,7 @@
 #include "snapshot.h"
 #include "stats.h"
 
+struct tunnel;
 struct udp;
 struct streams;
 struct stream_limits;
@@ -36,6 +37,7 @@ struct worker {
 	struct names_counter *names; /* NULL: none are counted */
 	struct rate *rate, *strangers; /* shared: of the clients served, and of all others */
 	const struct cookie_secret *cookies; /* shared, read only */
+	struct tunnel *tunnel;               /* shared, locks by itself */
 	struct stats stats;
 
 	/* The clock, read once a turn. */
@@ -78,6 +80,7 @@ struct worker_options {
 	struct ring *ring;
 	struct names_counter *names;
 	const struct cookie_secret *cookies;
+	struct tunnel *tunnel;
 	struct stream_limits *limits; /* shared by all workers */
 	const int *udp_fds, *tcp_fds; /* one of each per listen address; owned by the worker */
 	const bool *wildcard;         /* listen address is 0.0.0.0 or :: */

@@ -157,8 +157,10 @@ static const char every_key[] =
         "in-flight-per-client: 512}\n"
         "dns: {cookies: true, cookie-secrets: [00112233445566778899aabbccddeeff], nsid: \"\", version: "
         "\"9.9\", rebinding-exempt: [dnsbl.example], "
-        "blocked-networks: {malware: [198.51.100.0/24]}, lookalikes: block, known-names: [bank.example], "
-        "why-zone: usher.}\n"
+        "blocked-networks: {malware: [198.51.100.0/24]}, lookalikes: block, why-zone: usher., "
+        "tunnelling: {action: watch, names: 50, length: 40, entropy: 3.25, block-for: 2h}}\n"
+        "known-names: [bank.example]\n"
+        "tunnel-exempt: [scanner.example]\n"
         "log: {max-size: 8GiB, ring: 4MiB}\n"
         "access: {dsl: {profiles: [pupils, guest]}, head: {profiles: [staff], fields: counts}}\n"
         "alerts: {mail-to: [dsl@school.example], webhook: \"\", rules: [{name: now, severity: danger, count: "
@@ -252,7 +254,12 @@ static void every_key_is_read(void **state)
 	assert_int_equal(config->profiles[2].keep_s, 30 * 86400);
 	assert_string_equal(config->keywords[0].match, "casino");
 	assert_true(config->keywords[0].watch);
-	assert_int_equal(config->dns.lookalikes, LOOKALIKES_BLOCK);
+	assert_int_equal(config->dns.lookalikes, SIGNAL_BLOCK);
+	assert_int_equal(config->dns.tunnelling.action, SIGNAL_WATCH);
+	assert_int_equal(config->dns.tunnelling.entropy, 3250);
+	assert_int_equal(config->dns.tunnelling.block_s, 7200);
+	assert_int_equal(config->known_name_count, 1);
+	assert_int_equal(config->tunnel_exempt_count, 1);
 	assert_int_equal(config->profiles[0].watch, UINT64_C(1) << config_category(config, "chat"));
 	config_free(config);
 }
@@ -617,6 +624,14 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "keywords[0].match: found 'two words', expected a word" },
 		{ "dns: {lookalikes: maybe}\n",
 		        "dns.lookalikes: found 'maybe', expected one of off, watch, block" },
+		{ "dns: {tunnelling: {entropy: 3,5}}\n", "dns.tunnelling" },
+		{ "dns: {tunnelling: {entropy: \"0x3\"}}\n",
+		        "dns.tunnelling.entropy: found '0x3', expected a number from 2 to 6 such as 3.5" },
+		{ "dns: {tunnelling: {entropy: 1.5.5}}\n",
+		        "dns.tunnelling.entropy: found '1.5.5', expected" },
+		{ "dns: {tunnelling: {entropy: 6.01}}\n", "dns.tunnelling.entropy: found '6.01', expected" },
+		{ "dns: {tunnelling: {names: 5}}\n",
+		        "dns.tunnelling.names: found '5', expected a number from 20 to 400" },
 		{ "profiles: [{name: pupils, watch: [nope]}]\n",
 		        "profiles[0].watch[0]: found 'nope', expected a category" },
 		{ "keywords: [{match: xx, category: nope}]\n",
@@ -1214,13 +1229,13 @@ static void sample_configuration_names_every_key(void **state)
 {
 	static const char *const names[] = { "usher.yaml", "categories.yaml", "safe-search.yaml",
 		"canaries.yaml", "background.yaml", "protected-names.yaml", "sources.yaml", "keywords.yaml",
-		"guest-wifi.yaml" };
-	char *texts[9] = { NULL };
+		"well-known.yaml", "guest-wifi.yaml" };
+	char *texts[11] = { NULL };
 
-	for (size_t i = 0; i < 8; i++)
+	for (size_t i = 0; i < 10; i++)
 		texts[i] = source_file(names[i]);
 	all_named(config_options, (const char *const *)texts, (const char *const[]){ "\n", " ", "{", NULL });
-	for (size_t i = 0; i < 8; i++)
+	for (size_t i = 0; i < 10; i++)
 		free(texts[i]);
 }
 
