@@ -63,6 +63,7 @@ ENVIRONMENT = {
     'TZ': 'UTC', 'LC_ALL': 'C.UTF-8',
     'ASAN_OPTIONS': 'detect_stack_use_after_return=1',
     'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
+    'TSAN_OPTIONS': 'atexit_sleep_ms=50:second_deadlock_stack=1',
 }
 ENVIRONMENT.pop('JOURNAL_STREAM', None)
 
