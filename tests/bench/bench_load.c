@@ -138,7 +138,8 @@ static void phases_print(uint64_t end_ns)
 	       "us\n");
 	for (unsigned i = 0; i < phase_count; i++) {
 		const struct phase *p = phases[i];
-		uint64_t end = i + 1 < phase_count ? phases[i + 1]->began_ns : end_ns;
+		uint64_t next = i + 1 < phase_count ? phases[i + 1]->began_ns : end_ns;
+		uint64_t end = next > p->began_ns ? next : p->began_ns; /* one that began at the very end */
 		bool timed = options.rate > 0;
 		printf("%.4f,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%.1f,%.1f,%.1f,%.1f\n",
 		        (double)(end - p->began_ns) / 1e9, (unsigned long long)p->sent,

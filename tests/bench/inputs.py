@@ -1,11 +1,18 @@
 """What is measured with: the lists, the names that are asked, and the zone that answers those on no list.
 
-All of it is made from a fixed seed, so the same bytes come out on every machine.
+    inputs.py lists FOLDER COUNT        a file of names for each category, and FOLDER/sources
+    inputs.py questions FOLDER LISTED   root.zone and the query files
+
+All of it is made from a fixed seed, so the same bytes come out on every machine. In a process of its own: what it needs of memory would count
+as that of the programs that its caller starts.
 """
 
 import bisect
+import json
 import random
+import sys
 from itertools import accumulate
+from pathlib import Path
 
 SEED = 20260101
 BLOCKED, ALLOWED, MIX, COLD = 100_000, 20_000, 200_000, 20_000
@@ -35,8 +42,7 @@ def generated_name(rng):
 
 
 def write_sources(folder, count):
-    """A file of names for each category; returns the `sources` of a configuration, one more among them, small.txt, for names that an
-    update adds."""
+    """A file of names for each category, and as JSON the `sources` of a configuration: those, and small.txt for names that an update adds."""
     rng = random.Random(SEED)
     outs = {category: open(folder / f'{category}.txt', 'w') for category in CATEGORIES}
     seen = set()
@@ -47,8 +53,9 @@ def write_sources(folder, count):
             outs[rng.choice(CATEGORIES)].write(name + '\n')
     for out in outs.values():
         out.close()
-    return [{'name': name, 'url': f'file://{folder}/{name}.txt', 'format': 'domains', 'category': category}
-            for name, category in [*zip(CATEGORIES, CATEGORIES), ('small', CATEGORIES[0])]]
+    sources = [{'name': name, 'url': f'file://{folder}/{name}.txt', 'format': 'domains', 'category': category}
+               for name, category in [*zip(CATEGORIES, CATEGORIES), ('small', CATEGORIES[0])]]
+    (folder / 'sources').write_text(json.dumps(sources))
 
 
 def allowed_names(rng):
@@ -103,3 +110,11 @@ def write_all(folder, listed):
     write_queries(folder / 'blocked', (('N', name) for name in blocked))
     write_queries(folder / 'cached', (('A', name) for name in allowed))
     write_queries(folder / 'mix', mix)
+
+
+if __name__ == '__main__':
+    what, folder, argument = sys.argv[1:]
+    if what == 'lists':
+        write_sources(Path(folder), int(argument))
+    else:
+        write_all(Path(folder), argument)

@@ -157,6 +157,9 @@ class World:
         self.folder = BUILD / f'world-{names}'
         self.listed = self.folder / 'listed'     # what usherd blocks, a name a line
 
+    def _write_inputs(self, what, argument):
+        subprocess.run([sys.executable, inputs.__file__, what, self.folder, str(argument)], check=True)
+
     def make(self):
         """The lists are compiled anew; returns what update_lists() does."""
         version = hashlib.sha256(Path(inputs.__file__).read_bytes()).hexdigest()
@@ -165,13 +168,13 @@ class World:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             say(f'{self.names} names are being made in {self.folder}')
-            (self.folder / 'sources').write_text(json.dumps(inputs.write_sources(self.folder, self.names)))
+            self._write_inputs('lists', self.names)
         self.small().write_text('listed-from-the-start.com\n')
         self.config = configure(self.folder, json.loads((self.folder / 'sources').read_text()))
         shutil.rmtree(self.folder / 'state', ignore_errors=True)
         cost = update_lists(self.config)
         if not made.exists():
-            inputs.write_all(self.folder, listed_names(self.config, self.listed))
+            self._write_inputs('questions', listed_names(self.config, self.listed))
             made.write_text(version)
         return cost
 
