@@ -2,6 +2,7 @@
  * Keys of an environment's one database: a letter, then a number of 8 octets, big endian.
  *
  *   d  first id of a segment   its data (block_pack.c)
+ *   g  first id of a group     the directory of its 64 segments (block_group.c)
  *   r  id of a ring            the newest sequence number of that ring in this file, 8 octets, big endian
  *   s  first id of a segment   its summary
  *
@@ -319,6 +320,27 @@ uint64_t block_file_key_number(const MDB_val *key)
 	return be64toh(big);
 }
 
+bool block_file_key_is(const MDB_val *key, enum block_key kind)
+{
+	return key->mv_size == BLOCK_KEY_LEN && *(const uint8_t *)key->mv_data == kind;
+}
+
+int block_file_seek(MDB_cursor *cursor, enum block_key kind, uint64_t number, MDB_val *key, MDB_val *value)
+{
+	uint8_t octets[BLOCK_KEY_LEN];
+
+	*key = block_file_key(octets, kind, number);
+	int ret = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+	if (ret == 0 && block_file_key_is(key, kind) && block_file_key_number(key) == number)
+		return 0;
+	ret = mdb_cursor_get(cursor, key, value, ret == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+	if (ret == 0 && block_file_key_is(key, kind))
+		return 0;
+	*key = block_file_key(octets, kind, 0);
+	ret = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
+	return ret == 0 && !block_file_key_is(key, kind) ? MDB_NOTFOUND : ret;
+}
+
 /* Summaries are the last keys of all. */
 int block_file_newest(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *summary)
 {
@@ -329,8 +351,7 @@ int block_file_newest(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *summary)
 		return ret;
 	ret = mdb_cursor_get(cursor, key, summary, MDB_LAST);
 	mdb_cursor_close(cursor);
-	if (ret == 0 &&
-	        (key->mv_size != BLOCK_KEY_LEN || *(const uint8_t *)key->mv_data != BLOCK_KEY_SUMMARY))
+	if (ret == 0 && !block_file_key_is(key, BLOCK_KEY_SUMMARY))
 		ret = MDB_NOTFOUND;
 	return ret;
 }

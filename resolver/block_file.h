@@ -49,10 +49,17 @@ int block_file_error(int ret);
 int block_file_read(MDB_env *env, MDB_txn **txn);
 
 /* What a key names. */
-enum block_key { BLOCK_KEY_DATA = 'd', BLOCK_KEY_RING = 'r', BLOCK_KEY_SUMMARY = 's' };
+enum block_key { BLOCK_KEY_DATA = 'd', BLOCK_KEY_GROUP = 'g', BLOCK_KEY_RING = 'r', BLOCK_KEY_SUMMARY = 's' };
 #define BLOCK_KEY_LEN 9
+bool block_file_key_is(const MDB_val *key, enum block_key kind);
 MDB_val block_file_key(uint8_t octets[BLOCK_KEY_LEN], enum block_key kind, uint64_t number);
 uint64_t block_file_key_number(const MDB_val *key); /* key is one of ours */
+
+/*
+ * Places the cursor on the last key of a kind whose number is at most that one, or if there is none on the first of that kind. Returns an LMDB
+ * result, MDB_NOTFOUND where there is none of the kind.
+ */
+int block_file_seek(MDB_cursor *cursor, enum block_key kind, uint64_t number, MDB_val *key, MDB_val *value);
 
 /* The newest segment's summary; valid in the transaction. Returns an LMDB result, MDB_NOTFOUND where there is none. */
 int block_file_newest(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *summary);

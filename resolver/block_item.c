@@ -169,15 +169,30 @@ bool block_category_passes(const char *category, unsigned severity, const struct
 	return !filter->category || (category && strcmp(category, filter->category) == 0);
 }
 
+bool block_filter_is_open(const struct block_filter *filter)
+{
+	return !filter->has_client && !filter->profile && !filter->profiles && !filter->category &&
+	       filter->severity <= SEVERITY_ADVISORY && filter->name.labels == 0;
+}
+
+bool block_time_passes(int64_t time_us, const struct block_filter *filter)
+{
+	return (!filter->since_us || time_us >= filter->since_us) &&
+	       (!filter->until_us || time_us < filter->until_us);
+}
+
+bool block_name_passes(const uint8_t *wire, size_t len, const struct block_filter *filter)
+{
+	return filter->name.len == 0 || wire_is_below(wire, len, &filter->name);
+}
+
 bool block_item_passes(const struct block_item *item, const struct block_filter *filter)
 {
-	if ((filter->since_us && item->time_us < filter->since_us) ||
-	        (filter->until_us && item->time_us >= filter->until_us))
-		return false;
-	return block_client_passes(item->client, filter) && block_profile_passes(item->profile, filter) &&
+	return block_time_passes(item->time_us, filter) && block_client_passes(item->client, filter) &&
+	       block_profile_passes(item->profile, filter) &&
 	       block_category_passes(item->category, item->severity, filter) &&
-	       (filter->name.len == 0 || wire_is_below(item->name, item->name_len, &filter->name) ||
-	               wire_is_below(item->matched, item->matched_len, &filter->name));
+	       (block_name_passes(item->name, item->name_len, filter) ||
+	               block_name_passes(item->matched, item->matched_len, filter));
 }
 
 void block_item_record(const struct block_item *item, struct block_record *record)

@@ -30,10 +30,21 @@ bool block_wire_is_name(const uint8_t *wire, size_t len);
 
 bool block_client_passes(const uint8_t *client, const struct block_filter *filter);
 bool block_profile_passes(const char *profile, const struct block_filter *filter);
+bool block_time_passes(int64_t time_us, const struct block_filter *filter);
+bool block_name_passes(const uint8_t *wire, size_t len, const struct block_filter *filter);
 bool block_category_passes(const char *category, unsigned severity, const struct block_filter *filter);
+
+/* Whether events of any client, profile, category, severity and name pass. */
+bool block_filter_is_open(const struct block_filter *filter);
 
 /* All of a filter, but for limit and after_id. */
 bool block_item_passes(const struct block_item *item, const struct block_filter *filter);
+
+/*
+ * As block_log_scan(), with events as they lie in the store, valid during the call. any_order: as they lie there, which spares sorting.
+ */
+int64_t block_scan_items(const char *dir, const struct block_filter *filter, bool any_order,
+	bool (*found)(void *arg, const struct block_item *item), void *arg);
 
 /* Fills a record for people and programs outside; it points where item does. */
 void block_item_record(const struct block_item *item, struct block_record *record);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_group.h"
+
 #define MAP_MIN ((size_t)1 << 20) /* LMDB takes the file's size if that is more */
 
 struct block_reader {
@@ -50,59 +52,109 @@ uint64_t block_reader_last_id(struct block_reader *reader)
 	return span.last_id;
 }
 
-/* Places the cursor on the segment that after_id lies in, or the one behind it. */
-static int cursor_start(MDB_cursor *cursor, uint64_t after_id, MDB_val *key, MDB_val *value)
-{
-	uint8_t octets[BLOCK_KEY_LEN];
+/* What is looked for, and whom to tell. */
+struct walk {
+	uint64_t after_id;
+	const struct block_filter *filter;
+	int (*found)(void *arg, const struct block_span *span);
+	void *arg;
+	int stop; /* what found() returned */
+};
 
-	*key = block_file_key(octets, BLOCK_KEY_SUMMARY, after_id + 1);
-	int ret = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-	if (ret == 0)
-		ret = mdb_cursor_get(cursor, key, value, MDB_PREV);
-	else if (ret == MDB_NOTFOUND)
-		ret = mdb_cursor_get(cursor, key, value, MDB_LAST);
-	if (ret == MDB_NOTFOUND)
-		ret = mdb_cursor_get(cursor, key, value, MDB_FIRST);
+static int tell(struct walk *walk, const struct block_span *span)
+{
+	if (span->last_id > walk->after_id)
+		walk->stop = walk->found(walk->arg, span);
+	return walk->stop;
+}
+
+/* One by one, by their summaries: the segments in [from_id, to_id). Returns an LMDB result. */
+static int walk_segments(struct walk *walk, MDB_cursor *cursor, uint64_t from_id, uint64_t to_id)
+{
+	MDB_val key, value;
+	struct block_span span;
+	int ret = block_file_seek(cursor, BLOCK_KEY_SUMMARY, from_id, &key, &value);
+
+	for (; ret == 0 && block_file_key_is(&key, BLOCK_KEY_SUMMARY) && block_file_key_number(&key) < to_id;
+	        ret = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		struct block_piece summary = { value.mv_data, value.mv_size };
+		if (block_segment_span(&span, &summary) < 0 || span.last_id < from_id ||
+		        !block_segment_may_pass(&summary, walk->filter))
+			continue;
+		if (tell(walk, &span) != 0)
+			return 0;
+	}
 	return ret;
 }
 
-static int walk(MDB_cursor *cursor, uint64_t after_id,
-        int (*found)(void *arg, const struct block_span *span, const struct block_piece *summary), void *arg)
+/* The segments of a group that its directory names. */
+static void walk_group(struct walk *walk, const struct block_group *group)
 {
-	MDB_val key, value;
-	int ret = cursor_start(cursor, after_id, &key, &value);
-
-	for (; ret == 0; ret = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		struct block_piece summary = { value.mv_data, value.mv_size };
-		struct block_span span;
-		if (key.mv_size != BLOCK_KEY_LEN || *(const uint8_t *)key.mv_data != BLOCK_KEY_SUMMARY ||
-		        block_segment_span(&span, &summary) < 0 || span.last_id <= after_id)
-			continue;
-		int stop = found(arg, &span, &summary);
-		if (stop != 0)
-			return stop;
-	}
-	return ret == MDB_NOTFOUND ? 0 : block_file_error(ret);
+	for (uint32_t i = 0; i < group->count; i++)
+		if (group->may_pass >> i & 1 && tell(walk, &group->span[i]) != 0)
+			return;
 }
 
-int block_reader_summaries(struct block_reader *reader, uint64_t after_id,
-        int (*found)(void *arg, const struct block_span *span, const struct block_piece *summary), void *arg)
+/*
+ * Groups first; what lies between them (a damaged one) and behind the last is gone through one by one.
+ * Returns an LMDB result.
+ */
+static int walk_groups(struct walk *walk, MDB_cursor *groups, MDB_cursor *segments)
 {
+	MDB_val key, value;
+	struct block_group group;
+	uint64_t next_id = walk->after_id;
+	int ret = block_file_seek(groups, BLOCK_KEY_GROUP, walk->after_id, &key, &value);
+
+	for (; ret == 0 && block_file_key_is(&key, BLOCK_KEY_GROUP);
+	        ret = mdb_cursor_get(groups, &key, &value, MDB_NEXT)) {
+		if (block_group_read(
+		            &group, &(struct block_piece){ value.mv_data, value.mv_size }, walk->filter) < 0)
+			continue;
+		int between = next_id < group.span[0].first_id
+		                      ? walk_segments(walk, segments, next_id, group.span[0].first_id)
+		                      : 0;
+		if (between != 0 && between != MDB_NOTFOUND)
+			return between;
+		if (walk->stop == 0)
+			walk_group(walk, &group);
+		if (walk->stop != 0)
+			return 0;
+		next_id = group.span[group.count - 1].last_id + 1;
+	}
+	return ret == 0 || ret == MDB_NOTFOUND ? walk_segments(walk, segments, next_id, UINT64_MAX) : ret;
+}
+
+static int walk_with_cursors(struct walk *walk, MDB_txn *txn, MDB_dbi dbi)
+{
+	MDB_cursor *groups = NULL, *segments = NULL;
+	int ret = mdb_cursor_open(txn, dbi, &groups);
+
+	if (ret == 0)
+		ret = mdb_cursor_open(txn, dbi, &segments);
+	if (ret == 0)
+		ret = walk_groups(walk, groups, segments);
+	if (groups)
+		mdb_cursor_close(groups);
+	if (segments)
+		mdb_cursor_close(segments);
+	return ret;
+}
+
+int block_reader_segments(struct block_reader *reader, uint64_t after_id, const struct block_filter *filter,
+        int (*found)(void *arg, const struct block_span *span), void *arg)
+{
+	struct walk walk = { after_id, filter, found, arg, 0 };
 	MDB_txn *txn;
-	MDB_cursor *cursor;
 
 	int ret = block_file_read(reader->env, &txn);
 	if (ret != 0)
 		return block_file_error(ret);
-	ret = mdb_cursor_open(txn, reader->dbi, &cursor);
-	if (ret == 0) {
-		ret = walk(cursor, after_id, found, arg);
-		mdb_cursor_close(cursor);
-	} else {
-		ret = block_file_error(ret);
-	}
+	ret = walk_with_cursors(&walk, txn, reader->dbi);
 	mdb_txn_abort(txn);
-	return ret;
+	if (walk.stop != 0)
+		return walk.stop;
+	return ret == MDB_NOTFOUND ? 0 : block_file_error(ret);
 }
 
 static int get(

@@ -18,11 +18,11 @@ void block_reader_close(struct block_reader *reader);
 uint64_t block_reader_last_id(struct block_reader *reader);
 
 /*
- * Calls found for every segment that has an event newer than after_id, oldest first; the summary is valid during the call. A
- * found() that does not return 0 ends it. Returns what found() returned, or negative errno.
+ * Calls found for every segment that has an event newer than after_id and may hold one that passes the filter's client, profile, category,
+ * severity and name; oldest first. A found() that does not return 0 ends it. Returns what found() returned, or negative errno.
  */
-int block_reader_summaries(struct block_reader *reader, uint64_t after_id,
-	int (*found)(void *arg, const struct block_span *span, const struct block_piece *summary), void *arg);
+int block_reader_segments(struct block_reader *reader, uint64_t after_id, const struct block_filter *filter,
+	int (*found)(void *arg, const struct block_span *span), void *arg);
 
 /* Copies of a segment's two pieces, in one malloc(), that of summary->data. Returns 0 or negative errno. */
 int block_reader_segment(struct block_reader *reader, uint64_t first_id, struct block_piece *summary,

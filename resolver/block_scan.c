@@ -21,6 +21,7 @@
 
 /* Files whose last commit is so much older than both the position and now hold nothing newer. See
  * skip_settled(). */
+#define STOP 1 /* enough was found in a file */
 #define SETTLED_US (INT64_C(48) * 3600 * 1000000)
 
 struct segment {
@@ -38,17 +39,19 @@ struct segment {
 struct scan {
 	const char *dir;
 	const struct block_filter *filter;
-	bool (*found)(void *arg, const struct block_record *record);
+	bool (*found)(void *arg, const struct block_item *item);
 	void *arg;
+	bool any_order;
 	uint64_t last_id; /* order of ids: what came later is left for the next scan */
 	int64_t found_count;
 	bool ended;
 
-	struct block_reader *reader; /* the one whose summaries are being collected */
+	bool open_filter;            /* all events pass, but for their ids */
+	struct block_reader *reader; /* the one whose segments are being collected */
+	uint64_t file_events;        /* of it, so far */
 	struct segment *segments;    /* highest key first */
 	size_t segment_count, segment_room;
 	size_t first, opened; /* [first, opened) are unpacked and not used up */
-	struct block_record record;
 };
 
 static bool by_id(const struct scan *scan)
@@ -73,12 +76,23 @@ static bool span_may_pass(const struct scan *scan, const struct block_span *span
 	return !by_id(scan) || span->first_id <= scan->last_id;
 }
 
-static int segment_found(void *arg, const struct block_span *span, const struct block_piece *summary)
+/* In order of ids, a file's first events are enough if all of them pass. */
+static bool file_has_enough(const struct scan *scan)
+{
+	return by_id(scan) && scan->filter->limit && scan->open_filter &&
+	       scan->file_events > scan->filter->limit;
+}
+
+static int segment_found(void *arg, const struct block_span *span)
 {
 	struct scan *scan = arg;
 
-	if (!span_may_pass(scan, span) || !block_segment_may_pass(summary, scan->filter))
+	if (!span_may_pass(scan, span))
 		return 0;
+	if (file_has_enough(scan))
+		return STOP;
+	/* of the first, any number may be older than what is asked for */
+	scan->file_events += span->first_id > scan->filter->after_id ? span->count : 0;
 	if (scan->segment_count == scan->segment_room) {
 		size_t room = 2 * scan->segment_room + 64;
 		struct segment *more = realloc(scan->segments, room * sizeof *more);
@@ -138,7 +152,7 @@ static bool item_counts(const struct scan *scan, const struct segment *segment, 
 		return false;
 	if (by_id(scan) && (item->id <= scan->filter->after_id || item->id > scan->last_id))
 		return false;
-	return block_item_passes(item, scan->filter);
+	return true;
 }
 
 /* Unpacks a segment and orders those of its events that pass. A damaged one is passed over, and said (a
@@ -157,7 +171,8 @@ static int segment_open(const struct scan *scan, struct segment *segment)
 	segment->order = malloc(BLOCK_SEGMENT_EVENTS * sizeof *segment->order);
 	if (!segment->items || !segment->clients || !segment->order)
 		return -ENOMEM;
-	int count = block_segment_unpack(segment->items, segment->clients, &segment->summary, &segment->data);
+	int count = block_segment_unpack(
+	        segment->items, segment->clients, &segment->summary, &segment->data, scan->filter);
 	if (count == -EBADMSG && !by_id(scan))
 		log_warn("log: a segment of %u events in %s is damaged, passed over", segment->span.count,
 		        scan->dir);
@@ -166,7 +181,7 @@ static int segment_open(const struct scan *scan, struct segment *segment)
 	for (int i = 0; i < count; i++)
 		if (item_counts(scan, segment, &segment->items[i]))
 			segment->order[segment->count++] = &segment->items[i];
-	if (!by_id(scan))
+	if (!by_id(scan) && !scan->any_order)
 		qsort(segment->order, segment->count, sizeof *segment->order, newest_first);
 	return 0;
 }
@@ -191,9 +206,8 @@ static struct segment *segment_next(struct scan *scan)
 
 static void give(struct scan *scan, const struct block_item *item)
 {
-	block_item_record(item, &scan->record);
 	scan->found_count++;
-	scan->ended = !scan->found(scan->arg, &scan->record) ||
+	scan->ended = !scan->found(scan->arg, item) ||
 	              (scan->filter->limit && (uint64_t)scan->found_count >= scan->filter->limit);
 }
 
@@ -220,6 +234,21 @@ static int merge(struct scan *scan)
 	return 0;
 }
 
+/* Segment by segment, as they come. */
+static int give_all(struct scan *scan)
+{
+	for (size_t i = 0; i < scan->segment_count && !scan->ended; i++) {
+		struct segment *segment = &scan->segments[i];
+		int ret = segment_open(scan, segment);
+		if (ret < 0)
+			return ret;
+		while (segment->next < segment->count && !scan->ended)
+			give(scan, segment->order[segment->next++]);
+		segment_clear(segment);
+	}
+	return 0;
+}
+
 /* ---- files ---- */
 
 /* Opens the files, which stay open while their segments are merged, and collects. One that cannot be read is
@@ -232,8 +261,12 @@ static int collect(
 	for (size_t i = 0; i < count && ret == 0; i++) {
 		ret = block_reader_open(&readers[i], scan->dir, files[i].name);
 		scan->reader = readers[i];
+		scan->file_events = 0;
 		if (ret == 0)
-			ret = block_reader_summaries(readers[i], scan->filter->after_id, segment_found, scan);
+			ret = block_reader_segments(
+			        readers[i], scan->filter->after_id, scan->filter, segment_found, scan);
+		if (ret == STOP)
+			ret = 0;
 		if (ret == -EBADMSG && !by_id(scan))
 			log_warn("log: %s/%s is damaged, passed over", scan->dir, files[i].name);
 		if (ret == -EBADMSG || ret == -ENOENT)
@@ -250,7 +283,7 @@ static int scan_files(struct scan *scan, const struct block_file *files, size_t 
 	scan->segment_count = 0;
 	int ret = collect(scan, files, count, readers);
 	if (ret == 0)
-		ret = merge(scan);
+		ret = scan->any_order ? give_all(scan) : merge(scan);
 	for (size_t i = 0; i < scan->segment_count; i++)
 		segment_clear(&scan->segments[i]);
 	for (size_t i = 0; i < count; i++)
@@ -352,14 +385,39 @@ static int scan_ids(struct scan *scan)
 	return ret;
 }
 
-int64_t block_log_scan(const char *dir, const struct block_filter *filter,
-        bool (*found)(void *arg, const struct block_record *record), void *arg)
+int64_t block_scan_items(const char *dir, const struct block_filter *filter, bool any_order,
+        bool (*found)(void *arg, const struct block_item *item), void *arg)
 {
-	struct scan scan = { .dir = dir, .filter = filter, .found = found, .arg = arg };
+	struct scan scan = {
+		.dir = dir, .filter = filter, .found = found, .arg = arg, .any_order = any_order
+	};
 
+	scan.open_filter = block_filter_is_open(filter) && !filter->since_us && !filter->until_us;
 	int ret = filter->after_id ? scan_ids(&scan) : scan_days(&scan);
 	free(scan.segments);
 	return ret < 0 && ret != -ENOENT ? ret : scan.found_count;
+}
+
+struct record_scan {
+	bool (*found)(void *arg, const struct block_record *record);
+	void *arg;
+	struct block_record record;
+};
+
+static bool item_found(void *arg, const struct block_item *item)
+{
+	struct record_scan *scan = arg;
+
+	block_item_record(item, &scan->record);
+	return scan->found(scan->arg, &scan->record);
+}
+
+int64_t block_log_scan(const char *dir, const struct block_filter *filter,
+        bool (*found)(void *arg, const struct block_record *record), void *arg)
+{
+	struct record_scan scan = { .found = found, .arg = arg };
+
+	return block_scan_items(dir, filter, false, item_found, &scan);
 }
 
 uint64_t block_log_last_id(const char *dir)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "block_file.h"
+#include "block_group.h"
 #include "block_segment.h"
 
 #define OPEN_MAX 8
@@ -291,10 +292,84 @@ static int segment_resume(struct block_store *store, struct append *append)
 	ret = mdb_get(append->txn, append->dbi, &key, &data);
 	if (ret != 0)
 		return ret == MDB_NOTFOUND ? 0 : ret;
-	int count = block_segment_unpack(
-	        store->segment, store->clients, &head, &(struct block_piece){ data.mv_data, data.mv_size });
+	int count = block_segment_unpack(store->segment, store->clients, &head,
+	        &(struct block_piece){ data.mv_data, data.mv_size }, NULL);
 	append->segment_count = count > 0 ? (size_t)count : 0;
 	return 0;
+}
+
+/* Where the newest group goes on, if it is not full, or the next begins; *grouped: how many of those from
+ * there on have one. */
+static int ungrouped_from(MDB_cursor *cursor, uint64_t *id, size_t *grouped)
+{
+	static const struct block_filter all = { .severity = -1 };
+	struct block_group group;
+	MDB_val key, value;
+	int ret = block_file_seek(cursor, BLOCK_KEY_GROUP, UINT64_MAX, &key, &value);
+
+	*id = *grouped = 0;
+	if (ret != 0)
+		return ret == MDB_NOTFOUND ? 0 : ret;
+	*id = block_file_key_number(&key);
+	if (block_group_read(&group, &(struct block_piece){ value.mv_data, value.mv_size }, &all) < 0)
+		return 0; /* damaged: made anew */
+	*grouped = group.count;
+	if (group.count == BLOCK_GROUP_SEGMENTS) {
+		*id = group.span[group.count - 1].last_id + 1;
+		*grouped = 0;
+	}
+	return 0;
+}
+
+struct summaries {
+	struct block_piece piece[BLOCK_GROUP_SEGMENTS];
+	size_t count, grouped;
+	uint64_t first_id;
+};
+
+/* Those of the newest group that is not full, and of the segments behind it. Returns an LMDB result. */
+static int ungrouped_summaries(MDB_cursor *cursor, struct summaries *summaries)
+{
+	MDB_val key, value;
+	uint8_t octets[BLOCK_KEY_LEN];
+	uint64_t from;
+
+	summaries->count = 0;
+	int ret = ungrouped_from(cursor, &from, &summaries->grouped);
+	if (ret != 0)
+		return ret;
+	key = block_file_key(octets, BLOCK_KEY_SUMMARY, from);
+	for (ret = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	        ret == 0 && summaries->count < BLOCK_GROUP_SEGMENTS &&
+	        block_file_key_is(&key, BLOCK_KEY_SUMMARY);
+	        ret = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		if (summaries->count == 0)
+			summaries->first_id = block_file_key_number(&key);
+		summaries->piece[summaries->count++] = (struct block_piece){ value.mv_data, value.mv_size };
+	}
+	return ret == MDB_NOTFOUND ? 0 : ret;
+}
+
+/* After a full segment: where enough are in no group yet, they become one, or more of one. */
+static int group_put_if_due(struct append *append)
+{
+	struct summaries summaries;
+	struct block_piece group;
+	MDB_cursor *cursor;
+
+	int ret = mdb_cursor_open(append->txn, append->dbi, &cursor);
+	if (ret != 0)
+		return ret;
+	ret = ungrouped_summaries(cursor, &summaries);
+	mdb_cursor_close(cursor);
+	if (ret != 0 || summaries.count < summaries.grouped + BLOCK_GROUP_STEP)
+		return ret;
+	int packed = block_group_pack(&group, summaries.piece, summaries.count);
+	if (packed < 0)
+		return packed == -ENOMEM ? ENOMEM : 0;
+	ret = put(append, BLOCK_KEY_GROUP, summaries.first_id, group.data, group.len);
+	free(group.data);
+	return ret;
 }
 
 /* Packs before it puts: what it packs may lie in the pages that the put changes. */
@@ -313,8 +388,9 @@ static int segment_put(struct block_store *store, struct append *append)
 		ret = put(append, BLOCK_KEY_SUMMARY, first_id, summary.data, summary.len);
 	free(summary.data);
 	free(data.data);
+	bool full = append->segment_count == BLOCK_SEGMENT_EVENTS;
 	append->segment_count = 0;
-	return ret;
+	return ret == 0 && full ? group_put_if_due(append) : ret;
 }
 
 static int put_items(

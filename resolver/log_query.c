@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#define GROUPS_MAX 1000000 /* different clients or names one count can hold */
+#include "log_count.h"
 
 /* Places by enum log_count_by. */
 static const char *const count_keys[] = { NULL, "client", "category", "name", "severity", "hour" };
@@ -262,125 +262,6 @@ int log_query_read(struct log_query *query, const struct config *config,
 	return 0;
 }
 
-/* ---- counting ---- */
-
-struct counting {
-	enum log_count_by by;
-	json_t *counts; /* text -> integer; "" where there is none */
-	bool overflow;
-};
-
-static void hour_text(int64_t time_us, char *text, size_t size)
-{
-	time_t s = (time_t)(time_us / 1000000);
-	struct tm tm;
-
-	*text = 0;
-	if (gmtime_r(&s, &tm))
-		strftime(text, size, "%Y-%m-%dT%H:00:00Z", &tm);
-}
-
-static const char *count_key(
-        enum log_count_by by, const struct block_record *record, char text[NAME_TEXT_MAX])
-{
-	*text = 0;
-	switch (by) {
-	case LOG_COUNT_CATEGORY:
-		return record->category ? record->category : text;
-	case LOG_COUNT_CLIENT:
-		if (record->client)
-			block_client_text(record->client, text);
-		return text;
-	case LOG_COUNT_SEVERITY:
-		return config_severity_text(record->severity);
-	case LOG_COUNT_NAME:
-		name_to_text(&record->name, text);
-		return text;
-	default:
-		hour_text(record->time_us, text, NAME_TEXT_MAX);
-		return text;
-	}
-}
-
-static bool count_record(void *arg, const struct block_record *record)
-{
-	struct counting *counting = arg;
-	char text[NAME_TEXT_MAX];
-	const char *key = count_key(counting->by, record, text);
-	json_t *count = json_object_get(counting->counts, key);
-
-	if (count)
-		json_integer_set(count, json_integer_value(count) + 1);
-	else
-		counting->overflow = json_object_size(counting->counts) >= GROUPS_MAX ||
-		                     json_object_set_new(counting->counts, key, json_integer(1)) < 0;
-	return !counting->overflow;
-}
-
-struct group {
-	const char *key;
-	json_int_t count;
-};
-
-static int most_first(const void *a, const void *b)
-{
-	const struct group *x = a, *y = b;
-
-	if (x->count != y->count)
-		return x->count < y->count ? 1 : -1;
-	return strcmp(x->key, y->key);
-}
-
-static int key_order(const void *a, const void *b)
-{
-	return strcmp(((const struct group *)a)->key, ((const struct group *)b)->key);
-}
-
-static int print_group(const struct group *group, const char *name, FILE *out)
-{
-	json_t *json = json_pack("{s:s?, s:I}", name, *group->key ? group->key : NULL, "count", group->count);
-	int ret = json ? json_dumpf(json, out, JSON_COMPACT) : -1;
-
-	json_decref(json);
-	return ret < 0 || putc('\n', out) == EOF ? -ENOMEM : 0;
-}
-
-static int64_t print_counts(const struct counting *counting, uint64_t limit, FILE *out)
-{
-	size_t count = json_object_size(counting->counts), i = 0;
-	struct group *groups = calloc(count + 1, sizeof *groups);
-	const char *key;
-	json_t *value;
-	int ret = 0;
-
-	if (!groups)
-		return -ENOMEM;
-	json_object_foreach(counting->counts, key, value) groups[i++] =
-	        (struct group){ key, json_integer_value(value) };
-	qsort(groups, count, sizeof *groups, counting->by == LOG_COUNT_HOUR ? key_order : most_first);
-	if (limit && count > limit)
-		count = limit;
-	for (i = 0; i < count && ret == 0; i++)
-		ret = print_group(&groups[i], count_keys[counting->by], out);
-	free(groups);
-	return ret < 0 ? ret : (int64_t)count;
-}
-
-static int64_t run_count(const struct log_query *query, const char *dir, FILE *out)
-{
-	struct counting counting = { .by = query->count_by, .counts = json_object() };
-	struct block_filter filter = query->filter;
-
-	if (!counting.counts)
-		return -ENOMEM;
-	filter.limit = 0;
-	int64_t ret = block_log_scan(dir, &filter, count_record, &counting);
-	if (ret >= 0)
-		ret = counting.overflow ? -E2BIG : print_counts(&counting, query->filter.limit, out);
-	json_decref(counting.counts);
-	return ret;
-}
-
 /* ---- rows ---- */
 
 char *log_query_line(const struct block_record *record, bool with_id)
@@ -424,7 +305,7 @@ int64_t log_query_run(const struct log_query *query, const char *dir, FILE *out)
 	struct printing printing = { out, query->ids };
 
 	if (query->count_by != LOG_COUNT_NONE)
-		return run_count(query, dir, out);
+		return log_count_run(query, dir, out);
 	int64_t ret = block_log_scan(dir, &query->filter, print_record, &printing);
 	return ret >= 0 && ferror(out) ? -EIO : ret;
 }

@@ -1,4 +1,4 @@
-#include "resolver/log_query.h"
+#include "resolver/log_count.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -192,6 +192,24 @@ static void counts_come_most_first_and_hours_in_order(void **state)
 	        "{\"hour\":\"2026-11-23T11:00:00Z\",\"count\":2}\n");
 }
 
+static void counts_of_more_than_a_table_holds_are_the_same(void **state)
+{
+	(void)state;
+	struct log_query query = good("count-by=name");
+	char *text;
+	size_t len;
+
+	for (size_t table_max = 2; table_max <= 3; table_max++) {
+		FILE *out = open_memstream(&text, &len);
+		assert_int_equal(log_count_run_with(&query, dir, table_max, out), 3);
+		fclose(out);
+		assert_string_equal(text,
+		        "{\"name\":\"a.bet.test\",\"count\":2}\n{\"name\":\"b.bet.test\",\"count\":1}\n"
+		        "{\"name\":\"own.test\",\"count\":1}\n");
+		free(text);
+	}
+}
+
 static void rows_are_json_lines(void **state)
 {
 	(void)state;
@@ -239,6 +257,7 @@ int main(void)
 		cmocka_unit_test(wrong_parameters_are_told_what_is_expected),
 		cmocka_unit_test(times_are_read_in_every_form),
 		cmocka_unit_test(counts_come_most_first_and_hours_in_order),
+		cmocka_unit_test(counts_of_more_than_a_table_holds_are_the_same),
 		cmocka_unit_test(rows_are_json_lines),
 		cmocka_unit_test(a_misspelt_parameter_does_not_answer_with_everybody),
 		cmocka_unit_test(until_the_beginning_of_time_is_not_without_end),
