@@ -106,6 +106,7 @@ int allow_command(struct command_context *context);
 int block_command(struct command_context *context);
 int rules_command(struct command_context *context);
 int ledger_command(struct command_context *context);
+int network_command(struct command_context *context);
 int status_command(struct command_context *context);
 int reload_command(struct command_context *context);
 int flush_command(struct command_context *context);

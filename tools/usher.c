@@ -111,6 +111,19 @@ static const struct command {
 	        "behind a record, oldest first; --ids yes prints the ids with --json. --csv and --json print "
 	        "for programs.\n"
 	        "Who reads the log is recorded.\n" HELP_TIME },
+	{ "check-network", network_command, "whether devices in this network can get around usher",
+	        "usher check-network [--targets FILE] [--resolv-conf FILE] [--zone ZONE] [--timeout 3s]\n"
+	        "\n"
+	        "Run it where pupils are: on a device, or in their VLAN. It tries other resolvers and "
+	        "encrypted "
+	        "DNS as\n"
+	        "devices do, asks the resolvers that this network names, and ends with 1 if anything gets "
+	        "around. It\n"
+	        "needs no usherd here and no configuration.\n"
+	        "  --targets FILE      lines of ADDRESS NAME, instead of the shipped ones\n"
+	        "  --resolv-conf FILE  where the network's resolvers stand, instead of the system's files\n"
+	        "  --zone ZONE         `dns.why-zone` of usher, if it is another than usher\n"
+	        "  --timeout 3s        how long an answer is waited for\n" },
 	{ "ledger", ledger_command,
 	        "who changed what and why, who read the log, and whether any of it is missing",
 	        "usher ledger [--since TIME] [--reads]\n"
@@ -163,7 +176,7 @@ static void print_usage(FILE *to)
 {
 	fputs("usage: usher [-c FILE] [--json | --csv] COMMAND …\n\n", to);
 	for (const struct command *command = commands; command->name; command++)
-		fprintf(to, "  %-8s %s\n", command->name, command->summary);
+		fprintf(to, "  %-13s %s\n", command->name, command->summary);
 	fputs("\n  -c FILE     the configuration, " CONFIG_FILE " if not given\n"
 	      "  --json      one JSON object a line\n"
 	      "  --csv       for spreadsheets, with a header row\n"

@@ -156,6 +156,7 @@ class Usherd:
     """One usherd with its own folder. config is merged over BASE; `{folder}` in its texts stands for the folder."""
 
     lab = None                          # the laboratory, set by conftest.py
+    inside = []                         # words before usherd's own that start it in another namespace
     running = []
     numbers = itertools.count()
 
@@ -216,7 +217,7 @@ class Usherd:
         if self not in Usherd.running:
             Usherd.running.append(self)
         with open(self.log_file, 'ab') as log:
-            self.process = subprocess.Popen([str(self.build / 'usherd'), '-c', str(self.file)], stdin=subprocess.DEVNULL, stdout=log,
+            self.process = subprocess.Popen([*self.inside, str(self.build / 'usherd'), '-c', str(self.file)], stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=ENVIRONMENT, cwd=self.folder)
         if wait:
             self.await_answer()
