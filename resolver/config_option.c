@@ -189,7 +189,7 @@ static const struct config_option dns_options[] = {
 
 static const struct config_option log_options[] = {
 	ONE("max-size", size, config, log_max_size, .min = MIB, .max = 1024 * TIB, .fallback = "8GiB", .doc = "of the block log on disk"),
-	ONE("ring", size, config, log_ring, .min = 4 * KIB, .max = 1024 * MIB, .fallback = "4MiB", .doc = "of a worker's file of events not yet in the log"),
+	ONE("ring", size, config, log_ring, .min = 4 * KIB, .max = 1024 * MIB, .fallback = "16MiB", .doc = "of a worker's file of events not yet in the log"),
 	END
 };
 

@@ -1,8 +1,9 @@
 /*
- * How many block events a second the log's writer commits, its ring never empty and nothing lost: bench_log
- * FOLDER SECONDS. A worker's part is played by the second processor, which waits where the ring is full; the
- * writer has the first to itself. One CSV line on stdout: events, seconds until the last was on disk, CPU
- * seconds of the writer, octets on disk.
+ * How many block events a second the log's writer commits: bench_log FOLDER SECONDS [RATE]. A worker's part
+ * is played by the second processor; the writer has the first to itself. Without RATE the ring is never
+ * empty, and the worker waits where it is full, so that nothing is lost. With it, so many events a second
+ * come as from a worker: nobody waits, and what finds no room is lost. One CSV line on stdout: events,
+ * seconds until the last was on disk, CPU seconds of the writer, octets on disk.
  */
 #include <sched.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@
 
 #define NAMES 100000
 #define CLIENTS 2000
-#define RING_SIZE (4 << 20) /* the default of `log: ring` */
+#define RING_SIZE (16 << 20) /* the default of `log: ring` */
+#define BATCH 64             /* as udp.c: so many come at once */
 #define MAX_SIZE (UINT64_C(8) << 30)
 #define WRITER_CORE 0
 #define WORKER_CORE 1
@@ -58,42 +60,58 @@ static struct name *make_names(void)
 	return names;
 }
 
-/* Returns how many events went in. */
-static uint64_t write_events(struct ring *ring, const struct name *names, double seconds)
+static struct block_event event_number(uint64_t number, const struct name *names, int64_t now_us)
 {
-	uint8_t client[16] = { [10] = 0xff, 0xff, 10 };
-	double end = seconds_of(CLOCK_MONOTONIC) + seconds;
-	struct timespec now;
+	static uint8_t client[16] = { [10] = 0xff, 0xff, 10 };
+	const struct name *name = &names[number * 7919 % NAMES];
+
+	client[14] = (uint8_t)(number % CLIENTS >> 8);
+	client[15] = (uint8_t)(number % CLIENTS);
+	return (struct block_event){
+		.time_us = now_us,
+		.client = client,
+		.profile = "pupils",
+		.category = "adult",
+		.severity = SEVERITY_CAUTION,
+		.source = "adult",
+		.name = name,
+		.matched = name,
+		.rule_labels = name->labels,
+		.type = 1,
+		.action = BLOCK_ACTION_BLOCK,
+		.keep_s = 90 * 86400,
+		.generation = 1,
+	};
+}
+
+/* Until a batch is due; without a rate it always is. */
+static void await_batch(double began, uint64_t count, double rate)
+{
+	while (rate > 0 && seconds_of(CLOCK_MONOTONIC) < began + (double)count / rate)
+		;
+}
+
+/* Returns how many events came, and adds those that found no room to *lost. */
+static uint64_t write_events(
+        struct ring *ring, const struct name *names, double seconds, double rate, uint64_t *lost)
+{
+	double began = seconds_of(CLOCK_MONOTONIC);
 	uint64_t count = 0;
 
-	for (;;) {
-		if (count % 256 == 0) {
-			clock_gettime(CLOCK_REALTIME, &now);
-			if (seconds_of(CLOCK_MONOTONIC) > end)
-				return count;
+	while (seconds_of(CLOCK_MONOTONIC) < began + seconds) {
+		await_batch(began, count, rate);
+		int64_t now_us = (int64_t)(seconds_of(CLOCK_REALTIME) * 1e6);
+		for (unsigned i = 0; i < BATCH; i++, count++) {
+			struct block_event event = event_number(count, names, now_us);
+			bool written = block_log_write(ring, &event);
+			*lost += !written && rate > 0;
+			while (!written && rate == 0) {
+				sched_yield();
+				written = block_log_write(ring, &event);
+			}
 		}
-		const struct name *name = &names[count * 7919 % NAMES];
-		client[14] = (uint8_t)(count % CLIENTS >> 8);
-		client[15] = (uint8_t)(count % CLIENTS);
-		struct block_event event = {
-			.time_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
-			.client = client,
-			.profile = "pupils",
-			.category = "adult",
-			.severity = SEVERITY_CAUTION,
-			.source = "adult",
-			.name = name,
-			.matched = name,
-			.rule_labels = name->labels,
-			.type = 1,
-			.action = BLOCK_ACTION_BLOCK,
-			.keep_s = 90 * 86400,
-			.generation = 1,
-		};
-		while (!block_log_write(ring, &event))
-			sched_yield();
-		count++;
 	}
+	return count;
 }
 
 static uint64_t octets_on_disk(const char *folder)
@@ -120,7 +138,7 @@ int main(int argc, char **argv)
 	struct block_log *log;
 	struct name *names = make_names();
 
-	if (argc != 3 || names == NULL)
+	if (argc < 3 || argc > 4 || names == NULL)
 		return EXIT_FAILURE;
 	snprintf(path, sizeof path, "%s/ring-0", argv[1]);
 	if (ring_open(&ring, path, RING_SIZE) < 0)
@@ -134,13 +152,14 @@ int main(int argc, char **argv)
 	use_core(WORKER_CORE);
 	double process = seconds_of(CLOCK_PROCESS_CPUTIME_ID), own = seconds_of(CLOCK_THREAD_CPUTIME_ID);
 	double began = seconds_of(CLOCK_MONOTONIC);
-	uint64_t count = write_events(ring, names, atof(argv[2]));
+	uint64_t lost = 0;
+	uint64_t count = write_events(ring, names, atof(argv[2]), argc > 3 ? atof(argv[3]) : 0, &lost);
 	while (ring_pending(ring) > 0)
 		sched_yield();
 	double took = seconds_of(CLOCK_MONOTONIC) - began;
 	own = seconds_of(CLOCK_THREAD_CPUTIME_ID) - own;
 	process = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - process;
-	uint64_t lost = block_log_lost(log);
+	lost += block_log_lost(log);
 	block_log_stop(log);
 	printf("events,lost,seconds,writer_cpu_s,disk_octets\n%llu,%llu,%.3f,%.3f,%llu\n",
 	        (unsigned long long)count, (unsigned long long)lost, took, process - own,

@@ -161,7 +161,7 @@ static const char every_key[] =
         "tunnelling: {action: watch, names: 50, length: 40, entropy: 3.25, block-for: 2h}}\n"
         "known-names: [bank.example]\n"
         "tunnel-exempt: [scanner.example]\n"
-        "log: {max-size: 8GiB, ring: 4MiB}\n"
+        "log: {max-size: 8GiB, ring: 16MiB}\n"
         "access: {dsl: {profiles: [pupils, guest]}, head: {profiles: [staff], fields: counts}}\n"
         "alerts: {mail-to: [dsl@school.example], webhook: \"\", rules: [{name: now, severity: danger, count: "
         "3, window: 10m, quiet-hours: [night]}, {name: staff, profiles: [staff], mail-to: "
