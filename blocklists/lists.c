@@ -657,13 +657,9 @@ void lists_prefetch_entry(const struct lists_view *view, const struct name *name
 	const struct lists *lists = view->lists;
 	unsigned labels = lists->labels_min;
 
-	for (unsigned i = 0; i < PREFETCH_LABELS && labels <= name->labels; i++, labels++) {
-		uint64_t suffix = hash[name->labels - labels];
-		if (filter_has(&lists->filter, suffix))
-			entries_prefetch(&lists->entries, suffix);
-		if (!filter_has(&lists->filter, filter_below(suffix)))
-			break;
-	}
+	for (unsigned i = 0; i < PREFETCH_LABELS && labels <= name->labels; i++, labels++)
+		if (filter_has(&lists->filter, hash[name->labels - labels]))
+			entries_prefetch(&lists->entries, hash[name->labels - labels]);
 }
 
 /* Most names end after one cache line of the filter: nothing is listed at their shortest suffix, or below it.

@@ -37,6 +37,24 @@ static void name_end(struct name *name)
 	name->wire[name->len++] = 0;
 }
 
+/* Copies octets in lower case, eight at a time. Length octets are below 'A' and stay as they are. */
+static void copy_lower(uint8_t *to, const uint8_t *from, size_t len)
+{
+	static const uint64_t ones = UINT64_C(0x0101010101010101), high = ones * 0x80;
+	size_t at = 0;
+
+	for (; len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
+		uint64_t eight, low;
+		memcpy(&eight, from + at, sizeof eight);
+		low = eight & ~high;
+		uint64_t upper = (low + ones * (0x80 - 'A')) & ~(low + ones * (0x7f - 'Z')) & ~eight & high;
+		eight |= upper >> 2;
+		memcpy(to + at, &eight, sizeof eight);
+	}
+	for (; at < len; at++)
+		to[at] = lower(from[at]);
+}
+
 int name_from_wire(struct name *name, const uint8_t *wire, size_t len)
 {
 	size_t pos = 0;
@@ -48,12 +66,14 @@ int name_from_wire(struct name *name, const uint8_t *wire, size_t len)
 		size_t label = wire[pos];
 		if (label == 0)
 			break;
-		if (pos + 1 + label >= len || name_add_label(name, wire + pos + 1, label) < 0)
+		if (pos + 1 + label >= len || pos + 1 + label + 1 > NAME_WIRE_MAX)
 			return -EBADMSG;
+		name->offset[name->labels++] = (uint8_t)pos;
 		pos += 1 + label;
 	}
-	name_end(name);
-	return (int)pos + 1;
+	copy_lower(name->wire, wire, pos + 1);
+	name->len = (uint8_t)(pos + 1);
+	return (int)name->len;
 }
 
 int name_from_message(struct name *name, const uint8_t *message, size_t len, size_t pos)

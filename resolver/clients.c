@@ -6,8 +6,10 @@
  */
 #include "clients.h"
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 __extension__ typedef unsigned __int128 address_int;
 
@@ -35,11 +37,10 @@ struct clients {
 
 static address_int address_read(const uint8_t address[16])
 {
-	address_int a = 0;
+	uint64_t half[2];
 
-	for (unsigned i = 0; i < 16; i++)
-		a = a << 8 | address[i];
-	return a;
+	memcpy(half, address, sizeof half);
+	return (address_int)be64toh(half[0]) << 64 | be64toh(half[1]);
 }
 
 static struct net net_make(const struct config_network *network, int profile, unsigned order)

@@ -346,10 +346,12 @@ static void gather_signals(struct facts *facts, const struct facts_table *table,
 
 	if ((facts->flags & (FACTS_PROTECTED | FACTS_INTERNAL | FACTS_LOCAL)) != 0)
 		return;
+	bool foreign = table->lookalike_category >= 0 && name_has_alabel(name);
+	if (!foreign && !keywords_any(table->keywords))
+		return;
 	size_t len = name_to_unicode(name, text);
 	keywords_scan(table->keywords, text, len, &found);
-	if (table->lookalike_category >= 0 && name_has_alabel(name) &&
-	        is_lookalike(table, view, text, len, &twin)) {
+	if (foreign && is_lookalike(table, view, text, len, &twin)) {
 		uint64_t bit = UINT64_C(1) << table->lookalike_category;
 		*(table->config->dns.lookalikes == SIGNAL_BLOCK ? &found.block : &found.watch) |= bit;
 	}

@@ -218,6 +218,11 @@ static bool note(void *arg, const struct config_keyword *keyword)
 	return true;
 }
 
+bool keywords_any(const struct keywords *keywords)
+{
+	return keywords->word_count > 0;
+}
+
 void keywords_scan(
         const struct keywords *keywords, const char *text, size_t len, struct keywords_found *found)
 {

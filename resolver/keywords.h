@@ -11,6 +11,7 @@
 #ifndef USHER_KEYWORDS_H
 #define USHER_KEYWORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@ struct keywords;
 /* Keeps pointers into config, which must outlive it. NULL without memory. */
 struct keywords *keywords_new(const struct config *config);
 void keywords_free(struct keywords *keywords);
+
+/* False: there is none, and no name needs a scan. */
+bool keywords_any(const struct keywords *keywords);
 
 /* Categories of the keywords that were found, by their action. */
 struct keywords_found {

@@ -109,12 +109,12 @@ static struct decision decision_start(const struct config *config, const struct 
 /* ---- words, only where somebody reads them
  * --------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 4, 5))) static void say(
+__attribute__((format(printf, 4, 5))) static void say_step(
         const struct decision *d, enum verdict_tier tier, bool decided, const char *format, ...)
 {
 	va_list args;
 
-	if (d->steps == NULL || d->steps->count == TIER_COUNT)
+	if (d->steps->count == TIER_COUNT)
 		return;
 	struct policy_step *step = &d->steps->step[d->steps->count++];
 	step->tier = tier;
@@ -123,6 +123,13 @@ __attribute__((format(printf, 4, 5))) static void say(
 	vsnprintf(step->text, sizeof step->text, format, args);
 	va_end(args);
 }
+
+/* A macro, so that the daemon does not even work out what would be said. */
+#define say(d, ...)                                                                                          \
+	do {                                                                                                 \
+		if ((d)->steps != NULL)                                                                      \
+			say_step(d, __VA_ARGS__);                                                            \
+	} while (0)
 
 /* "gambling, adult" */
 static const char *category_list(const struct config *config, uint64_t bits, char text[static 120])

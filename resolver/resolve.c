@@ -156,7 +156,8 @@ struct cache_entry *resolve_lookup(struct query *query, struct cache_pin *pin)
 	struct worker *worker = query->worker;
 	const struct name *name = &query->message.name;
 	struct cache_key key = query_asked_key(query);
-	struct cache_entry *entry = cache_get(worker->cache, &key, pin);
+	/* Hashed: the cache was looked into a moment ago, and did not have it. */
+	struct cache_entry *entry = query->hashed ? NULL : cache_get(worker->cache, &key, pin);
 
 	if (entry != NULL && entry->stamp == worker->snapshot->stamp) {
 		query->facts = entry->facts;

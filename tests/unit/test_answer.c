@@ -98,6 +98,27 @@ static size_t blocked(size_t limit, const struct answer_edns *edns)
 	return answer_finish(&writer, edns);
 }
 
+static void ready_soa_is_octet_for_octet_the_packed_one(void **state)
+{
+	static const char *const names[] = { ".", "a.", WWW, "filter.usher.",
+		"a-long-label-of-a-name.below.another.example." };
+	static const uint8_t rdata[] =
+	        "\6filter\5usher\0\6filter\5usher\0\0\0\0\1\0\0\16\20\0\0\2\130\0\1\121\200\0\0\0\16";
+	struct answer_writer writer;
+	uint8_t packed[512];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		ask(names[i], TYPE_A, 512, i % 2);
+		answer_begin(&writer, packed, sizeof packed, &query, RCODE_NXDOMAIN);
+		answer_record(&writer, SECTION_AUTHORITY, NULL, TYPE_SOA, 14, rdata, sizeof rdata - 1);
+		size_t packed_len = answer_finish(&writer, NULL);
+		answer_begin(&writer, out, 512, &query, RCODE_NXDOMAIN);
+		answer_soa(&writer, NULL, 14);
+		assert_int_equal(answer_finish(&writer, NULL), packed_len);
+		assert_memory_equal(out, packed, packed_len);
+	}
+}
+
 static void blocked_answer_keeps_case_and_has_soa_and_ede(void **state)
 {
 	const struct answer_edns edns = { .ede = EDE_BLOCKED, .ede_text = "gambling" };
@@ -1033,6 +1054,7 @@ static void answer_that_unpacks_badly_is_refused_or_fits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ready_soa_is_octet_for_octet_the_packed_one),
 		cmocka_unit_test(blocked_answer_keeps_case_and_has_soa_and_ede),
 		cmocka_unit_test(no_opt_for_who_sent_none),
 		cmocka_unit_test(edns_may_be_null),

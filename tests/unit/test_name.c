@@ -116,6 +116,27 @@ static void wire_form_is_read(void **state)
 	assert_text(&name, "www.example");
 }
 
+static void every_octet_is_lowered_wherever_it_stands(void **state)
+{
+	uint8_t wire[66];
+	struct name name;
+
+	for (unsigned octet = 0; octet < 256; octet++)
+		for (unsigned len = 1; len <= 63; len++) {
+			memset(wire, 'x', sizeof wire);
+			wire[0] = (uint8_t)len;
+			wire[1 + octet % len] = (uint8_t)octet;
+			wire[len] = (uint8_t)octet;
+			wire[1 + len] = 0;
+			assert_int_equal(name_from_wire(&name, wire, len + 2), len + 2);
+			assert_int_equal(name.len, len + 2);
+			assert_int_equal(name.wire[0], len);
+			for (unsigned i = 1; i < len + 2; i++)
+				assert_int_equal(name.wire[i],
+				        wire[i] >= 'A' && wire[i] <= 'Z' ? wire[i] + 32 : wire[i]);
+		}
+}
+
 static void truncated_wire_or_a_pointer_in_it_is_refused(void **state)
 {
 	static const uint8_t wire[] = "\3www\7example";
@@ -254,6 +275,7 @@ int main(void)
 		cmocka_unit_test(idn_becomes_a_labels),
 		cmocka_unit_test(text_that_is_not_utf8_is_refused),
 		cmocka_unit_test(wire_form_is_read),
+		cmocka_unit_test(every_octet_is_lowered_wherever_it_stands),
 		cmocka_unit_test(truncated_wire_or_a_pointer_in_it_is_refused),
 		cmocka_unit_test(compressed_name_is_read_and_its_own_length_told),
 		cmocka_unit_test(compression_loops_are_refused),
