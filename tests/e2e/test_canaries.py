@@ -22,10 +22,18 @@ def u(lab):
 
 
 @pytest.mark.parametrize('client', [PUPIL, STAFF, GUEST, FREE, PAGE])
-@pytest.mark.parametrize('type', ['A', 'AAAA', 'HTTPS', 'TXT', 'ANY'])
+@pytest.mark.parametrize('type', ['A', 'AAAA', 'HTTPS', 'SVCB', 'TXT', 'ANY', 'NULL', 'DS', 'TYPE65280'])
 def test_firefox_canary_is_nxdomain_for_everybody(u, client, type):
     a = u.ask('use-application-dns.net', type, client)
     assert a.rcode == 'NXDOMAIN' and not a.message.answer and a.soa
+
+
+@pytest.mark.parametrize('name', ['x.use-application-dns.net', 'a.b.mask.icloud.com', 'x.mask-h2.icloud.com', 'mask-canary.icloud.com'])
+@pytest.mark.parametrize('type', ['A', 'HTTPS', 'NULL'])
+def test_names_below_a_signal_are_told_no_too(u, name, type):
+    for client in PUPIL, FREE:
+        a = u.ask(name, type, client)
+        assert a.rcode == 'NXDOMAIN' and not a.message.answer and a.soa
 
 
 @pytest.mark.parametrize('client', [PUPIL, STAFF, GUEST, FREE, PAGE])
