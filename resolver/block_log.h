@@ -70,6 +70,9 @@ struct block_record {                   /* as read back; pointers valid until th
 	enum config_severity severity;
 	enum block_action action;
 	uint64_t generation;
+
+	/* Who had the address then (devices.h), joined by whoever reads; NULL: unknown. */
+	const char *device, *mac, *confidence;
 };
 
 struct block_filter {
@@ -106,7 +109,7 @@ void block_client_text(const uint8_t *client, char text[INET6_ADDRSTRLEN]);
 #define BLOCK_TIME_LEN 64
 void block_time_text(int64_t time_us, char text[BLOCK_TIME_LEN]);
 
-/* A record as one JSON object, keys as in DESIGN.md 5 (device is null until leases are read). malloc()ed. */
+/* A record as one JSON object, keys as in DESIGN.md 5. malloc()ed. */
 char *block_record_json(const struct block_record *record);
 
 #endif

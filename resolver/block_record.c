@@ -96,14 +96,16 @@ static json_t *rule_json(const struct block_record *record)
 char *block_record_json(const struct block_record *record)
 {
 	char type[16];
-	json_t *json = json_pack("{s:o, s:o, s:n, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:s, s:o}", "time",
-	        time_json(record->time_us), "client", client_json(record->client), "device", "profile",
-	        text_json(record->profile), "name", name_json(&record->name), "type",
-	        message_type_text(record->type, type), "category", text_json(record->category), "severity",
-	        config_severity_text(record->severity), "rule", rule_json(record), "source",
-	        source_json(record), "matched", name_json(&record->matched), "action",
-	        record->action == BLOCK_ACTION_WATCH ? "watch" : "block", "generation",
-	        record->generation ? json_integer((json_int_t)record->generation) : json_null());
+	json_t *json = json_pack(
+	        "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "time",
+	        time_json(record->time_us), "client", client_json(record->client), "device",
+	        text_json(record->device), "profile", text_json(record->profile), "name",
+	        name_json(&record->name), "type", message_type_text(record->type, type), "category",
+	        text_json(record->category), "severity", config_severity_text(record->severity), "rule",
+	        rule_json(record), "source", source_json(record), "matched", name_json(&record->matched),
+	        "action", record->action == BLOCK_ACTION_WATCH ? "watch" : "block", "generation",
+	        record->generation ? json_integer((json_int_t)record->generation) : json_null(), "mac",
+	        text_json(record->mac), "confidence", text_json(record->confidence));
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

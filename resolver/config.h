@@ -287,11 +287,12 @@ struct config {
 	} *keywords;
 	size_t keyword_count;
 
-	/* Read and checked, not yet in effect: a warning says so. */
 	struct config_lease_file {
-		const char *file, *format;
+		const char *file, *format; /* auto, kea, isc, dnsmasq */
 	} *leases;
 	size_t lease_count;
+
+	/* Read and checked, not yet in effect: a warning says so. */
 	const char **holidays;          /* terms.holidays: dates, ranges of dates, paths of ICS files */
 	size_t holiday_count;
 

@@ -45,7 +45,7 @@ static const char *const formats[] = { "auto", "ut1", "hosts", "domains", "wildc
 	"unbound", "rpz", NULL };
 static const char *const tsig_algorithms[] = { "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224",
 	"hmac-sha1", NULL };
-static const char *const lease_formats[] = { "kea", "isc", "dnsmasq", NULL };
+static const char *const lease_formats[] = { "auto", "kea", "isc", "dnsmasq", NULL };
 static const char *const canary_answers[] = { "nxdomain", "nodata", NULL };
 static const char *const keyword_actions[] = { "block", "watch", NULL };
 static const char *const signal_actions[] = { "off", "watch", "block", NULL };
@@ -229,7 +229,7 @@ static const struct config_option alert_options[] = {
 
 static const struct config_option lease_options[] = {
 	ONE("file", path, config_lease_file, file, .required = true, .doc = "the DHCP server's lease file"),
-	ONE("format", word_text, config_lease_file, format, .words = lease_formats, .required = true, .doc = "kea, isc or dnsmasq"),
+	ONE("format", word_text, config_lease_file, format, .words = lease_formats, .fallback = "auto", .doc = "auto, kea, isc or dnsmasq"),
 	END
 };
 
@@ -323,7 +323,7 @@ const struct config_option config_options[] = {
 	SECTION("dns", dns_options, .doc = "details of answers"),
 	SECTION("log", log_options, .doc = "what was blocked"),
 	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
-	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .later = true, .doc = "DHCP lease files: names of devices"),
+	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .doc = "DHCP lease files: names of devices"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),
 	LIST("known-names", name, config, known_names, known_name_count, .max = 10000, .doc = "names worth imitating, beside protected, listed and search engines' ones"),

@@ -435,6 +435,8 @@ static int reload_apply(
 	}
 	config_free(config_before);
 	lists_free(lists_before);
+	if (device_watch_configure(daemon->devices, config) < 0)
+		log_error("reload: no memory for the lease files; those of before are followed");
 	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_reader(daemon) < 0)
 		log_error("reload: a child process could not be started anew; it goes on as it was");
 	for (size_t i = 0; i < config->warning_count; i++)
@@ -523,8 +525,16 @@ static void alive_due(evutil_socket_t fd, short what, void *arg)
 		sd_notify(0, "WATCHDOG=1");
 }
 
+static void second_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	device_watch_look(daemon->devices, daemon->config);
+}
+
 void daemon_start_events(struct daemon *daemon)
 {
+	static const struct timeval second = { .tv_sec = 1 };
 	static const struct timeval watch = { .tv_usec = WATCH_MS * 1000 }, alive = { .tv_sec = ALIVE_S };
 	struct keeper_events keeper = { recursor_started, recursor_ended, daemon, keeper_ended };
 
@@ -540,6 +550,8 @@ void daemon_start_events(struct daemon *daemon)
 		log_fatal("out of memory");
 	daemon->alive = event_new(daemon->base, -1, EV_PERSIST, alive_due, daemon);
 	event_add(daemon->alive, &alive);
+	daemon->second = event_new(daemon->base, -1, EV_PERSIST, second_due, daemon);
+	event_add(daemon->second, &second);
 	daemon->stats_server = http_serve(daemon->base, daemon->stats_fd, control_stats_routes, daemon);
 	daemon->control_server = http_serve(daemon->base, daemon->control_fd, control_routes, daemon);
 	if (daemon->stats_tcp_fd >= 0)
@@ -578,6 +590,8 @@ static void daemon_stop(struct daemon *daemon)
 	event_free(daemon->watch);
 	list_loader_free(daemon->list_loader);
 	event_free(daemon->alive);
+	event_free(daemon->second);
+	device_watch_stop(daemon->devices);
 	event_base_free(daemon->base);
 	for (unsigned i = 0; i < daemon->ring_count; i++)
 		ring_close(daemon->rings[i]);

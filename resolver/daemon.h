@@ -14,6 +14,7 @@
 #include "cache.h"
 #include "config.h"
 #include "cookie.h"
+#include "device_watch.h"
 #include "http.h"
 #include "keeper.h"
 #include "list_loader.h"
@@ -59,6 +60,7 @@ struct daemon {
 	uint64_t refused_generation;       /* looked at and found bad: not tried again */
 	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
 	struct source_watch source_watch;
+	struct device_watch *devices;
 
 	struct rules *rules;               /* one reference; never NULL */
 	char rules_trouble[RULES_WHY_MAX]; /* "" or what is wrong with their file */
@@ -67,7 +69,7 @@ struct daemon {
 	int stats_fd, stats_tcp_fd, control_fd,
 	        log_fd; /* listening, -1 none; the first three become their servers' */
 	struct http_server *stats_server, *stats_tcp_server, *control_server;
-	struct event *signals[3], *watch, *alive;
+	struct event *signals[3], *watch, *alive, *second;
 	uint64_t *heartbeats; /* of the workers, as last seen */
 	unsigned stalled_turns;
 	bool stopping;

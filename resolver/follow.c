@@ -28,6 +28,7 @@ struct follower {
 struct follow {
 	struct event_base *base;
 	const char *log_dir;
+	struct devices *devices;
 	struct event *look;
 	LIST_HEAD(, follower) followers;
 	uint64_t last_id; /* all who share it have been told up to here; 0: nobody does */
@@ -48,11 +49,12 @@ static void send_position(struct follower *follower, uint64_t id)
 }
 
 /* The stream cuts off a client that does not take what it is sent (http.h). */
-static void send_record(struct follower *follower, const struct block_record *record, char **line)
+static void send_record(struct follower *follower, const struct block_record *record,
+        const struct device *device, char **line)
 {
 	char **text = &line[follower->query.ids];
 
-	if (!block_log_passes(record, &follower->query.filter))
+	if (!block_log_passes(record, &follower->query.filter) || !device_is(device, follower->query.device))
 		return;
 	if (!*text)
 		*text = log_query_line(record, follower->query.ids);
@@ -60,19 +62,22 @@ static void send_record(struct follower *follower, const struct block_record *re
 		http_stream_send(follower->stream, *text, strlen(*text));
 }
 
-static bool tell_followers(void *arg, const struct block_record *record)
+static bool tell_followers(void *arg, const struct block_record *found)
 {
 	struct follow *follow = arg;
+	struct block_record joined = *found, *record = &joined;
+	struct device room;
 	struct follower *follower;
 	char *line[2] = { NULL, NULL }; /* without and with id */
 
 	follow->seen_id = record->id;
+	log_query_join(follow->devices, record, &room);
 	if (follow->only)
-		send_record(follow->only, record, line);
+		send_record(follow->only, record, &room, line);
 	else
 		LIST_FOREACH(follower, &follow->followers, link)
 	if (follower->last_id == 0)
-		send_record(follower, record, line);
+		send_record(follower, record, &room, line);
 	free(line[0]);
 	free(line[1]);
 	return true;
@@ -87,6 +92,7 @@ static bool look_from(struct follow *follow, struct follower *only, uint64_t *la
 
 	follow->only = only;
 	follow->seen_id = *last_id;
+	devices_refresh(follow->devices);
 	int64_t ret = block_log_scan(follow->log_dir, &filter, tell_followers, follow);
 	*last_id = follow->seen_id;
 	if (ret < 0)
@@ -196,11 +202,11 @@ struct follow *follow_new(struct event_base *base, const char *log_dir)
 
 	if (!follow)
 		return NULL;
-	*follow = (struct follow){ .base = base, .log_dir = log_dir };
+	*follow = (struct follow){ .base = base, .log_dir = log_dir, .devices = devices_beside(log_dir) };
 	LIST_INIT(&follow->followers);
 	follow->look = evtimer_new(base, look_due, follow);
-	if (!follow->look) {
-		free(follow);
+	if (!follow->look || !follow->devices) {
+		follow_free(follow);
 		return NULL;
 	}
 	return follow;
@@ -210,6 +216,8 @@ void follow_free(struct follow *follow)
 {
 	if (!follow)
 		return;
-	event_free(follow->look);
+	if (follow->look)
+		event_free(follow->look);
+	devices_free(follow->devices);
 	free(follow);
 }

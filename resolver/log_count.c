@@ -23,7 +23,7 @@
 #define HOUR_US INT64_C(3600000000)
 
 /* Places by enum log_count_by. */
-static const char *const key_names[] = { NULL, "client", "category", "name", "severity", "hour" };
+static const char *const key_names[] = { NULL, "client", "device", "category", "name", "severity", "hour" };
 
 struct entry {
 	uint64_t hash, count;
@@ -38,6 +38,8 @@ struct listed {
 
 struct counting {
 	enum log_count_by by;
+	const char *device; /* of this one alone, "" all */
+	struct devices *devices;
 	size_t table_max, slot_count;
 	struct entry *table;
 	uint32_t *slots; /* place in the table + 1 */
@@ -53,7 +55,8 @@ struct counting {
 /* ---- one event ---- */
 
 /* What it is counted by, in octets; returns their number, 0: there is none. */
-static size_t event_key(enum log_count_by by, const struct block_item *item, uint8_t key[KEY_MAX])
+static size_t event_key(enum log_count_by by, const struct block_item *item, const struct device *device,
+        uint8_t key[KEY_MAX])
 {
 	const void *octets = item->category;
 	size_t len = item->category ? strlen(item->category) : 0;
@@ -62,6 +65,9 @@ static size_t event_key(enum log_count_by by, const struct block_item *item, uin
 	if (by == LOG_COUNT_CLIENT) {
 		octets = item->client;
 		len = item->client ? 16 : 0;
+	} else if (by == LOG_COUNT_DEVICE) {
+		octets = device_label(device);
+		len = octets ? strlen(octets) : 0;
 	} else if (by == LOG_COUNT_NAME) {
 		octets = item->name;
 		len = item->name_len;
@@ -105,7 +111,13 @@ static bool event_found(void *arg, const struct block_item *item)
 {
 	struct counting *counting = arg;
 	uint8_t key[KEY_MAX];
-	size_t len = event_key(counting->by, item, key);
+	struct device device = { .confidence = DEVICE_UNKNOWN };
+
+	if (item->client && (counting->by == LOG_COUNT_DEVICE || *counting->device))
+		devices_find(counting->devices, item->client, item->time_us, &device);
+	if (!device_is(&device, counting->device))
+		return true;
+	size_t len = event_key(counting->by, item, &device, key);
 	uint64_t hash = XXH3_64bits(key, len);
 
 	if ((hash >> 32) * counting->parts >> 32 != counting->part)
@@ -266,6 +278,7 @@ static void counting_clear(struct counting *counting)
 {
 	if (counting->table && counting->slots)
 		table_clear(counting);
+	devices_free(counting->devices);
 	free(counting->table);
 	free(counting->slots);
 	for (size_t i = 0; i < counting->list_len; i++)
@@ -278,6 +291,8 @@ int64_t log_count_run_with(const struct log_query *query, const char *dir, size_
 	struct block_filter filter = query->filter;
 	struct counting counting = {
 		.by = query->count_by,
+		.device = query->device,
+		.devices = devices_beside(dir),
 		.table_max = table_max,
 		.slot_count = 2 * table_max + 1,
 		.table = calloc(table_max, sizeof *counting.table),
@@ -287,7 +302,8 @@ int64_t log_count_run_with(const struct log_query *query, const char *dir, size_
 	};
 
 	filter.limit = 0;
-	int64_t ret = counting.table && counting.slots ? count_all(&counting, &filter, dir) : -ENOMEM;
+	bool has_memory = counting.devices && counting.table && counting.slots;
+	int64_t ret = has_memory ? count_all(&counting, &filter, dir) : -ENOMEM;
 	if (ret == 0)
 		ret = print_list(&counting, query->filter.limit == 0, out);
 	counting_clear(&counting);

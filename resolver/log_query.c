@@ -12,7 +12,7 @@
 #include "log_count.h"
 
 /* Places by enum log_count_by. */
-static const char *const count_keys[] = { NULL, "client", "category", "name", "severity", "hour" };
+static const char *const count_keys[] = { NULL, "client", "device", "category", "name", "severity", "hour" };
 
 /* ---- parameters ---- */
 
@@ -45,6 +45,21 @@ static int read_client(struct reading *reading, const char *text)
 	if (config_network_parse(&reading->query->filter.client, text) < 0)
 		return wrong(reading,
 		        "client: found '%s', expected an address or a network such as 10.20.0.0/16", text);
+	return 0;
+}
+
+static int read_device(struct reading *reading, const char *text)
+{
+	struct log_query *query = reading->query;
+	uint8_t mac[6];
+
+	if (*text == '\0' || strlen(text) > LEASE_NAME_MAX)
+		return wrong(
+		        reading, "device: found '%.100s', expected a device's name or MAC address", text);
+	if (lease_mac_parse(mac, text) == 0)
+		lease_mac_text(mac, query->device);
+	else
+		strcpy(query->device, text);
 	return 0;
 }
 
@@ -186,8 +201,8 @@ static int read_count_by(struct reading *reading, const char *text)
 			reading->query->count_by = (enum log_count_by)key;
 			return 0;
 		}
-	return wrong(
-	        reading, "count-by: found '%s', expected client, category, name, severity or hour", text);
+	return wrong(reading,
+	        "count-by: found '%s', expected client, device, category, name, severity or hour", text);
 }
 
 static int read_format(struct reading *reading, const char *text)
@@ -216,12 +231,12 @@ static int read_ids(struct reading *reading, const char *text)
 	               : wrong(reading, "ids: found '%s', expected yes or no", text);
 }
 
-const char *const log_query_parameters[] = { "client", "profile", "category", "severity", "name", "since",
-	"until", "limit", "count-by", "format", "after", "ids", NULL };
+const char *const log_query_parameters[] = { "client", "device", "profile", "category", "severity", "name",
+	"since", "until", "limit", "count-by", "format", "after", "ids", NULL };
 /* In the order of the names above. */
-static int (*const readers[])(struct reading *reading, const char *text) = { read_client, read_profile,
-	read_category, read_severity, read_name, read_since, read_until, read_limit, read_count_by,
-	read_format, read_after, read_ids };
+static int (*const readers[])(struct reading *reading, const char *text) = { read_client, read_device,
+	read_profile, read_category, read_severity, read_name, read_since, read_until, read_limit,
+	read_count_by, read_format, read_after, read_ids };
 
 int log_query_check_names(
         const char *const *all, const char *const *names, size_t count, char why[LOG_QUERY_WHY_MAX])
@@ -264,6 +279,16 @@ int log_query_read(struct log_query *query, const struct config *config,
 
 /* ---- rows ---- */
 
+void log_query_join(struct devices *devices, struct block_record *record, struct device *room)
+{
+	*room = (struct device){ .confidence = DEVICE_UNKNOWN };
+	if (record->client != NULL)
+		devices_find(devices, record->client, record->time_us, room);
+	record->device = device_label(room);
+	record->mac = room->mac[0] != '\0' ? room->mac : NULL;
+	record->confidence = device_confidence_text(room->confidence);
+}
+
 char *log_query_line(const struct block_record *record, bool with_id)
 {
 	char *json = block_record_json(record), *line = NULL;
@@ -277,19 +302,41 @@ char *log_query_line(const struct block_record *record, bool with_id)
 	return ret < 0 ? NULL : line;
 }
 
-struct printing {
+struct rows {
+	const struct log_query *query;
+	struct devices *devices;
 	FILE *out;
-	bool ids;
+	uint64_t written;
 };
 
-static bool print_record(void *arg, const struct block_record *record)
+static bool print_record(void *arg, const struct block_record *found)
 {
-	const struct printing *printing = arg;
-	char *line = log_query_line(record, printing->ids);
-	bool printed = line && fputs(line, printing->out) != EOF;
+	struct rows *rows = arg;
+	struct block_record record = *found;
+	struct device room;
 
+	log_query_join(rows->devices, &record, &room);
+	if (!device_is(&room, rows->query->device))
+		return true;
+	char *line = log_query_line(&record, rows->query->ids);
+	bool printed = line && fputs(line, rows->out) != EOF;
 	free(line);
-	return printed;
+	return printed && ++rows->written != rows->query->filter.limit;
+}
+
+/* A device is known only after the join, so with one the limit is counted here. */
+static int64_t run_rows(const struct log_query *query, const char *dir, FILE *out)
+{
+	struct rows rows = { .query = query, .devices = devices_beside(dir), .out = out };
+	struct block_filter filter = query->filter;
+
+	if (!rows.devices)
+		return -ENOMEM;
+	if (query->device[0] != '\0')
+		filter.limit = 0;
+	int64_t ret = block_log_scan(dir, &filter, print_record, &rows);
+	devices_free(rows.devices);
+	return ret < 0 ? ret : ferror(out) ? -EIO : (int64_t)rows.written;
 }
 
 bool log_query_is_numbers(const struct log_query *query)
@@ -297,15 +344,11 @@ bool log_query_is_numbers(const struct log_query *query)
 	bool numbers = query->count_by == LOG_COUNT_CATEGORY || query->count_by == LOG_COUNT_SEVERITY ||
 	               query->count_by == LOG_COUNT_HOUR;
 
-	return numbers && !query->filter.has_client && query->filter.name.len == 0;
+	return numbers && !query->filter.has_client && query->filter.name.len == 0 &&
+	       query->device[0] == '\0';
 }
 
 int64_t log_query_run(const struct log_query *query, const char *dir, FILE *out)
 {
-	struct printing printing = { out, query->ids };
-
-	if (query->count_by != LOG_COUNT_NONE)
-		return log_count_run(query, dir, out);
-	int64_t ret = block_log_scan(dir, &query->filter, print_record, &printing);
-	return ret >= 0 && ferror(out) ? -EIO : ret;
+	return query->count_by != LOG_COUNT_NONE ? log_count_run(query, dir, out) : run_rows(query, dir, out);
 }

@@ -4,7 +4,8 @@
  *
  *   client=IP|NET  profile=  category=  severity=danger|caution|advisory (at least)  name= (and below)
  *   since=  until=  RFC 3339, seconds since 1970, or a duration back from now (1h)
- *   limit=  1 to 100000; rows 100 where absent     count-by=client|category|name|severity|hour     format=json
+ *   device= NAME|MAC, as it was at the time of the lookup
+ *   limit=  1 to 100000; rows 100 where absent     count-by=client|device|category|name|severity|hour     format=json
  *   after=ID  only what was logged after that one, oldest first (0: from the beginning)     ids=yes: each record begins with its "id"
  */
 #ifndef USHER_LOG_QUERY_H
@@ -13,17 +14,20 @@
 #include <stdio.h>
 
 #include "block_log.h"
+#include "devices.h"
+
 
 #define LOG_QUERY_LIMIT_MAX 100000
 #define LOG_QUERY_LIMIT 100
 #define LOG_QUERY_WHY_MAX 4096
 
-enum log_count_by { LOG_COUNT_NONE, LOG_COUNT_CLIENT, LOG_COUNT_CATEGORY, LOG_COUNT_NAME, LOG_COUNT_SEVERITY, LOG_COUNT_HOUR };
+enum log_count_by { LOG_COUNT_NONE, LOG_COUNT_CLIENT, LOG_COUNT_DEVICE, LOG_COUNT_CATEGORY, LOG_COUNT_NAME, LOG_COUNT_SEVERITY, LOG_COUNT_HOUR };
 
 struct log_query {
 	struct block_filter filter;     /* its strings belong to the configuration */
 	enum log_count_by count_by;
 	bool ids;
+	char device[LEASE_NAME_MAX + 1]; /* name or MAC, "" any */
 };
 
 /* The names of all parameters, ending with NULL. */
@@ -48,6 +52,12 @@ bool log_query_is_numbers(const struct log_query *query);
 
 /* A record as a line of JSON with its newline, malloc()ed; NULL without memory. */
 char *log_query_line(const struct block_record *record, bool with_id);
+
+/*
+ * Sets the record's device, mac and confidence; they point into room. A record without a client stays without them. Devices' names
+ * come from here alone, at the time of reading, by the time of the record: no later lease changes what was.
+ */
+void log_query_join(struct devices *devices, struct block_record *record, struct device *room);
 
 /* Writes the answer, one JSON object a line: records, or {"category":"gambling","count":7}, most first (hours: in order of time). Returns the lines written or negative errno. */
 int64_t log_query_run(const struct log_query *query, const char *dir, FILE *out);

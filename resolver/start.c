@@ -36,7 +36,7 @@ static void start_folders(const struct config *config, const struct account *acc
 		const char *name;
 		mode_t mode;
 	} folders[] = { { "", 0750 }, { "lists", 0755 }, { "log", 0700 }, { "rules", 0755 },
-		{ "ledger", 0700 }, { "names", 0700 } };
+		{ "ledger", 0700 }, { "names", 0700 }, { "devices", 0700 } };
 	char path[PATH_MAX];
 	int ret;
 
@@ -240,6 +240,15 @@ static void start_names(struct daemon *daemon)
 		log_error("names: %s: %s", path, strerror(-ret));
 }
 
+static void start_devices(struct daemon *daemon)
+{
+	int ret = device_watch_start(&daemon->devices, daemon->config);
+
+	if (ret < 0)
+		log_fatal("devices: cannot be watched: %s", strerror(-ret));
+	device_watch_look(daemon->devices, daemon->config);
+}
+
 static void start_workers(struct daemon *daemon, const struct start_sockets *sockets)
 {
 	const struct config *config = daemon->config;
@@ -325,6 +334,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	rules_control_open(daemon);
 	start_log(daemon);
 	start_names(daemon);
+	start_devices(daemon);
 	start_workers(daemon, &sockets);
 	free(sockets.udp);
 	free(sockets.tcp);

@@ -13,24 +13,37 @@
 
 /* The keys of a record, in their order: columns of the CSV. */
 static const char *const keys[] = { "time", "client", "device", "profile", "name", "type", "category",
-	"severity", "rule", "source", "matched", "action", "generation" };
+	"severity", "rule", "source", "matched", "action", "generation", "mac", "confidence" };
 #define KEY_COUNT (sizeof keys / sizeof *keys)
 
 /* What people see, and how wide it is where it cannot be measured (--follow). */
 static const struct {
 	const char *title;
 	int width;
-} columns[] = { { "time", 19 }, { "client", 15 }, { "profile", 10 }, { "name", 36 }, { "type", 5 },
-	{ "category", 12 }, { "severity", 8 }, { "rule", 0 } };
+} columns[] = { { "time", 19 }, { "client", 15 }, { "device", 17 }, { "profile", 10 }, { "name", 36 },
+	{ "type", 5 }, { "category", 12 }, { "severity", 8 }, { "rule", 0 } };
+#define COLUMN_DEVICE 2
 #define COLUMN_COUNT (sizeof columns / sizeof *columns)
 
 /* ---- the answer, line by line ---- */
 
 struct row {
-	char time[LOG_TIME_LEN], number[32];
+	char time[LOG_TIME_LEN], number[32], device[LEASE_NAME_MAX + 32];
 	char rule[2 * NAME_TEXT_MAX];
 	const char *cells[COLUMN_COUNT];
 };
+
+/* A device that is not sure to be the one says why. */
+static const char *device_text(const json_t *record, char text[LEASE_NAME_MAX + 32])
+{
+	char number[32];
+	const char *confidence = log_cell_text(record, "confidence", number);
+	bool is_sure = strcmp(confidence, "expired") != 0 && strcmp(confidence, "disputed") != 0;
+
+	snprintf(text, LEASE_NAME_MAX + 32, "%s%s%s%s", log_cell_text(record, "device", number),
+	        is_sure ? "" : " (", is_sure ? "" : confidence, is_sure ? "" : ")");
+	return text;
+}
 
 static void row_fill(struct row *row, const json_t *record)
 {
@@ -43,6 +56,7 @@ static void row_fill(struct row *row, const json_t *record)
 	for (size_t i = 0; i < COLUMN_COUNT; i++)
 		row->cells[i] = log_cell_text(record, columns[i].title, row->number);
 	row->cells[0] = row->time;
+	row->cells[COLUMN_DEVICE] = device_text(record, row->device);
 	row->cells[COLUMN_COUNT - 1] = row->rule;
 }
 

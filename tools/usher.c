@@ -98,10 +98,10 @@ static const struct command {
 	        "that.\n"
 	        "Who changed what is in the ledger.\n" },
 	{ "log", log_command, "blocked lookups",
-	        "usher log [--client ADDRESS/NETWORK] [--profile P] [--category C] [--severity S] [--name "
-	        "SUFFIX]\n"
-	        "          [--since TIME] [--until TIME] [--limit N] [--follow]\n"
-	        "usher log [filters] --count-by client|category|name|severity|hour\n"
+	        "usher log [--client ADDRESS/NETWORK] [--device NAME|MAC] [--profile P] [--category C]\n"
+	        "          [--severity S] [--name SUFFIX] [--since TIME] [--until TIME] [--limit N] "
+	        "[--follow]\n"
+	        "usher log [filters] --count-by client|device|category|name|severity|hour\n"
 	        "usher log [filters] --after ID [--limit N] [--ids yes]\n"
 	        "\n"
 	        "Newest first. Allowed lookups are not stored. --severity is advisory, caution or danger, "

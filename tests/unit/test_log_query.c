@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,7 +143,7 @@ static void wrong_parameters_are_told_what_is_expected(void **state)
 	assert_bad("limit=100001", "1 to 100000");
 	assert_bad("limit=-1", "1 to 100000");
 	assert_bad("limit=ten", "1 to 100000");
-	assert_bad("count-by=profile", "client, category, name, severity or hour");
+	assert_bad("count-by=profile", "client, device, category, name, severity or hour");
 	assert_bad("format=xml", "json");
 	assert_bad("since=noon", "2026-11-23T10:15:00Z");
 	assert_bad("until=99999999999999999999", "until");
@@ -218,8 +219,50 @@ static void rows_are_json_lines(void **state)
 	        "{\"time\":\"2026-11-23T11:00:00.000001Z\",\"client\":null,\"device\":null,\"profile\":"
 	        "\"pupils\",\"name\":\"own.test\",\"type\":\"A\",\"category\":null,\"severity\":"
 	        "\"advisory\",\"rule\":null,\"source\":null,\"matched\":\"own.test\",\"action\":"
-	        "\"block\",\"generation\":null}\n");
+	        "\"block\",\"generation\":null,\"mac\":null,\"confidence\":null}\n");
 	assert_answer("profile=staff", 0, "");
+}
+
+static void lease_of(
+        struct devices *devices, const char *name, uint8_t host, uint8_t mac, int64_t start_s, int64_t end_s)
+{
+	struct lease lease = { .address = { [10] = 0xff, [11] = 0xff, [12] = 10, 20, 3, host },
+		.has_mac = true,
+		.mac = { 2, 0, 0, 0, 0, mac },
+		.start_s = start_s,
+		.end_s = end_s };
+
+	snprintf(lease.name, sizeof lease.name, "%s", name);
+	assert_int_equal(devices_note(devices, DEVICE_FROM_LEASE, &lease, end_s, UINT32_MAX), 0);
+}
+
+/* 10.20.3.1 was the laptop's at ten and the tablet's at eleven; 10.20.3.2 had only a MAC. */
+static void rows_name_the_device_that_had_the_address_then(void **state)
+{
+	const int64_t ten_s = TEN / 1000000;
+	char path[320];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/devices", root);
+	assert_int_equal(mkdir(path, 0700), 0);
+	struct devices *devices = devices_new(path);
+	lease_of(devices, "laptop", 1, 1, ten_s - 600, ten_s + 600);
+	lease_of(devices, "tablet", 1, 2, ten_s + 1200, ten_s + 7200);
+	lease_of(devices, "", 2, 3, ten_s - 7200, ten_s - 3600);
+	devices_free(devices);
+	assert_answer("count-by=device", 4,
+	        "{\"device\":null,\"count\":1}\n{\"device\":\"02:00:00:00:00:03\",\"count\":1}\n"
+	        "{\"device\":\"laptop\",\"count\":1}\n{\"device\":\"tablet\",\"count\":1}\n");
+	assert_answer("device=Laptop", 1,
+	        "{\"time\":\"2026-11-23T10:00:00.000000Z\",\"client\":\"10.20.3.1\",\"device\":\"laptop\","
+	        "\"profile\":\"pupils\",\"name\":\"a.bet.test\",\"type\":\"A\",\"category\":\"gambling\","
+	        "\"severity\":\"advisory\",\"rule\":null,\"source\":null,\"matched\":\"a.bet.test\","
+	        "\"action\":\"block\",\"generation\":null,\"mac\":\"02:00:00:00:00:01\",\"confidence\":"
+	        "\"lease\"}\n");
+	assert_answer("device=02-00-00-00-00-02", 1, NULL);
+	assert_answer("device=02:00:00:00:00:03", 1, NULL);
+	assert_answer("device=nobody", 0, "");
+	assert_bad("device=", "a device's name or MAC address");
 }
 
 static void a_misspelt_parameter_does_not_answer_with_everybody(void **state)
@@ -232,7 +275,7 @@ static void a_misspelt_parameter_does_not_answer_with_everybody(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		assert_int_equal(log_query_check_names(log_query_parameters, &wrong[i], 1, why), -EINVAL);
 		assert_non_null(strstr(why, "unknown parameter"));
-		assert_non_null(strstr(why, "known are: client, profile"));
+		assert_non_null(strstr(why, "known are: client, device, profile"));
 	}
 	static const char *const twice[] = { "client", "since", "client" };
 	assert_int_equal(log_query_check_names(log_query_parameters, twice, 3, why), -EINVAL);
@@ -259,6 +302,7 @@ int main(void)
 		cmocka_unit_test(counts_come_most_first_and_hours_in_order),
 		cmocka_unit_test(counts_of_more_than_a_table_holds_are_the_same),
 		cmocka_unit_test(rows_are_json_lines),
+		cmocka_unit_test(rows_name_the_device_that_had_the_address_then),
 		cmocka_unit_test(a_misspelt_parameter_does_not_answer_with_everybody),
 		cmocka_unit_test(until_the_beginning_of_time_is_not_without_end),
 	};

@@ -1,0 +1,541 @@
+/*
+ * A day's file:
+ *
+ *   16 octets  "usher devices 1\n"
+ *   records    of struct record, in the order of their writing, machine order
+ *
+ * Of the records of one address, the one that began last before a moment speaks for it; of two that began at
+ * the same time the one written last. A record that ends where it begins says that from then on the address
+ * is nobody's. Only `end_s` of a record is ever changed, in place: eight octets, aligned.
+ *
+ * A day is read whole, and chained by address and by MAC: a school's day is some thousands of records.
+ */
+#include "devices.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define DAY_S 86400
+#define LOOK_BACK_DAYS 7
+#define DAYS_MAX 16  /* in memory at a time */
+#define RENEWED_S 60 /* a record that follows this soon on one of the same device makes it longer */
+#define SEEN_S 120   /* the kernel's word counts this long around what it saw */
+#define BUCKETS 4096
+#define NONE UINT32_MAX
+#define RECORDS_MAX 500000 /* a day: no school has so many, but a device may make up addresses */
+
+static const char magic[16] = "usher devices 1\n";
+
+struct record {
+	int64_t start_s, end_s;
+	uint8_t address[16];
+	uint8_t mac[6];
+	uint8_t has_mac, source;
+	char name[LEASE_NAME_MAX + 1];
+};
+_Static_assert(sizeof(struct record) == 104, "as it lies in the file");
+
+struct day {
+	int64_t day; /* days since 1970 */
+	struct timespec changed;
+	off_t size;
+	struct record *records;
+	uint32_t *next_address, *next_mac; /* chains, newest written first */
+	uint32_t count, room;
+	uint32_t of_address[BUCKETS], of_mac[BUCKETS];
+	uint64_t used; /* when last asked for */
+};
+
+struct devices {
+	char *dir;
+	struct day *days[DAYS_MAX];
+	uint64_t clock;
+};
+
+const char *device_confidence_text(enum device_confidence confidence)
+{
+	static const char *const texts[] = { [DEVICE_LEASE] = "lease",
+		[DEVICE_NEIGHBOUR] = "neighbour",
+		[DEVICE_DISPUTED] = "disputed",
+		[DEVICE_EXPIRED] = "expired" };
+
+	return texts[confidence];
+}
+
+const char *device_label(const struct device *device)
+{
+	return device->name[0] != '\0' ? device->name : device->mac[0] != '\0' ? device->mac : NULL;
+}
+
+bool device_is(const struct device *device, const char *wanted)
+{
+	if (*wanted == '\0')
+		return true;
+	return strcasecmp(device->name, wanted) == 0 || strcasecmp(device->mac, wanted) == 0;
+}
+
+/* ---- a day in memory ---- */
+
+static void day_free(struct day *day)
+{
+	if (day == NULL)
+		return;
+	free(day->records);
+	free(day->next_address);
+	free(day->next_mac);
+	free(day);
+}
+
+static bool day_make_room(struct day *day, uint32_t room)
+{
+	struct record *records = realloc(day->records, room * sizeof *records);
+	if (records != NULL)
+		day->records = records;
+	uint32_t *next_address = realloc(day->next_address, room * sizeof *next_address);
+	if (next_address != NULL)
+		day->next_address = next_address;
+	uint32_t *next_mac = realloc(day->next_mac, room * sizeof *next_mac);
+	if (next_mac != NULL)
+		day->next_mac = next_mac;
+	if (records == NULL || next_address == NULL || next_mac == NULL)
+		return false;
+	day->room = room;
+	return true;
+}
+
+static uint32_t *address_bucket(struct day *day, const uint8_t address[16])
+{
+	return &day->of_address[XXH3_64bits(address, 16) % BUCKETS];
+}
+
+static uint32_t *mac_bucket(struct day *day, const uint8_t mac[6])
+{
+	return &day->of_mac[XXH3_64bits(mac, 6) % BUCKETS];
+}
+
+/* The record at count is in place: chains it. */
+static void day_chain(struct day *day)
+{
+	const struct record *record = &day->records[day->count];
+	uint32_t *address = address_bucket(day, record->address), *mac = mac_bucket(day, record->mac);
+
+	day->next_address[day->count] = *address;
+	*address = day->count;
+	day->next_mac[day->count] = *mac;
+	if (record->has_mac)
+		*mac = day->count;
+	day->count++;
+}
+
+static int day_path(const struct devices *devices, int64_t day, char path[PATH_MAX])
+{
+	time_t s = (time_t)(day * DAY_S);
+	struct tm tm;
+	char date[16];
+
+	if (gmtime_r(&s, &tm) == NULL || strftime(date, sizeof date, "%Y-%m-%d", &tm) == 0)
+		return -EINVAL;
+	return snprintf(path, PATH_MAX, "%s/%s", devices->dir, date) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* A name in a file of another's making, or cut off, still ends. */
+static void record_tidy(struct record *record)
+{
+	record->name[LEASE_NAME_MAX] = '\0';
+}
+
+/* Reads the records of an open file. A cut last one is left out. */
+static int day_read(struct day *day, int fd)
+{
+	char head[sizeof magic];
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	day->changed = st.st_mtim;
+	day->size = st.st_size;
+	if (st.st_size < (off_t)sizeof magic)
+		return -EBADMSG;
+	if (pread(fd, head, sizeof head, 0) != sizeof head || memcmp(head, magic, sizeof magic) != 0)
+		return -EBADMSG;
+	size_t whole = (size_t)(st.st_size - (off_t)sizeof magic) / sizeof(struct record);
+	uint32_t count = whole < RECORDS_MAX ? (uint32_t)whole : RECORDS_MAX;
+	if (!day_make_room(day, count + 16))
+		return -ENOMEM;
+	ssize_t got = pread(fd, day->records, count * sizeof(struct record), sizeof magic);
+	if (got < 0)
+		return -errno;
+	count = (uint32_t)((size_t)got / sizeof(struct record));
+	while (day->count < count) {
+		record_tidy(&day->records[day->count]);
+		day_chain(day);
+	}
+	return 0;
+}
+
+/* The day's file in memory; one that is not there, or is none of ours, is an empty day. NULL without memory.
+ */
+static struct day *day_load(const struct devices *devices, int64_t number)
+{
+	struct day *day = calloc(1, sizeof *day);
+	char path[PATH_MAX];
+
+	if (day == NULL)
+		return NULL;
+	day->day = number;
+	memset(day->of_address, 0xff, sizeof day->of_address);
+	memset(day->of_mac, 0xff, sizeof day->of_mac);
+	int fd = day_path(devices, number, path) == 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (fd < 0)
+		return day;
+	int ret = day_read(day, fd);
+	close(fd);
+	if (ret == -ENOMEM) {
+		day_free(day);
+		return NULL;
+	}
+	return day;
+}
+
+/* The day from memory or its file; the one not asked for the longest makes room. */
+static struct day *day_get(struct devices *devices, int64_t number)
+{
+	struct day **slot = &devices->days[0];
+
+	for (unsigned i = 0; i < DAYS_MAX; i++) {
+		struct day **other = &devices->days[i];
+		if (*other != NULL && (*other)->day == number) {
+			(*other)->used = ++devices->clock;
+			return *other;
+		}
+		if (*slot != NULL && (*other == NULL || (*other)->used < (*slot)->used))
+			slot = other;
+	}
+	struct day *day = day_load(devices, number);
+	if (day == NULL)
+		return NULL;
+	day_free(*slot);
+	day->used = ++devices->clock;
+	*slot = day;
+	return day;
+}
+
+struct devices *devices_new(const char *dir)
+{
+	struct devices *devices = calloc(1, sizeof *devices);
+
+	if (devices == NULL)
+		return NULL;
+	devices->dir = strdup(dir);
+	if (devices->dir == NULL) {
+		free(devices);
+		return NULL;
+	}
+	return devices;
+}
+
+struct devices *devices_beside(const char *log_dir)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof dir, "%s/../devices", log_dir);
+	return devices_new(dir);
+}
+
+void devices_free(struct devices *devices)
+{
+	if (devices == NULL)
+		return;
+	for (unsigned i = 0; i < DAYS_MAX; i++)
+		day_free(devices->days[i]);
+	free(devices->dir);
+	free(devices);
+}
+
+void devices_refresh(struct devices *devices)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	for (unsigned i = 0; i < DAYS_MAX; i++) {
+		struct day *day = devices->days[i];
+		if (day == NULL)
+			continue;
+		if (day_path(devices, day->day, path) < 0 || stat(path, &st) < 0)
+			st = (struct stat){ .st_size = 0 };
+		if (st.st_size == day->size && st.st_mtim.tv_sec == day->changed.tv_sec &&
+		        st.st_mtim.tv_nsec == day->changed.tv_nsec)
+			continue;
+		day_free(day);
+		devices->days[i] = NULL;
+	}
+}
+
+/* ---- asking ---- */
+
+/* Among the records of the address from that source, the one that began last up to time_s; NULL none. */
+static const struct record *record_at(
+        struct day *day, enum device_source source, const uint8_t address[16], int64_t time_s)
+{
+	const struct record *best = NULL;
+
+	for (uint32_t i = *address_bucket(day, address); i != NONE; i = day->next_address[i]) {
+		const struct record *record = &day->records[i];
+		if (record->source != source || record->start_s > time_s ||
+		        memcmp(record->address, address, 16) != 0)
+			continue;
+		/* Newest written first: of two that began together, the first found stays. */
+		if (best == NULL || record->start_s > best->start_s)
+			best = record;
+	}
+	return best;
+}
+
+/* The same over the days before. */
+static const struct record *record_find(
+        struct devices *devices, enum device_source source, const uint8_t address[16], int64_t time_s)
+{
+	for (int64_t day = time_s / DAY_S; day >= time_s / DAY_S - LOOK_BACK_DAYS; day--) {
+		struct day *loaded = day_get(devices, day);
+		const struct record *record =
+		        loaded != NULL ? record_at(loaded, source, address, time_s) : NULL;
+		if (record != NULL)
+			return record;
+	}
+	return NULL;
+}
+
+/* The name that the device with this MAC had in its last lease up to time_s. */
+static void name_of_mac(struct devices *devices, const uint8_t mac[6], int64_t time_s, char *name)
+{
+	for (int64_t day = time_s / DAY_S; day >= time_s / DAY_S - LOOK_BACK_DAYS; day--) {
+		struct day *loaded = day_get(devices, day);
+		const struct record *best = NULL;
+		for (uint32_t i = loaded != NULL ? *mac_bucket(loaded, mac) : NONE; i != NONE;
+		        i = loaded->next_mac[i]) {
+			const struct record *record = &loaded->records[i];
+			if (record->start_s <= time_s && record->name[0] != '\0' &&
+			        memcmp(record->mac, mac, 6) == 0 &&
+			        (best == NULL || record->start_s > best->start_s))
+				best = record;
+		}
+		if (best == NULL)
+			continue;
+		memcpy(name, best->name, sizeof best->name);
+		return;
+	}
+}
+
+static void device_take(struct device *device, enum device_confidence confidence, const struct record *record)
+{
+	device->confidence = confidence;
+	memcpy(device->name, record->name, sizeof device->name);
+	if (record->has_mac)
+		lease_mac_text(record->mac, device->mac);
+}
+
+void devices_find(struct devices *devices, const uint8_t address[16], int64_t time_us, struct device *device)
+{
+	int64_t time_s = time_us / 1000000;
+	struct record lease = { .end_s = 0 }, seen = { .end_s = 0 };
+
+	*device = (struct device){ .confidence = DEVICE_UNKNOWN };
+	/* Copies: looking into other days may move these. */
+	const struct record *found = record_find(devices, DEVICE_FROM_LEASE, address, time_s);
+	bool has_lease = found != NULL;
+	if (has_lease)
+		lease = *found;
+	found = record_find(devices, DEVICE_FROM_NEIGHBOUR, address, time_s + SEEN_S);
+	bool is_seen = found != NULL && found->end_s >= time_s - SEEN_S;
+	if (is_seen)
+		seen = *found;
+
+	if (has_lease && is_seen && seen.end_s < lease.start_s)
+		is_seen = false; /* of who had the address before */
+	bool is_leased = has_lease && lease.end_s > time_s;
+	char seen_name[LEASE_NAME_MAX + 1] = "";
+	if (is_seen)
+		name_of_mac(devices, seen.mac, time_s, seen_name);
+	if (is_leased && is_seen && lease.has_mac && memcmp(lease.mac, seen.mac, 6) != 0)
+		device_take(device, DEVICE_DISPUTED, seen_name[0] != '\0' ? &seen : &lease);
+	else if (is_leased)
+		device_take(device, DEVICE_LEASE, &lease);
+	else if (is_seen)
+		device_take(device, DEVICE_NEIGHBOUR, &seen);
+	else if (has_lease)
+		device_take(device, DEVICE_EXPIRED, &lease);
+	if (is_seen && device->name[0] == '\0')
+		memcpy(device->name, seen_name, sizeof device->name);
+}
+
+/* ---- writing ---- */
+
+/* A file that is none of ours is begun anew. */
+static int file_begin(int fd)
+{
+	char head[sizeof magic];
+
+	if (pread(fd, head, sizeof head, 0) == sizeof head && memcmp(head, magic, sizeof magic) == 0)
+		return 0;
+	if (ftruncate(fd, 0) < 0)
+		return -errno;
+	ssize_t wrote = pwrite(fd, magic, sizeof magic, 0);
+	return wrote == sizeof magic ? 0 : wrote < 0 ? -errno : -ENOSPC;
+}
+
+static int file_open(const struct devices *devices, int64_t day)
+{
+	char path[PATH_MAX];
+	int ret = day_path(devices, day, path);
+
+	if (ret < 0)
+		return ret;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	ret = file_begin(fd);
+	if (ret == 0)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+/* Octets at their place in the day's file, whole or not at all for who reads by records. */
+static int file_write(const struct devices *devices, struct day *day, off_t at, const void *data, size_t len)
+{
+	struct stat st;
+	int fd = file_open(devices, day->day);
+
+	if (fd < 0)
+		return fd;
+	ssize_t wrote = pwrite(fd, data, len, at);
+	int ret = wrote == (ssize_t)len ? 0 : wrote < 0 ? -errno : -ENOSPC;
+	if (fstat(fd, &st) == 0) {
+		day->size = st.st_size;
+		day->changed = st.st_mtim;
+	}
+	close(fd);
+	return ret;
+}
+
+static off_t record_place(uint32_t index)
+{
+	return (off_t)(sizeof magic + index * sizeof(struct record));
+}
+
+static int day_append(const struct devices *devices, struct day *day, const struct record *record)
+{
+	if (day->count >= RECORDS_MAX)
+		return -ENOSPC;
+	if (day->count == day->room && !day_make_room(day, day->room + day->room / 2 + 64))
+		return -ENOMEM;
+	int ret = file_write(devices, day, record_place(day->count), record, sizeof *record);
+	if (ret < 0)
+		return ret;
+	day->records[day->count] = *record;
+	day_chain(day);
+	return 0;
+}
+
+static int day_extend(const struct devices *devices, struct day *day, struct record *record, int64_t end_s)
+{
+	uint32_t index = (uint32_t)(record - day->records);
+
+	record->end_s = end_s;
+	return file_write(devices, day, record_place(index) + (off_t)offsetof(struct record, end_s), &end_s,
+	        sizeof end_s);
+}
+
+static bool is_same_mac(const struct record *a, const struct record *b)
+{
+	return a->has_mac == b->has_mac && memcmp(a->mac, b->mac, 6) == 0;
+}
+
+static bool is_same_device(const struct record *a, const struct record *b)
+{
+	return is_same_mac(a, b) && strncmp(a->name, b->name, sizeof a->name) == 0;
+}
+
+/* Into one day's file: nothing, a longer record, or another one. */
+static int day_note(struct devices *devices, int64_t number, const struct record *record)
+{
+	struct day *day = day_get(devices, number);
+
+	if (day == NULL)
+		return -ENOMEM;
+	struct record *known = (struct record *)record_at(
+	        day, (enum device_source)record->source, record->address, record->start_s);
+	if (record->end_s == record->start_s) /* given back: only by who had it */
+		return known == NULL || known->end_s <= record->start_s || !is_same_mac(known, record)
+		               ? 0
+		               : day_append(devices, day, record);
+	if (known == NULL || !is_same_device(known, record))
+		return day_append(devices, day, record);
+	if (record->start_s - RENEWED_S > known->end_s || known->end_s == known->start_s)
+		return day_append(devices, day, record);
+	return record->end_s > known->end_s ? day_extend(devices, day, known, record->end_s) : 0;
+}
+
+int devices_note(struct devices *devices, enum device_source source, const struct lease *lease, int64_t now_s,
+        uint32_t keep_s)
+{
+	struct record record = { .start_s = lease->start_s,
+		.end_s = lease->ended ? lease->start_s : lease->end_s,
+		.has_mac = lease->has_mac,
+		.source = (uint8_t)source };
+	int64_t today_s = now_s / DAY_S * DAY_S;
+	int ret = 0;
+
+	memcpy(record.address, lease->address, sizeof record.address);
+	memcpy(record.name, lease->name, sizeof record.name);
+	if (lease->has_mac)
+		memcpy(record.mac, lease->mac, sizeof record.mac);
+	if (record.start_s > now_s + DAY_S || record.end_s < now_s - keep_s)
+		return 0;
+	if (record.start_s < today_s && record.start_s >= now_s - keep_s)
+		ret = day_note(devices, record.start_s / DAY_S, &record);
+	if (ret < 0 || record.end_s < today_s)
+		return ret;
+	if (record.start_s < today_s)
+		record.start_s = today_s;
+	return day_note(devices, record.start_s / DAY_S, &record);
+}
+
+unsigned devices_prune(struct devices *devices, int64_t now_s, uint32_t keep_s)
+{
+	int64_t first = (now_s - keep_s) / DAY_S;
+	char oldest[PATH_MAX];
+	unsigned deleted = 0;
+	DIR *dir = opendir(devices->dir);
+
+	if (dir == NULL || day_path(devices, first, oldest) < 0) {
+		if (dir != NULL)
+			closedir(dir);
+		return 0;
+	}
+	const char *oldest_name = strrchr(oldest, '/') + 1;
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+		if (strlen(entry->d_name) != strlen(oldest_name) || entry->d_name[0] == '.' ||
+		        strcmp(entry->d_name, oldest_name) >= 0)
+			continue;
+		deleted += unlinkat(dirfd(dir), entry->d_name, 0) == 0;
+	}
+	closedir(dir);
+	for (unsigned i = 0; i < DAYS_MAX; i++)
+		if (devices->days[i] != NULL && devices->days[i]->day < first) {
+			day_free(devices->days[i]);
+			devices->days[i] = NULL;
+		}
+	return deleted;
+}

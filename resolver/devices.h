@@ -1,0 +1,71 @@
+/*
+ * Which device had which address, when: a history made of DHCP leases and of what the kernel's neighbour table
+ * showed, so that a record of the block log can be read with the device that had the address at that moment,
+ * whoever has it now.
+ *
+ * One file a day (UTC) in state-dir/devices, named after it, of records of fixed size (devices.c). usherd is the
+ * only writer; any process that may open the files reads. What is older than the longest `keep` of a profile is
+ * deleted as whole files; a record that spans days is written into each day's file, so that no file tells of
+ * another day.
+ */
+#ifndef USHER_DEVICES_H
+#define USHER_DEVICES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "leases.h"
+
+/* How sure we are, from best to worst. */
+enum device_confidence {
+	DEVICE_UNKNOWN,
+	DEVICE_LEASE,     /* a DHCP lease covers the moment */
+	DEVICE_NEIGHBOUR, /* the kernel saw this MAC at the address around that moment */
+	DEVICE_DISPUTED,  /* the lease is one device's, the kernel saw another: that one, where it has a name of
+	                     its own, else the lease's (a repeater answers for others) */
+	DEVICE_EXPIRED,   /* the last lease of the address had ended */
+};
+
+enum device_source { DEVICE_FROM_LEASE, DEVICE_FROM_NEIGHBOUR };
+
+struct device {
+	enum device_confidence confidence;
+	char name[LEASE_NAME_MAX + 1]; /* "" unknown */
+	char mac[18];                  /* "" unknown */
+};
+
+/* Its name, or else its MAC; NULL: unknown. */
+const char *device_label(const struct device *device);
+
+/* Whether it has that name (in any case) or MAC; "": any is meant. */
+bool device_is(const struct device *device, const char *wanted);
+
+/* "lease", "neighbour", "disputed", "expired"; NULL for DEVICE_UNKNOWN. */
+const char *device_confidence_text(enum device_confidence confidence);
+
+struct devices;
+
+/* dir need not exist for a reader. Returns NULL without memory. */
+struct devices *devices_new(const char *dir);
+struct devices *devices_beside(const char *log_dir); /* those of the state folder that a block log is in */
+void devices_free(struct devices *devices);
+
+/*
+ * Writer: that the address was, is or will be a device's from start_s to end_s, as is known at now_s. What is in
+ * the history already changes nothing; a renewal makes the record longer. lease->ended: from start_s on it is
+ * nobody's. Returns 0 or negative errno.
+ */
+int devices_note(struct devices *devices, enum device_source source, const struct lease *lease, int64_t now_s,
+        uint32_t keep_s);
+
+/* Writer: deletes the days that are over by more than keep_s. Returns the files deleted. */
+unsigned devices_prune(struct devices *devices, int64_t now_s, uint32_t keep_s);
+
+/* Who had the address (16 octets) then? Looks back a week from that moment. */
+void devices_find(
+        struct devices *devices, const uint8_t address[16], int64_t time_us, struct device *device);
+
+/* Reader: looks at the files anew that have changed since they were read. */
+void devices_refresh(struct devices *devices);
+
+#endif

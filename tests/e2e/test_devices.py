@@ -1,0 +1,83 @@
+"""Issue 6 point 3: the log shows the device that had the address at that moment, whoever has it now."""
+
+import time
+
+import pytest
+
+from usher import PUPIL, STAFF, eventually, profile, usherd
+
+KEA = 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n'
+LISTS = {'gambling': ['casino.com', 'first.casino.com', 'second.casino.com']}
+
+
+def kea_row(address, mac, name, lifetime=3600, start=None):
+    start = int(time.time()) if start is None else start
+    return f'{address},{mac},,{lifetime},{start + lifetime},1,0,0,{name},0,\n'
+
+
+def test_log_names_the_device_of_that_moment(lab):
+    with usherd({'workers': 1, 'leases': [{'file': '{folder}/kea.csv'}], 'profiles': [profile('pupils'), profile('staff', log='no-client', block=['gambling'])]}, LISTS) as u:
+        said = u.said()
+        assert 'kea.csv: No such file' in said
+
+        # A laptop has the address, and a pupil at it asks.
+        leases = u.write('kea.csv', KEA + kea_row(PUPIL, 'aa:bb:cc:00:00:01', 'laptop-1', start=int(time.time()) - 10)
+                         + kea_row('10.20.0.6', 'aa:bb:cc:00:00:02', 'laptop-2', lifetime=60, start=int(time.time()) - 120)
+                         + kea_row(STAFF, 'aa:bb:cc:00:00:03', 'teacher', start=int(time.time()) - 10))
+        assert eventually(lambda: list((u.folder / 'state/devices').iterdir()), 3)
+        u.ask('first.casino.com')
+        u.ask('first.casino.com', client='10.20.0.6')
+        u.ask('first.casino.com', client=STAFF)
+        u.ask('first.casino.com', client='10.20.0.99')
+        rows = {r['client']: (r['device'], r['mac'], r['confidence']) for r in u.log(count=4)}
+        assert rows == {PUPIL: ('laptop-1', 'aa:bb:cc:00:00:01', 'lease'), '10.20.0.6': ('laptop-2', 'aa:bb:cc:00:00:02', 'expired'),
+                        None: (None, None, None), '10.20.0.99': (None, None, None)}
+
+        # It gives the address back, and a tablet gets it. What was stays the laptop's.
+        time.sleep(1.1)
+        with leases.open('a') as file:
+            file.write(kea_row(PUPIL, 'aa:bb:cc:00:00:01', 'laptop-1', lifetime=0) + kea_row(PUPIL, 'aa:bb:cc:00:00:09', 'tablet-9'))
+        assert eventually(lambda: b'tablet-9' in b''.join(p.read_bytes() for p in (u.folder / 'state/devices').iterdir()), 3)
+        u.ask('second.casino.com')
+        u.log('--name', 'second.casino.com', count=1)
+        assert {r['name']: r['device'] for r in u.log('--client', PUPIL)} == {'first.casino.com': 'laptop-1', 'second.casino.com': 'tablet-9'}
+        assert [r['name'] for r in u.log('--device', 'LAPTOP-1')] == ['first.casino.com']
+        assert [r['name'] for r in u.log('--device', 'aa-bb-cc-00-00-09')] == ['second.casino.com']
+        assert {(c['device'], c['count']) for c in u.json('log', '--count-by', 'device')} == {('laptop-1', 1), ('laptop-2', 1), ('tablet-9', 1), (None, 2)}
+        table = u.cli('log').stdout
+        assert 'tablet-9' in table and 'laptop-2 (expired)' in table
+        assert 'mac,confidence' in u.cli('log', '--csv').stdout.splitlines()[0]
+
+        # The same where usherd does not run.
+        u.stop()
+        assert {r['name']: r['device'] for r in u.log('--client', PUPIL)} == {'first.casino.com': 'laptop-1', 'second.casino.com': 'tablet-9'}
+
+
+def test_lease_files_are_followed_after_a_reload_and_devices_keep_no_harmful_names(lab):
+    with usherd({'workers': 1}, LISTS) as u:
+        u.write('dnsmasq.leases', f'{int(time.time()) + 3600} aa:bb:cc:00:00:01 {PUPIL} =cmd|calc!A1\x1b[31m *\n')
+        u.configure({'leases': [{'file': '{folder}/dnsmasq.leases', 'format': 'dnsmasq'}]})
+        u.reload()
+        assert eventually(lambda: list((u.folder / 'state/devices').iterdir()), 3)
+        u.ask('casino.com')
+        [record] = u.log(count=1)
+        assert record['device'] == '=cmd|calc!A1?[31m'
+        assert '\x1b' not in u.cli('log').stdout
+        assert "'=cmd" in u.cli('log', '--csv').stdout, 'no formula for a spreadsheet'
+
+
+@pytest.mark.parametrize('leases, problem', [
+    ([{'format': 'kea'}], 'leases[0]'),
+    ([{'file': '/x', 'format': 'windows'}], "leases[0].format: found 'windows'"),
+    ([{'file': 'relative'}], 'leases[0].file'),
+])
+def test_wrong_leases_are_told(lab, leases, problem):
+    u = usherd()
+    try:
+        u.configure({'leases': leases})
+        u.start(wait=False)
+        assert eventually(lambda: u.process.poll() is not None, 5)
+        assert problem in u.said()
+        u.process = None
+    finally:
+        u._forget()
