@@ -188,10 +188,8 @@ void answer_record(struct answer_writer *writer, enum message_section section, c
 
 uint32_t answer_ttl(uint32_t ttl_s, uint32_t age_s, uint32_t max_ttl_s, bool stale)
 {
-	ttl_s = stale ? TTL_STALE_S : ttl_s > age_s ? ttl_s - age_s : 0;
-	if (ttl_s > max_ttl_s)
-		ttl_s = max_ttl_s;
-	return ttl_s > 0 ? ttl_s : 1;
+	ttl_s = stale ? TTL_STALE_S : ttl_s > age_s ? ttl_s - age_s : 1;
+	return ttl_s < max_ttl_s ? ttl_s : max_ttl_s;
 }
 
 /* What a rewrite takes over: data and a negative answer's SOA, no proofs of another name's answer. */

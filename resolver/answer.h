@@ -58,7 +58,7 @@ void answer_record(struct answer_writer *writer, enum message_section section, c
 struct answer_stored;
 void answer_copy(struct answer_writer *writer, const struct answer_stored *stored, uint32_t age_s, uint32_t max_ttl_s);
 
-/* A TTL as sent: aged (a stale answer's is 30 s, RFC 8767 4), at most max_ttl_s, at least 1. */
+/* A TTL as sent: aged (a stale answer's is 30 s, RFC 8767 4), at least 1, but at most max_ttl_s. */
 uint32_t answer_ttl(uint32_t ttl_s, uint32_t age_s, uint32_t max_ttl_s, bool stale);
 
 /* Sets or clears header flags (FLAG_AA, FLAG_AD) of the reply being written. */

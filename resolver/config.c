@@ -154,9 +154,12 @@ static void complete(struct config_reader *reader)
 
 /* ---- the whole ---- */
 
-static int config_build(struct config_tree *tree, struct config_whole *whole, const char *file)
+static int config_build(
+        struct config_tree *tree, struct config_whole *whole, const char *file, bool from_file)
 {
-	struct config_reader reader = { .config = &whole->config, .arena = &whole->arena, .tree = tree };
+	struct config_reader reader = {
+		.config = &whole->config, .arena = &whole->arena, .tree = tree, .from_file = from_file
+	};
 	struct config *config = &whole->config;
 
 	config->file = config_arena_text(&whole->arena, file, strlen(file));
@@ -168,6 +171,8 @@ static int config_build(struct config_tree *tree, struct config_whole *whole, co
 	config_read_fields(&reader, config_options, tree->root, config);
 	if (tree->problems.count == 0 && !tree->no_memory)
 		config_check(&reader);
+	if (tree->problems.count == 0 && !tree->no_memory)
+		config_read_holidays(&reader);
 	if (tree->no_memory)
 		return -ENOMEM;
 	return tree->problems.count > 0 ? -EINVAL : 0;
@@ -187,7 +192,7 @@ static int config_make(
 	whole->references = 1;
 	int ret = text == NULL ? config_tree_load(&tree, file) : config_tree_parse(&tree, text, len, file);
 	if (tree.root != NULL && ret != -ENOMEM) {
-		int built = config_build(&tree, whole, file);
+		int built = config_build(&tree, whole, file, text == NULL);
 		ret = ret < 0 ? ret : built;
 	}
 	config_tree_clear(&tree);

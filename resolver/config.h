@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "blocklists/name.h"
+#include "calendar.h"
 #include "cookie.h"
 
 #define CONFIG_CATEGORIES_MAX 64
@@ -107,8 +108,12 @@ struct config_engine {
 	size_t name_count;
 };
 
+/* A day is in term if terms.holidays does not name it. */
+enum config_when { PERIOD_TERM, PERIOD_HOLIDAYS, PERIOD_ALWAYS };
+
 struct config_period {
 	const char *name;
+	enum config_when when;          /* the kind of day on which it begins */
 	uint8_t days;                   /* bit 0 Monday .. bit 6 Sunday: the day on which it begins */
 	uint16_t from_min, to_min;      /* minutes after local midnight, to_min up to 1440; to <= from: over midnight */
 };
@@ -277,6 +282,10 @@ struct config {
 	size_t background_count;
 	struct config_period *periods;
 	size_t period_count;
+	const char **holidays;          /* terms.holidays: dates, ranges of dates, paths of ICS files */
+	size_t holiday_count;
+	struct calendar_range *holiday_ranges; /* their days, sorted, apart; those of ICS files if it was read from a file */
+	size_t holiday_range_count;
 	struct config_profile *profiles;
 	size_t profile_count;
 
@@ -291,10 +300,6 @@ struct config {
 		const char *file, *format; /* auto, kea, isc, dnsmasq */
 	} *leases;
 	size_t lease_count;
-
-	/* Read and checked, not yet in effect: a warning says so. */
-	const char **holidays;          /* terms.holidays: dates, ranges of dates, paths of ICS files */
-	size_t holiday_count;
 
 	const char **warnings;          /* sentences on what was read but is not in effect, or looks wrong; for start and -n */
 	size_t warning_count;

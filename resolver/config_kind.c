@@ -1,3 +1,4 @@
+#include "calendar.h"
 #include "config_kind.h"
 
 #include <inttypes.h>
@@ -376,7 +377,11 @@ KIND(cookie_secret, .example = "\"00112233445566778899aabbccddeeff\"");
 
 READ(holiday)
 {
-	if (config_dates_parse(node->text) < 0 && node->text[0] != '/') {
+	struct calendar calendar = { 0 };
+	int ret = node->text[0] == '/' ? 0 : calendar_add_dates(&calendar, node->text);
+
+	calendar_clear(&calendar);
+	if (ret < 0) {
 		config_wrong(reader, node,
 		        "a date such as 2026-12-21, 2026-12-21..2027-01-03, or the path of an ICS file");
 		return;

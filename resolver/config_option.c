@@ -47,6 +47,7 @@ static const char *const tsig_algorithms[] = { "hmac-sha256", "hmac-sha384", "hm
 	"hmac-sha1", NULL };
 static const char *const lease_formats[] = { "auto", "kea", "isc", "dnsmasq", NULL };
 static const char *const canary_answers[] = { "nxdomain", "nodata", NULL };
+static const char *const period_days[] = { "term", "holidays", "always", NULL };
 static const char *const keyword_actions[] = { "block", "watch", NULL };
 static const char *const signal_actions[] = { "off", "watch", "block", NULL };
 static const char *const youtube_levels[] = { "off", "moderate", "strict", NULL };
@@ -78,6 +79,7 @@ static const struct config_option uksic_options[] = {
 
 static const struct config_option period_options[] = {
 	ONE(KEY_ITSELF, word_free, config_period, name, .doc = "what profiles call it"),
+	ONE("when", word, config_period, when, .words = period_days, .fallback = "term", .doc = "in term, holidays, or always: see terms.holidays"),
 	ONE("days", days, config_period, days, .fallback = "daily", .doc = "the days on which it begins: mon-fri, \"sat,sun\", daily"),
 	ONE("from", time, config_period, from_min, .max = 1439, .required = true, .doc = "when it begins, \"12:10\""),
 	ONE("to", time, config_period, to_min, .max = 1440, .required = true, .doc = "when it ends, up to \"24:00\"; before `from`: on the next day"),
@@ -241,7 +243,7 @@ static const struct config_option keyword_options[] = {
 };
 
 static const struct config_option term_options[] = {
-	LIST("holidays", holiday, config, holidays, holiday_count, .max = 1000, .later = true, .doc = "dates, ranges of dates, paths of ICS files"),
+	LIST("holidays", holiday, config, holidays, holiday_count, .max = 1000, .doc = "days without school: dates, ranges of dates, paths of ICS files"),
 	END
 };
 

@@ -57,6 +57,7 @@ struct config_reader {
 	struct config_tree *tree;   /* what is read, and its problems */
 	char path[256];             /* where we are: profiles[2].networks[0] */
 	size_t path_len;
+	bool from_file;             /* else from text, which opens no further files */
 };
 
 struct config_printer {
@@ -108,6 +109,9 @@ void *config_reader_alloc(struct config_reader *reader, size_t size);
  * default. config_read.c */
 void config_read_fields(struct config_reader *reader, const struct config_option *options,
         const struct config_node *node, void *base);
+
+/* Fills config->holiday_ranges. config_terms.c */
+void config_read_holidays(struct config_reader *reader);
 
 /* What one key says of another, once each is right by itself. config_check.c */
 void config_check(struct config_reader *reader);

@@ -29,9 +29,6 @@ int config_time_parse(const char *text, uint16_t *minutes);
 /* "mon-fri", "sat,sun", "fri-mon", "daily": bit 0 is Monday. Returns 0 or -EINVAL. */
 int config_days_parse(const char *text, uint8_t *days);
 
-/* "2026-12-21" or "2026-12-21..2027-01-03". Returns 0 or -EINVAL. */
-int config_dates_parse(const char *text);
-
 void config_duration_text(uint64_t ms, char text[CONFIG_VALUE_TEXT_MAX]);
 void config_size_text(uint64_t size, char text[CONFIG_VALUE_TEXT_MAX]);
 void config_time_text(uint16_t minutes, char text[CONFIG_VALUE_TEXT_MAX]);

@@ -30,6 +30,7 @@ static bool hop_is_blocked(void *arg, const struct name *hop)
 	facts_gather(&found->facts, worker->snapshot->table, worker->view, hop);
 	found->verdict = policy_decide_hop(query_config(query), worker->snapshot->table, &asker,
 	        &query->verdict, &found->facts, &worker->moment);
+	query_note_until(query, &found->verdict);
 	found->name = *hop;
 	return found->verdict.action == VERDICT_BLOCK;
 }
@@ -165,8 +166,7 @@ size_t deliver(struct query *query, const struct answer_stored *stored, uint32_t
 	if (stored->rcode == RCODE_NXDOMAIN && (query->facts.flags & FACTS_LOCAL_BELOW) != 0 &&
 	        query->target == NULL && query_profile(query)->internal) {
 		query->outcome = STATS_LOCAL;
-		return reply_negative(
-		        query, RCODE_NOERROR, query_profile(query)->block_ttl_s, EDE_NONE, NULL);
+		return reply_negative(query, RCODE_NOERROR, query_block_ttl(query), EDE_NONE, NULL);
 	}
 	query->outcome = stale ? STATS_STALE : query->kept ? STATS_RESOLVED : STATS_CACHED;
 	if (query->target != NULL)

@@ -46,31 +46,9 @@ struct decision {
 	struct verdict verdict;
 };
 
-struct moment moment_at(int64_t utc_s)
-{
-	time_t t = (time_t)utc_s;
-	struct tm tm = { 0 };
-
-	localtime_r(&t, &tm);
-	return (struct moment){ .utc_s = utc_s,
-		.minute = (uint16_t)(tm.tm_hour * 60 + tm.tm_min),
-		.weekday = (uint8_t)((tm.tm_wday + 6) % 7) };
-}
-
 const char *policy_tier_text(enum verdict_tier tier)
 {
 	return tier_texts[tier];
-}
-
-/* Whether now lies in a period. One that runs over midnight belongs to the day on which it began. */
-static bool period_is_active(const struct config_period *period, const struct moment *now)
-{
-	bool today = period->days >> now->weekday & 1;
-	bool yesterday = period->days >> (now->weekday + 6) % 7 & 1;
-
-	if (period->from_min < period->to_min)
-		return today && now->minute >= period->from_min && now->minute < period->to_min;
-	return (today && now->minute >= period->from_min) || (yesterday && now->minute < period->to_min);
 }
 
 uint64_t policy_blocked_categories(const struct config *config, unsigned profile, const struct moment *now)
@@ -79,12 +57,28 @@ uint64_t policy_blocked_categories(const struct config *config, unsigned profile
 	uint64_t block = 0, unblock = 0;
 
 	for (size_t i = 0; i < p->period_count; i++) {
-		if (!period_is_active(&config->periods[p->periods[i].period], now))
+		if (!timetable_is_in(config, &config->periods[p->periods[i].period], now))
 			continue;
 		block |= p->periods[i].block;
 		unblock |= p->periods[i].unblock;
 	}
 	return (p->block & ~unblock) | block | config->sealed;
+}
+
+uint32_t policy_next_change(
+        const struct config *config, unsigned profile, const struct moment *now, uint32_t horizon_s)
+{
+	uint64_t blocked = policy_blocked_categories(config, profile, now);
+	struct moment then = *now;
+
+	for (;;) {
+		int64_t next = timetable_next(config, &config->profiles[profile], &then);
+		if (next > now->utc_s + horizon_s)
+			return UINT32_MAX;
+		then = moment_at(next);
+		if (policy_blocked_categories(config, profile, &then) != blocked)
+			return (uint32_t)(next - now->utc_s);
+	}
 }
 
 static struct decision decision_start(const struct config *config, const struct facts_table *table,
@@ -151,7 +145,8 @@ static const char *period_text(const struct decision *d, uint64_t bits, char tex
 	for (size_t i = 0; i < d->profile->period_count; i++) {
 		const struct config_profile_period *change = &d->profile->periods[i];
 		const struct config_period *period = &d->config->periods[change->period];
-		if (((change->block | change->unblock) & bits) != 0 && period_is_active(period, d->now))
+		if (((change->block | change->unblock) & bits) != 0 &&
+		        timetable_is_in(d->config, period, d->now))
 			snprintf(text, 64, " in period %s", period->name);
 	}
 	return text;
@@ -256,21 +251,25 @@ static bool decide_canary(struct decision *d)
 	return decide(d, VERDICT_LOCAL, TIER_CANARY);
 }
 
-static bool rule_applies(const struct decision *d, const struct facts_own_rule *rule)
+/* Whether a rule is for this asker, and has not ended. */
+static bool rule_concerns(const struct decision *d, const struct facts_own_rule *rule)
 {
 	if (rule->profile != FACTS_NONE && rule->profile != d->asker->profile)
 		return false;
 	if (rule->client.length > 0 &&
 	        (d->asker->address == NULL || !address_is_in(d->asker->address, &rule->client)))
 		return false;
-	if (rule->until == 0)
+	return rule->until == 0 || rule->until > d->now->utc_s;
+}
+
+/* An allow for a time lifts no danger, and is not for guests. */
+static bool rule_applies(const struct decision *d, const struct facts_own_rule *rule)
+{
+	if (rule->until == 0 || !rule->allow)
 		return true;
-	if (rule->until <= d->now->utc_s)
-		return false;
-	if (!rule->allow)
-		return true;
+	uint64_t shown = d->facts->listed.categories | d->facts->signal_block;
 	return d->profile->internal && (d->facts->flags & FACTS_LISTS_FAILED) == 0 &&
-	       (d->facts->listed.categories & d->blocked & d->config->danger) == 0;
+	       (shown & d->blocked & d->config->danger) == 0;
 }
 
 /*
@@ -297,6 +296,10 @@ static bool decide_rule(struct decision *d)
 		at = group->parent;
 		for (unsigned k = group->rule; k < group->rule + group->count; k++) {
 			const struct facts_own_rule *rule = facts_rule_get(d->table, k);
+			if (!rule_concerns(d, rule))
+				continue;
+			if (rule->until != 0 && (d->verdict.until == 0 || rule->until < d->verdict.until))
+				d->verdict.until = rule->until;
 			if (!rule_applies(d, rule) || rule_rank(rule) <= best)
 				continue;
 			best = rule_rank(rule);

@@ -11,12 +11,14 @@
 
 #include "config.h"
 #include "facts.h"
+#include "timetable.h"
 
 enum verdict_action {
 	VERDICT_RESOLVE,
 	VERDICT_BLOCK,
 	VERDICT_REWRITE, /* to a safe-search target */
-	VERDICT_LOCAL,   /* TIER_OWN, TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with EDE 18 */
+	VERDICT_LOCAL,   /* TIER_OWN, TIER_LOCAL_RECORD, TIER_CANARY, or TIER_INTERNAL: hidden, NXDOMAIN with
+	                    EDE 18 */
 	VERDICT_REFUSE,  /* an unlisted network; decided by clients, never here */
 	VERDICT_FAIL,    /* lists unreadable and the profile fails closed: SERVFAIL + EDE 14 */
 };
@@ -49,17 +51,9 @@ struct verdict {
 	enum verdict_tier watch_tier;
 	const char *because; /* source and rule for the log, parted by a space, where neither list nor rule is
 	                        behind it; NULL */
+	int64_t until;       /* a rule for a time about this name ends then, in seconds since 1970; 0: none */
 	bool moderate;       /* VERDICT_REWRITE: the moderate target of an engine with levels */
 };
-
-/* A moment as the school's clock shows it. */
-struct moment {
-	int64_t utc_s;   /* seconds since 1970 */
-	uint16_t minute; /* local, since midnight: 0 to 1439 */
-	uint8_t weekday; /* local: 0 Monday .. 6 Sunday */
-};
-
-struct moment moment_at(int64_t utc_s); /* local time zone; the one function here that is not pure */
 
 /* Who asks: a profile, and the client's address for rules that name one (NULL: none). */
 struct policy_asker {
@@ -69,6 +63,13 @@ struct policy_asker {
 
 /* The categories that profile blocks at that moment, sealed ones included. */
 uint64_t policy_blocked_categories(const struct config *config, unsigned profile, const struct moment *now);
+
+/*
+ * Seconds until that profile's timetable next blocks other categories than now, or UINT32_MAX if it does not
+ * within horizon_s. Rules end by verdict.until.
+ */
+uint32_t policy_next_change(
+        const struct config *config, unsigned profile, const struct moment *now, uint32_t horizon_s);
 
 /* What to call a tier in `usher check`: "sealed category". */
 const char *policy_tier_text(enum verdict_tier tier);

@@ -57,6 +57,34 @@ size_t query_servfail(struct query *query, int ede, const char *text)
 	return reply_error(query, RCODE_SERVFAIL, ede, text);
 }
 
+/* ---- how long it holds ---- */
+
+void query_note_until(struct query *query, const struct verdict *verdict)
+{
+	if (verdict->until != 0 && verdict->until < query->until_s)
+		query->until_s = verdict->until;
+}
+
+/* Whole seconds, rounded down: who keeps it so long from now has dropped it when the policy changes. */
+uint32_t query_ttl(const struct query *query, uint32_t ttl_s)
+{
+	if (query->until_s >= query->worker->utc_us / 1000000 + ttl_s + 1)
+		return ttl_s;
+	int64_t left_us = query->until_s * 1000000 - query->worker->utc_us;
+	uint32_t left_s = left_us > 0 ? (uint32_t)(left_us / 1000000) : 0;
+	return left_s < ttl_s ? left_s : ttl_s;
+}
+
+uint32_t query_block_ttl(const struct query *query)
+{
+	return query_ttl(query, query_profile(query)->block_ttl_s);
+}
+
+uint32_t query_max_ttl(const struct query *query)
+{
+	return query_ttl(query, query_config(query)->cache_max_ttl_s);
+}
+
 /* ---- blocking ---- */
 
 /* Which list entry, rule or keyword is behind a verdict, for the log. text: room for a source. */
@@ -144,8 +172,7 @@ size_t query_block(struct query *query, const struct verdict *verdict, const str
 
 	if (verdict->tier == TIER_INTERNAL) {
 		query->outcome = STATS_LOCAL;
-		return reply_negative(
-		        query, RCODE_NXDOMAIN, query_profile(query)->block_ttl_s, EDE_PROHIBITED, NULL);
+		return reply_negative(query, RCODE_NXDOMAIN, query_block_ttl(query), EDE_PROHIBITED, NULL);
 	}
 	if (verdict->tier == TIER_LIST_FAILURE)
 		return query_servfail(query, EDE_NOT_READY, lists_failed);
@@ -218,10 +245,10 @@ static void query_local(struct query *query)
 		len = reply_why(query);
 	} else if (query->verdict.tier == TIER_CANARY) {
 		bool nodata = query_config(query)->canaries[query->facts.canary].answer == CANARY_NODATA;
-		len = reply_negative(
-		        query, nodata ? RCODE_NOERROR : RCODE_NXDOMAIN, profile->block_ttl_s, EDE_NONE, NULL);
+		len = reply_negative(query, nodata ? RCODE_NOERROR : RCODE_NXDOMAIN, query_block_ttl(query),
+		        EDE_NONE, NULL);
 	} else if (!profile->internal) {
-		len = reply_negative(query, RCODE_NXDOMAIN, profile->block_ttl_s, EDE_PROHIBITED, NULL);
+		len = reply_negative(query, RCODE_NXDOMAIN, query_block_ttl(query), EDE_PROHIBITED, NULL);
 	} else {
 		len = reply_local(query, &target);
 	}
@@ -280,6 +307,8 @@ static void query_judge(struct query *query)
 	struct cache_entry *entry = resolve_lookup(query, &pin);
 	query->verdict = policy_decide(
 	        query_config(query), worker->snapshot->table, &asker, &query->facts, &worker->moment, NULL);
+	query->until_s = worker_boundary(worker, (unsigned)query->profile);
+	query_note_until(query, &query->verdict);
 	query_watch(query);
 	if (query->verdict.action == VERDICT_RESOLVE && (query->message.flags & FLAG_RD) != 0 &&
 	        !type_is_meta(query->message.type)) {

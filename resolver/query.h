@@ -63,6 +63,8 @@ struct query {
 	bool target_internal;       /* … and it is in an internal zone */
 	enum stats_counter outcome; /* what the answer counts as */
 	bool kept;                  /* waits on the heap */
+	int64_t until_s; /* what the policy says of it holds so long, in seconds since 1970: no TTL goes
+	                    beyond */
 	struct facts facts;
 	uint32_t stamp; /* of the snapshot that facts and verdict are from */
 
@@ -103,6 +105,14 @@ void query_log_watched(struct query *query, const struct verdict *verdict);
 /* The safe-search name of the verdict's engine, the snapshot's; NULL if the query was answered with fixed
  * addresses. */
 const struct name *query_rewrite_target(struct query *query);
+
+/* Takes a verdict's end into query->until_s. */
+void query_note_until(struct query *query, const struct verdict *verdict);
+/* A TTL for the client: at most ttl_s, and not beyond query->until_s. 0 in the last second before. */
+uint32_t query_ttl(const struct query *query, uint32_t ttl_s);
+/* The same of the profile's block-ttl, and of cache.max-ttl. */
+uint32_t query_block_ttl(const struct query *query);
+uint32_t query_max_ttl(const struct query *query);
 
 /* SERVFAIL into query->out. */
 size_t query_servfail(struct query *query, int ede, const char *text);

@@ -103,7 +103,7 @@ size_t reply_blocked(struct query *query, int ede, const char *text)
 	static const struct in_addr v4_null;
 	static const struct in6_addr v6_null;
 	const struct config_profile *profile = query_profile(query);
-	uint32_t ttl_s = profile->block_ttl_s;
+	uint32_t ttl_s = query_block_ttl(query);
 
 	switch (profile->block_answer) {
 	case BLOCK_REFUSED:
@@ -150,7 +150,7 @@ static const struct name *local_chain(struct query *query, struct answer_writer 
 		owner = target;
 	}
 	if (target == NULL && written == 0)
-		answer_soa(writer, NULL, query_profile(query)->block_ttl_s);
+		answer_soa(writer, NULL, query_block_ttl(query));
 	return NULL;
 }
 
@@ -173,7 +173,7 @@ size_t reply_local_chain(struct query *query, const struct answer_stored *stored
 
 	answer_begin(&writer, query->out, reply_limit(query), &query->message, stored->rcode);
 	local_chain(query, &writer);
-	answer_copy(&writer, stored, age_s, query_config(query)->cache_max_ttl_s);
+	answer_copy(&writer, stored, age_s, query_max_ttl(query));
 	return answer_finish(&writer, reply_edns(&room, query, EDE_NONE, NULL));
 }
 
@@ -265,22 +265,21 @@ size_t reply_any(struct query *query)
 size_t reply_rewritten(struct query *query, const struct config_engine *engine,
         const struct answer_stored *stored, uint32_t age_s, int ede, const char *text)
 {
-	const struct config_profile *profile = query_profile(query);
 	const struct name *target = query->verdict.moderate ? &engine->target_moderate : &engine->target;
 	struct answer_writer writer;
 	struct reply_edns room;
 
 	answer_begin(&writer, query->out, reply_limit(query), &query->message, RCODE_NOERROR);
 	answer_record(
-	        &writer, SECTION_ANSWER, NULL, TYPE_CNAME, profile->block_ttl_s, target->wire, target->len);
-	answer_copy(&writer, stored, age_s, query_config(query)->cache_max_ttl_s);
+	        &writer, SECTION_ANSWER, NULL, TYPE_CNAME, query_block_ttl(query), target->wire, target->len);
+	answer_copy(&writer, stored, age_s, query_max_ttl(query));
 	return answer_finish(&writer, reply_edns(&room, query, ede, text));
 }
 
 size_t reply_fixed_addresses(struct query *query, const struct config_engine *engine)
 {
 	return reply_addresses(query, engine->v4, engine->v4_count, engine->v6, engine->v6_count,
-	        query_profile(query)->block_ttl_s, EDE_FORGED, engine->name);
+	        query_block_ttl(query), EDE_FORGED, engine->name);
 }
 
 size_t reply_stored(struct query *query, const struct answer_stored *stored, uint32_t age_s, bool stale,
@@ -291,5 +290,5 @@ size_t reply_stored(struct query *query, const struct answer_stored *stored, uin
 	if (stale && ede == EDE_NONE)
 		ede = stored->rcode == RCODE_NXDOMAIN ? EDE_STALE_NXDOMAIN : EDE_STALE;
 	return answer_from_stored(query->out, reply_limit(query), &query->message, stored, age_s,
-	        query_config(query)->cache_max_ttl_s, stale, reply_edns(&room, query, ede, text));
+	        query_max_ttl(query), stale, reply_edns(&room, query, ede, text));
 }

@@ -337,6 +337,14 @@ static size_t deliver_result(struct query *query, const struct recursion_result 
 	return deliver(query, &stored, 0, false);
 }
 
+/* While it waited the policy changed: another snapshot, or another time. */
+static bool query_is_outdated(const struct query *query)
+{
+	const struct worker *worker = query->worker;
+
+	return query->stamp != worker->snapshot->stamp || query->until_s <= worker->moment.utc_s;
+}
+
 static void query_answered(struct recursion_waiter *waiter, const struct recursion_result *result)
 {
 	struct waiting *waiting = (struct waiting *)((char *)waiter - offsetof(struct waiting, waiter));
@@ -344,7 +352,7 @@ static void query_answered(struct recursion_waiter *waiter, const struct recursi
 
 	worker_clock(query->worker);
 	waiting_end(waiting);
-	if (query->stamp != query->worker->snapshot->stamp)
+	if (query_is_outdated(query))
 		query_judge_again(query);
 	else
 		query_finish(query, deliver_result(query, result));
@@ -356,9 +364,9 @@ static void stale_timer_expired(evutil_socket_t fd, short what, void *arg)
 {
 	struct waiting *waiting = arg;
 	struct query *query = &waiting->query;
-	bool judge_again = query->stamp != query->worker->snapshot->stamp;
 
 	worker_clock(query->worker);
+	bool judge_again = query_is_outdated(query);
 	size_t len = judge_again ? 0 : deliver_stale(query);
 	if (len == 0 && !judge_again)
 		return;
@@ -553,11 +561,13 @@ static const struct name *target_judge(
 	struct verdict verdict = policy_decide_hop(
 	        config, worker->snapshot->table, &asker, &query->verdict, facts, &worker->moment);
 
+	query_note_until(query, &verdict);
 	if (verdict.action == VERDICT_BLOCK) {
 		query_finish(query, query_block(query, &verdict, target, facts));
 		return NULL;
 	}
 	verdict = policy_decide(config, worker->snapshot->table, &asker, facts, &worker->moment, NULL);
+	query_note_until(query, &verdict);
 	if (verdict.action != VERDICT_REWRITE)
 		return target;
 	query->verdict = verdict;

@@ -300,7 +300,7 @@ static void explain_verdict(const struct config *config, const struct rules_entr
         const struct facts *facts, unsigned profile, const struct verdict *verdict, const char *name,
         struct refusal *refusal)
 {
-	uint64_t danger = facts->listed.categories & config->danger;
+	uint64_t danger = (facts->listed.categories | facts->signal_block) & config->danger;
 
 	if (verdict->tier == TIER_SEALED)
 		refuse(refusal, 409,

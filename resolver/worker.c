@@ -35,11 +35,29 @@ void worker_clock(struct worker *worker)
 		worker->moment = moment_at(utc.tv_sec);
 }
 
+int64_t worker_boundary(struct worker *worker, unsigned profile)
+{
+	const struct config *config = worker->snapshot->config;
+	struct worker_boundary *boundary = &worker->boundary[profile];
+	int64_t minute = worker->moment.utc_s / 60;
+
+	if (boundary->minute == minute && boundary->at_s > worker->moment.utc_s)
+		return boundary->at_s;
+	uint32_t block_ttl_s = config->profiles[profile].block_ttl_s, horizon_s = config->cache_max_ttl_s;
+	if (block_ttl_s > horizon_s)
+		horizon_s = block_ttl_s;
+	uint32_t left_s = policy_next_change(config, profile, &worker->moment, horizon_s + 60);
+	boundary->minute = minute;
+	boundary->at_s = left_s == UINT32_MAX ? INT64_MAX : worker->moment.utc_s + left_s;
+	return boundary->at_s;
+}
+
 static void worker_take_snapshot(struct worker *worker, struct snapshot *snapshot)
 {
 	lists_view_close(worker->view);
 	snapshot_free(worker->snapshot);
 	worker->snapshot = snapshot;
+	memset(worker->boundary, 0, sizeof worker->boundary);
 	atomic_store(&worker->stamp_taken, snapshot->stamp);
 	worker->view = snapshot->lists != NULL ? lists_view_open(snapshot->lists) : NULL;
 }

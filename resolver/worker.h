@@ -34,8 +34,8 @@ struct worker {
 	struct cache *cache;       /* shared */
 	struct recursion *recursion;
 	struct ring *ring;
-	struct names_counter *names; /* NULL: none are counted */
-	struct rate *rate, *strangers; /* shared: of the clients served, and of all others */
+	struct names_counter *names;         /* NULL: none are counted */
+	struct rate *rate, *strangers;       /* shared: of the clients served, and of all others */
 	const struct cookie_secret *cookies; /* shared, read only */
 	struct tunnel *tunnel;               /* shared, locks by itself */
 	struct stats stats;
@@ -43,14 +43,18 @@ struct worker {
 	/* The clock, read once a turn. */
 	int64_t utc_us; /* since 1970 */
 	uint64_t mono_us;
-	uint32_t mono_s;      /* the cache's clock */
-	struct moment moment; /* local time of the last full second */
+	uint32_t mono_s;         /* the cache's clock */
+	struct moment moment;    /* local time of the last full second */
+	struct worker_boundary { /* of a profile's timetable, looked up once a minute and snapshot */
+		int64_t minute;  /* in which it was, since 1970; 0: never */
+		int64_t at_s;    /* since 1970; INT64_MAX: too far off to matter */
+	} boundary[CONFIG_PROFILES_MAX];
 
 	/* Where a lookup puts an answer together. */
 	uint8_t reply[MESSAGE_MAX];
 	struct answer_room fresh, edited;
 
-	struct recursion_waiter pulse;  /* the first worker's: does the recursor still answer? */
+	struct recursion_waiter pulse; /* the first worker's: does the recursor still answer? */
 	bool pulse_waits;
 	_Atomic unsigned pulses_missed; /* one after the other */
 
@@ -70,7 +74,7 @@ struct worker {
 	_Atomic int next_recursor; /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
 	_Atomic bool stopping;
 	_Atomic uint32_t stamp_taken; /* of the snapshot in use */
-	_Atomic uint64_t heartbeat; /* turns of the one-second tick */
+	_Atomic uint64_t heartbeat;   /* turns of the one-second tick */
 };
 
 struct worker_options {
@@ -104,6 +108,9 @@ void worker_set_recursor(struct worker *worker, int fd);
  */
 void worker_stop(struct worker *worker);
 void worker_join(struct worker *worker);
+
+/* When the timetable of a profile next changes what is blocked, in seconds since 1970, or INT64_MAX. */
+int64_t worker_boundary(struct worker *worker, unsigned profile);
 
 /* The worker's own: reads the clock. Called by the transports at the top of each turn. */
 void worker_clock(struct worker *worker);

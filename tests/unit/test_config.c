@@ -961,7 +961,7 @@ static void what_is_not_in_effect_is_warned_of(void **state)
 	assert_false(has_warning(config, "keywords"));
 	assert_true(has_warning(config, "alerts.mail-to: checked"));
 	assert_false(has_warning(config, "leases"));
-	assert_true(has_warning(config, "terms.holidays: checked"));
+	assert_false(has_warning(config, "terms.holidays"));
 	config_free(config);
 	config = good("keywords: []\nalerts: {mail-to: [], webhook: \"\", rules: []}\nleases: []\nterms: "
 	              "{holidays: []}\n");
