@@ -27,7 +27,7 @@ struct query_udp_path {
 	struct udp *udp;
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
-	_Alignas(struct cmsghdr) uint8_t control[64]; /* IP_PKTINFO or IPV6_PKTINFO, ready for sendmsg */
+	_Alignas(struct cmsghdr) uint8_t control[80]; /* IP_PKTINFO or IPV6_PKTINFO, ready for sendmsg */
 	size_t control_len;
 };
 

@@ -172,13 +172,13 @@ char *stats_json(const struct stats_sum *sum, const struct stats_gauges *gauges)
 {
 	/* The order of DESIGN.md 6; what has a place here is filled below. */
 	json_t *root = json_pack("{s:s, s:o, s:o, s:{}, s:{}, s:{}, s:{}, s:{}, s:{s:o, s:o}, s:{s:i, s:o}, "
-	                         "s:o, s:{}, s:{s:o}, s:{s:o}, s:o, s:o, s:o}",
+	                         "s:o, s:{}, s:{s:o}, s:{}, s:{s:o}, s:o, s:o, s:o}",
 	        "version", gauges->version, "uptime_s", number(gauges->uptime_s), "generation",
 	        generation_json(gauges), "queries", "answers", "blocked", "rewritten", "profiles", "cache",
 	        "entries", number(gauges->cache_entries), "bytes", number(gauges->cache_bytes), "log",
 	        "events", 0, "pending", number(gauges->log_pending), "latency_us", latency_json(sum),
-	        "upstream", "recursion", "in_flight", number(gauges->recursion_in_flight), "tcp", "clients",
-	        number(gauges->tcp_clients), "sources", sources_json(gauges), "recursor_restarts",
+	        "upstream", "recursion", "in_flight", number(gauges->recursion_in_flight), "overload", "tcp",
+	        "clients", number(gauges->tcp_clients), "sources", sources_json(gauges), "recursor_restarts",
 	        number(gauges->recursor_restarts), "other", number(sum->labelled[0]));
 	if (!root)
 		return NULL;

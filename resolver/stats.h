@@ -44,7 +44,9 @@
 	X(UPSTREAM_MALFORMED, "upstream", "malformed", "Messages of the recursor that made no sense")        \
 	X(RECURSION_REFUSED_CLIENT, "recursion", "refused_client",                                           \
 	        "Lookups refused: too many of one client wait")                                              \
-	X(RECURSION_REFUSED_ALL, "recursion", "refused_total", "Lookups refused: too many wait in all")      \
+	X(RECURSION_REFUSED_ALL, "recursion", "refused_all", "Lookups refused: too many wait in all")        \
+	X(OVERLOAD_DROPPED, "overload", "dropped", "Queries dropped unread: they had waited too long")       \
+	X(OVERLOAD_OVERFLOWED, "overload", "overflowed", "Queries that the sockets had no room for")         \
 	X(TCP_ACCEPTED, "tcp", "accepted", "TCP connections accepted")                                       \
 	X(TCP_CLOSED, "tcp", "closed", "TCP connections closed")                                             \
 	X(TCP_CLOSED_IDLE, "tcp", "closed_idle", "Of them, for having been idle too long")                   \

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/sock_diag.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,16 +14,19 @@
 #define BATCH 64
 #define BATCHES_A_TURN 8 /* then the loop's other events have their turn */
 #define QUERY_MAX 4096   /* a longer query is cut and answered FORMERR */
-#define CONTROL_MAX 64
+#define CONTROL_MAX 80   /* packet info and time stamp */
 #define DRAIN_US 100000
+#define LATE_US 500000 /* well before a client asks again, which is a second later or more */
 
 struct udp {
 	struct worker *worker;
 	int fd;
 	bool wildcard;
 	struct event *readable, *flush;
-	unsigned answered; /* queries of this batch that are done with */
-	bool in_batch;     /* inside udp_receive(): the batch is flushed at its end */
+	unsigned answered;   /* queries of this batch that are done with */
+	bool in_batch;       /* inside udp_receive(): the batch is flushed at its end */
+	bool has_backlog;    /* more comes than is answered: datagrams have the time they came */
+	uint32_t overflowed; /* by the kernel's count */
 
 	struct mmsghdr in[BATCH];
 	struct iovec in_iov[BATCH];
@@ -130,13 +134,45 @@ static void udp_read(struct udp *udp, unsigned i)
 	query_read(query);
 }
 
-/* See query.h. */
-static void udp_answer_batch(struct udp *udp, unsigned count)
+/* When the kernel had it, microseconds since 1970; 0 if it does not say. */
+static int64_t arrived_us(struct msghdr *header)
 {
-	for (unsigned i = 0; i < count; i++)
+	struct timespec t;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+			memcpy(&t, CMSG_DATA(c), sizeof t);
+			return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+		}
+	return 0;
+}
+
+/*
+ * In a backlog the oldest go first, unread: soon their clients will ask again, and what is answered shall not
+ * have waited long. They are the first of the batch. Returns how many.
+ */
+static unsigned udp_drop_late(struct udp *udp, unsigned count)
+{
+	int64_t late_us = udp->worker->utc_us - LATE_US;
+	unsigned late = 0;
+
+	while (udp->has_backlog && late < count) {
+		int64_t at_us = arrived_us(&udp->in[late].msg_hdr);
+		if (at_us == 0 || at_us >= late_us)
+			break;
+		late++;
+	}
+	stats_add(&udp->worker->stats.counter[STATS_OVERLOAD_DROPPED], late);
+	return late;
+}
+
+/* Those from first to end. See query.h. */
+static void udp_answer_batch(struct udp *udp, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++)
 		udp_read(udp, i);
-	query_fetch(udp->query, count);
-	for (unsigned i = 0; i < count; i++) {
+	query_fetch(udp->query + first, end - first);
+	for (unsigned i = first; i < end; i++) {
 		udp->query[i].out = udp->out_wire[udp->out_count];
 		query_answer(&udp->query[i]);
 	}
@@ -147,7 +183,7 @@ static int udp_receive(struct udp *udp)
 {
 	for (unsigned i = 0; i < BATCH; i++) {
 		udp->in[i].msg_hdr.msg_namelen = sizeof udp->path[i].peer;
-		udp->in[i].msg_hdr.msg_controllen = udp->wildcard ? CONTROL_MAX : 0;
+		udp->in[i].msg_hdr.msg_controllen = udp->wildcard || udp->has_backlog ? CONTROL_MAX : 0;
 	}
 	int n = recvmmsg(udp->fd, udp->in, BATCH, MSG_DONTWAIT, NULL);
 	if (n <= 0)
@@ -156,7 +192,7 @@ static int udp_receive(struct udp *udp)
 	uint64_t begin_us = udp->worker->mono_us;
 	udp->in_batch = true;
 	udp->answered = 0;
-	udp_answer_batch(udp, (unsigned)n);
+	udp_answer_batch(udp, udp_drop_late(udp, (unsigned)n), (unsigned)n);
 	udp->in_batch = false;
 	udp_flush(udp);
 	worker_clock(udp->worker);
@@ -165,11 +201,41 @@ static int udp_receive(struct udp *udp)
 	return n;
 }
 
+/* A stamp on each datagram costs all of them something: only while there is a backlog. */
+static void udp_set_backlog(struct udp *udp, bool has_backlog)
+{
+	int on = has_backlog;
+
+	if (udp->has_backlog == has_backlog)
+		return;
+	if (setsockopt(udp->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) == 0)
+		udp->has_backlog = has_backlog;
+}
+
+static void udp_receive_turn(struct udp *udp)
+{
+	unsigned batches = 0;
+
+	while (batches < BATCHES_A_TURN && udp_receive(udp) == BATCH)
+		batches++;
+	udp_set_backlog(udp, batches == BATCHES_A_TURN);
+}
+
 static void udp_readable(evutil_socket_t fd, short what, void *arg)
 {
-	for (unsigned i = 0; i < BATCHES_A_TURN; i++)
-		if (udp_receive(arg) < BATCH)
-			return;
+	udp_receive_turn(arg);
+}
+
+void udp_count(struct udp *udp)
+{
+	uint32_t figures[SK_MEMINFO_VARS];
+	socklen_t len = sizeof figures;
+
+	if (getsockopt(udp->fd, SOL_SOCKET, SO_MEMINFO, figures, &len) < 0 || len < sizeof figures)
+		return;
+	stats_add(&udp->worker->stats.counter[STATS_OVERLOAD_OVERFLOWED],
+	        figures[SK_MEMINFO_DROPS] - udp->overflowed); /* it wraps */
+	udp->overflowed = figures[SK_MEMINFO_DROPS];
 }
 
 static void udp_point_headers(struct udp *udp)
@@ -180,7 +246,7 @@ static void udp_point_headers(struct udp *udp)
 			.msg_name = &udp->path[i].peer,
 			.msg_iov = &udp->in_iov[i],
 			.msg_iovlen = 1,
-			.msg_control = udp->wildcard ? udp->path[i].control : NULL,
+			.msg_control = udp->path[i].control,
 		};
 		udp->path[i].udp = udp;
 		udp->query[i] = (struct query){

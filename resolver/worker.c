@@ -132,6 +132,8 @@ static void worker_ticked(evutil_socket_t fd, short what, void *arg)
 
 	worker_clock(worker);
 	names_hand_over(worker->names);
+	for (size_t i = 0; i < worker->socket_count; i++)
+		udp_count(worker->udp[i]);
 	atomic_fetch_add_explicit(&worker->heartbeat, 1, memory_order_relaxed);
 	worker_take_pulse(worker);
 }

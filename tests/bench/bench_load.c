@@ -2,12 +2,13 @@
  * The load: asks a server on 127.0.0.1 the queries of a file, over and over, and compares every answer with
  * what it must be.
  *
- *   bench_load -p PORT -f FILE [-t SECONDS] [-n QUERIES] [-w OUTSTANDING | -r RATE]
+ *   bench_load -p PORT -f FILE [-t SECONDS] [-n QUERIES] [-l MILLISECONDS] [-w OUTSTANDING | -r RATE]
  *
  * FILE: a line a query, "N name" (NXDOMAIN is expected) or "A name" (an address). Type A, no EDNS. Ends after
- * -t seconds, -n queries, or SIGTERM. With -w it keeps so many queries outstanding; with -r it sends so many
- * a second, whatever comes back, and latency is from just before the send to the kernel's receive stamp, so
- * that its own pauses are nobody's fault. It never sleeps: give it a processor of its own.
+ * -t seconds, -n queries, or SIGTERM. After -l (1000) without an answer a query is lost. With -w it keeps so
+ * many queries outstanding; with -r it sends so many a second, whatever comes back, and latency is from just
+ * before the send to the kernel's receive stamp, so that its own pauses are nobody's fault. It never sleeps:
+ * give it a processor of its own.
  *
  * SIGUSR1 begins another phase. stdout: one CSV line a phase, by when a query was sent. Latencies in
  * microseconds, with -r alone.
@@ -33,9 +34,9 @@
 #define ANSWER_MAX 1500
 #define QUERY_MAX 300
 #define IDS 65536
-#define OUTSTANDING_MAX 32768
+#define OUTSTANDING_MAX 49152
 #define PHASES_MAX 64
-#define LOST_NS 1000000000
+#define LOST_MS 1000
 #define SWEEP_NS 100000000
 #define SOCKET_BUFFER (4 << 20)
 #define STEPS 64 /* of the histogram, between a power of two and the next */
@@ -64,8 +65,8 @@ static struct options {
 	uint16_t port;
 	double seconds, rate;
 	uint64_t queries;
-	unsigned outstanding;
-} options = { .seconds = INFINITY, .queries = UINT64_MAX, .outstanding = 200 };
+	unsigned outstanding, lost_ms;
+} options = { .lost_ms = LOST_MS, .seconds = INFINITY, .queries = UINT64_MAX, .outstanding = 200 };
 
 static uint8_t *octets;
 static struct query *queries;
@@ -311,7 +312,7 @@ static int receive_batch(int fd)
 static void sweep(uint64_t now)
 {
 	for (unsigned i = 0; i < IDS; i++) {
-		if (pending[i].sent_ns == 0 || now < pending[i].sent_ns + LOST_NS)
+		if (pending[i].sent_ns == 0 || now < pending[i].sent_ns + options.lost_ms * UINT64_C(1000000))
 			continue;
 		pending[i].sent_ns = 0;
 		pending[i].phase->lost++;
@@ -387,7 +388,7 @@ static void run(int fd)
 
 int main(int argc, char **argv)
 {
-	for (int option; (option = getopt(argc, argv, "p:f:t:n:w:r:")) != -1;) {
+	for (int option; (option = getopt(argc, argv, "p:f:t:n:l:w:r:")) != -1;) {
 		switch (option) {
 		case 'p':
 			options.port = (uint16_t)atoi(optarg);
@@ -404,6 +405,9 @@ int main(int argc, char **argv)
 		case 'w':
 			options.outstanding = (unsigned)atoi(optarg);
 			break;
+		case 'l':
+			options.lost_ms = (unsigned)atoi(optarg);
+			break;
 		case 'r':
 			options.rate = atof(optarg);
 			break;
@@ -413,7 +417,9 @@ int main(int argc, char **argv)
 	}
 	if (options.file == NULL || options.port == 0 || options.outstanding == 0 ||
 	        options.outstanding > OUTSTANDING_MAX)
-		die("usage: bench_load -p PORT -f FILE [-t SECONDS] [-n QUERIES] [-w OUTSTANDING | -r RATE]");
+		die("usage: bench_load -p PORT -f FILE [-t SECONDS] [-n QUERIES] [-l MILLISECONDS] [-w "
+		    "OUTSTANDING | -r "
+		    "RATE]");
 	queries_read(options.file);
 	signal(SIGTERM, stop_asked);
 	signal(SIGUSR1, phase_asked);

@@ -28,9 +28,9 @@ class Load:
         """One pass through the file, as fast as the server answers."""
         return self._run(port, queries, '-n', count_lines(queries), '-w', OUTSTANDING)
 
-    def paced(self, port, queries, seconds, rate):
-        """So many a second: for latency."""
-        return self._run(port, queries, '-t', seconds, '-r', rate)
+    def paced(self, port, queries, seconds, rate, patience_ms=1000):
+        """So many a second, whatever comes back: for latency and overload."""
+        return self._run(port, queries, '-t', seconds, '-r', rate, '-l', patience_ms)
 
 
 def count_lines(path):

@@ -1,12 +1,14 @@
 """Issue 4 point 6: more questions than can be answered. One client's flood is its own trouble, and everybody's is shed fairly."""
 
+import signal
 import socket
 import struct
+import threading
 import time
 
 import dns.message
 
-from usher import PUPIL, STAFF, STRANGER, eventually, profile, usherd
+from usher import PUPIL, STAFF, STRANGER, eventually, profile, signal_process, usherd
 
 LISTS = {'gambling': ['casino.com']}
 FLOOD = '10.20.66.6'
@@ -145,3 +147,41 @@ def test_strangers_get_few_refusals_and_none_of_the_others_places(lab):
         finally:
             for s in sockets:
                 s.close()
+
+
+def test_backlog_loses_its_oldest_and_who_comes_then_is_answered_soon(lab):
+    """usherd stands still in the middle of a flood: what waited for half a second is dropped unread, the rest is answered."""
+    with usherd({'workers': 1}, LISTS) as u:
+        ending = threading.Event()
+
+        def flood():
+            octets = wire('casino.com')
+            with u.datagrams(FLOOD) as s:
+                while not ending.is_set():
+                    for _ in range(500):
+                        s.send(octets)
+
+        def stood_still():
+            signal_process(u.process.pid, signal.SIGSTOP)
+            time.sleep(0.8)
+            signal_process(u.process.pid, signal.SIGCONT)
+            time.sleep(0.2)
+            return u.stats()['overload']['dropped'] > 0
+
+        floods = [threading.Thread(target=flood) for _ in range(2)]
+        for thread in floods:
+            thread.start()
+        try:
+            time.sleep(0.3)
+            assert eventually(stood_still, 8)
+        finally:
+            ending.set()
+            for thread in floods:
+                thread.join()
+        began = time.monotonic()
+        u.await_answer()
+        assert time.monotonic() - began < 2
+        overload = u.stats()['overload']
+        assert eventually(lambda: u.stats()['overload']['overflowed'] > 0, 3), 'and what the socket had no room for is counted'
+        assert all(u.ask('casino.com').blocked for _ in range(20))
+        assert u.stats()['overload']['dropped'] == overload['dropped'], 'nothing is dropped without a backlog'
