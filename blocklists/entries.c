@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define SLOTS 6 /* a line */
-#define SETS_AT (SLOTS * sizeof(uint64_t))
-#define NAMES_A_LINE_10 54 /* nine tenths of six, in tenths */
+#define SLOTS 7 /* a line */
+#define CHECK_LEN 7
+#define CHECK_MASK (UINT64_MAX >> 8)
+#define SETS_AT (SLOTS * CHECK_LEN)
+#define NAMES_A_LINE_10 63 /* nine tenths of seven, in tenths */
 
-_Static_assert(SETS_AT + SLOTS * sizeof(uint16_t) <= ENTRIES_LINE, "six entries are a line");
+_Static_assert(SETS_AT + SLOTS * sizeof(uint16_t) <= ENTRIES_LINE, "seven entries are a line");
 
 static size_t home_of(uint32_t count, uint64_t hash)
 {
@@ -18,15 +20,17 @@ static size_t home_of(uint32_t count, uint64_t hash)
 /* 0 says that a slot is free. */
 static uint64_t check_stored(uint64_t check)
 {
-	return htole64(check != 0 ? check : 1);
+	check &= CHECK_MASK;
+	return check != 0 ? check : 1;
 }
 
+/* Reads an octet too many, which is in the line. */
 static uint64_t slot_check(const uint8_t *line, unsigned slot)
 {
 	uint64_t check;
 
-	memcpy(&check, line + slot * sizeof check, sizeof check);
-	return check;
+	memcpy(&check, line + slot * CHECK_LEN, sizeof check);
+	return le64toh(check) & CHECK_MASK;
 }
 
 static uint32_t slot_set(const uint8_t *line, unsigned slot)
@@ -41,7 +45,8 @@ static void slot_fill(uint8_t *line, unsigned slot, uint64_t check, uint32_t set
 {
 	uint16_t stored = htole16(set < ENTRIES_ASK_TREE ? (uint16_t)set : ENTRIES_ASK_TREE);
 
-	memcpy(line + slot * sizeof check, &check, sizeof check);
+	check = htole64(check);
+	memcpy(line + slot * CHECK_LEN, &check, CHECK_LEN);
 	memcpy(line + SETS_AT + slot * sizeof stored, &stored, sizeof stored);
 }
 

@@ -3,16 +3,16 @@
  * file beside its tree and is read in place. The tree knows the names; the table knows two hashes of each and
  * nothing else.
  *
- * A line of 64 octets holds six entries: the check of each (64 bits), then the set of each (16 bits), little
- * endian, the first free one has check 0. `hash` chooses an entry's home line, and a full line passes it on
- * to the next; no entry lies further than `reach` lines from home. Lines are nine tenths full: 12 octets a
- * name at most.
+ * A line of 64 octets holds seven entries: the check of each (the lower 56 bits of it), then the set of each
+ * (16 bits), little endian; the first free one has check 0. `hash` chooses an entry's home line, and a full
+ * line passes it on to the next; no entry lies further than `reach` lines from home. Lines are nine tenths
+ * full: 10.2 octets a name.
  *
  * A name that is not listed would be taken for one that is if its check were that of an entry near its home.
- * `check` is keyed apart from `hash`, so of N names not listed that is so for N * 2^-64 * entries looked at
- * (12, rarely more). The filter, which goes by `hash`, lets one in a thousand come here at all: of 10^9
- * different names, more than a school asks in a year, a wrong one is less likely than 10^-11. Two listed
- * names with equal checks are found when the table is made: the tree answers for both.
+ * `check` is keyed apart from `hash`, so of N names not listed that is so for N * 2^-56 * entries looked at
+ * (14, rarely more). The filter, which goes by `hash`, lets one in a thousand come here at all: of 10^9
+ * different names, more than a school asks in a year, there is a wrong one with odds of 2 * 10^-10. Two
+ * listed names with equal checks are found when the table is made: the tree answers for both.
  */
 #ifndef USHER_ENTRIES_H
 #define USHER_ENTRIES_H

@@ -1,7 +1,7 @@
 /*
  * The packet cache: time of a hit, a miss and a put; and how many lookups of a seeded Zipf trace it answers,
  * alone and with a flood of random subdomains mixed in (one name asked once for each lookup of the trace),
- * beside LRU with room for as many answers.
+ * beside LRU, FIFO, CLOCK and SIEVE with room for as many answers.
  *
  * stdout: one CSV line a measurement (case, value, unit); words for people on stderr. One thread, one core.
  */
@@ -33,7 +33,7 @@ static double now_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
@@ -169,6 +169,91 @@ static double cache_ratio(
 	return (double)hits / LOOKUPS;
 }
 
+/* Which id the lookup asks: those of the flood come once. */
+static unsigned id_of(const unsigned *trace, unsigned lookup, bool flood)
+{
+	if (!flood)
+		return trace[lookup];
+	return lookup % 2 == 1 ? NAMES + lookup / 2 : trace[lookup / 2];
+}
+
+/* Ids in a ring of room places, in the order they came. CLOCK spares those that were asked since the hand
+ * last passed. */
+static double ring_ratio(const unsigned *trace, uint64_t room, bool flood, bool spares)
+{
+	unsigned *place = calloc(room, sizeof *place), used = 0, hand = 0, hits = 0;
+	bool *in = calloc(NAMES + LOOKUPS, sizeof *in), *asked = calloc(NAMES + LOOKUPS, sizeof *asked);
+
+	for (unsigned i = 0; i < LOOKUPS * (flood ? 2u : 1u); i++) {
+		unsigned id = id_of(trace, i, flood);
+		hits += in[id];
+		asked[id] = in[id];
+		if (in[id])
+			continue;
+		in[id] = true;
+		if (used < room) {
+			place[used++] = id;
+			continue;
+		}
+		for (; spares && asked[place[hand]]; hand = (hand + 1) % room)
+			asked[place[hand]] = false;
+		in[place[hand]] = false;
+		place[hand] = id;
+		hand = (hand + 1) % room;
+	}
+	free(place);
+	free(in);
+	free(asked);
+	return (double)hits / LOOKUPS;
+}
+
+static double fifo_ratio(const unsigned *trace, uint64_t room, bool flood)
+{
+	return ring_ratio(trace, room, flood, false);
+}
+
+static double clock_ratio(const unsigned *trace, uint64_t room, bool flood)
+{
+	return ring_ratio(trace, room, flood, true);
+}
+
+/* SIEVE (Zhang et al., NSDI 2024): as CLOCK, but newcomers go to the head and not to where the hand is. Ids
+ * are shifted by one, 0 is head and tail. */
+static double sieve_ratio(const unsigned *trace, uint64_t room, bool flood)
+{
+	unsigned ids = NAMES + LOOKUPS + 1, used = 0, hand = 0, hits = 0;
+	unsigned *next = calloc(ids, sizeof *next), *before = calloc(ids, sizeof *before);
+	bool *in = calloc(ids, sizeof *in), *asked = calloc(ids, sizeof *asked);
+
+	for (unsigned i = 0; i < LOOKUPS * (flood ? 2u : 1u); i++) {
+		unsigned id = 1 + id_of(trace, i, flood);
+		hits += in[id];
+		asked[id] = in[id];
+		if (in[id])
+			continue;
+		if (used++ >= room) {
+			for (hand = hand ? hand : before[0]; asked[hand];
+			        hand = before[hand] ? before[hand] : before[0])
+				asked[hand] = false;
+			unsigned gone = hand;
+			in[gone] = false;
+			hand = before[gone];
+			next[before[gone]] = next[gone];
+			before[next[gone]] = before[gone];
+		}
+		in[id] = true;
+		next[id] = next[0];
+		before[id] = 0;
+		before[next[0]] = id;
+		next[0] = id;
+	}
+	free(next);
+	free(before);
+	free(in);
+	free(asked);
+	return (double)hits / LOOKUPS;
+}
+
 /* A list of ids, latest first, of at most room: head and tail are id 0, so ids are shifted by one. */
 static double lru_ratio(const unsigned *trace, uint64_t room, bool flood)
 {
@@ -177,8 +262,7 @@ static double lru_ratio(const unsigned *trace, uint64_t room, bool flood)
 	bool *in = calloc(ids, sizeof *in);
 
 	for (unsigned i = 0; i < LOOKUPS * (flood ? 2u : 1u); i++) {
-		bool flooding = flood && i % 2 == 1;
-		unsigned id = 1 + (flooding ? NAMES + i / 2 : trace[flood ? i / 2 : i]);
+		unsigned id = 1 + id_of(trace, i, flood);
 		if (in[id]) {
 			hits++;
 			next[before[id]] = next[id];
@@ -203,6 +287,33 @@ static double lru_ratio(const unsigned *trace, uint64_t room, bool flood)
 	return (double)hits / LOOKUPS;
 }
 
+static const struct other {
+	const char *name;
+	double (*ratio)(const unsigned *trace, uint64_t room, bool flood);
+} others[] = {
+	{ "lru", lru_ratio },
+	{ "fifo", fifo_ratio },
+	{ "clock", clock_ratio },
+	{ "sieve", sieve_ratio },
+};
+
+static void ratios_of(const unsigned *trace, const struct name *names, uint64_t size, bool flood)
+{
+	unsigned long long mib = size >> 20;
+	const char *mix = flood ? "flood" : "zipf";
+	uint64_t entries;
+
+	double ours = cache_ratio(trace, names, size, flood, &entries);
+	printf("ratio_%s_%llumib,%.4f,\n", mix, mib, ours);
+	fprintf(stderr, "%s, %llu MiB, %llu answers: %.3f", mix, mib, (unsigned long long)entries, ours);
+	for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
+		double theirs = others[i].ratio(trace, entries, flood);
+		printf("ratio_%s_%llumib_%s,%.4f,\n", mix, mib, others[i].name, theirs);
+		fprintf(stderr, ", %s %.3f", others[i].name, theirs);
+	}
+	fprintf(stderr, "\n");
+}
+
 static void ratios(void)
 {
 	unsigned *trace = trace_new();
@@ -211,16 +322,8 @@ static void ratios(void)
 	for (unsigned i = 0; i < NAMES; i++)
 		names[i] = name_number(i);
 	for (uint64_t size = 1 << 20; size <= 16 << 20; size *= 4)
-		for (int flood = 0; flood <= 1; flood++) {
-			uint64_t entries;
-			const char *mix = flood ? "flood" : "zipf";
-			double ratio = cache_ratio(trace, names, size, flood, &entries);
-			printf("ratio_%s_%llumib,%.4f,\n", mix, (unsigned long long)size >> 20, ratio);
-			printf("ratio_%s_%llumib_lru,%.4f,\n", mix, (unsigned long long)size >> 20,
-			        lru_ratio(trace, entries, flood));
-			fprintf(stderr, "%s, %llu MiB: %llu answers\n", mix, (unsigned long long)size >> 20,
-			        (unsigned long long)entries);
-		}
+		for (int flood = 0; flood <= 1; flood++)
+			ratios_of(trace, names, size, flood);
 	free(names);
 	free(trace);
 }

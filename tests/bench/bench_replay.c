@@ -4,11 +4,13 @@
  *
  *   bench_replay FOLDER          makes the lists in FOLDER
  *   bench_replay FOLDER KIND     asks; prints how many queries it asked
+ *   bench_replay FOLDER KIND sealed   the same, where a system call kills it and an allocation fails it
  *
  * All of it is the same in each run: names by number (names.c), one client, the shipped configuration with
  * two categories of lists. Every answer's rcode is compared with what it must be; another ends it with
  * status 1.
  */
+#include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,6 +238,56 @@ static void replay(struct worker *worker)
 	replay_queries(batch);
 }
 
+/* ---- what an answer must do without ---- */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *block, size_t size);
+
+static _Thread_local uint64_t allocations;
+
+/* In place of the library's, for all that is linked. */
+void *malloc(size_t size)
+{
+	allocations++;
+	return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	allocations++;
+	return __libc_calloc(count, size);
+}
+
+void *realloc(void *block, size_t size)
+{
+	allocations++;
+	return __libc_realloc(block, size);
+}
+
+/* From here on this thread tells the time (where the machine needs the kernel for that), writes and ends. */
+static void forbid_system_calls(void)
+{
+	static const int allowed[] = { SCMP_SYS(clock_gettime), SCMP_SYS(write), SCMP_SYS(exit_group),
+		SCMP_SYS(newfstatat), SCMP_SYS(fstat) };
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+
+	for (size_t i = 0; filter != NULL && i < sizeof allowed / sizeof *allowed; i++)
+		if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0) < 0)
+			die("seccomp", "no filter");
+	if (filter == NULL || seccomp_load(filter) < 0)
+		die("seccomp", "no filter");
+}
+
+static void replay_sealed(struct worker *worker)
+{
+	forbid_system_calls();
+	uint64_t before = allocations;
+	replay(worker);
+	if (allocations != before)
+		die("replay", "answers allocate memory");
+}
+
 static const struct kind *kind_named(const char *name)
 {
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -249,8 +301,8 @@ int main(int argc, char **argv)
 	struct config *config;
 	char why[CONFIG_WHY_MAX];
 
-	if (argc < 2 || argc > 3 || (argc == 3 && kind_named(argv[2]) == NULL)) {
-		fprintf(stderr, "usage: bench_replay FOLDER [KIND]\n");
+	if (argc < 2 || argc > 4 || (argc > 2 && kind_named(argv[2]) == NULL)) {
+		fprintf(stderr, "usage: bench_replay FOLDER [KIND [sealed]]\n");
 		return EXIT_FAILURE;
 	}
 	if (config_parse(&config, configuration, sizeof configuration - 1, "replay", why) < 0)
@@ -262,7 +314,10 @@ int main(int argc, char **argv)
 	struct worker *worker = make_worker(config, argv[1]);
 	fill_cache(worker);
 	make_queries(kind_named(argv[2]));
-	replay(worker);
+	if (argc == 4)
+		replay_sealed(worker);
+	else
+		replay(worker);
 	printf("%d\n", QUERIES);
 	if (wrong > 0 || answered != QUERIES)
 		die(argv[2], "answers are wrong or missing");

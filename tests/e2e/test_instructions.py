@@ -27,6 +27,13 @@ def test_an_answer_costs_no_more_instructions_than_were_accepted():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize('kind', script().KINDS)
+def test_an_answer_allocates_nothing_and_makes_no_system_call(tmp_path, kind):
+    for words in [], [kind, 'sealed']:
+        run = subprocess.run([PLAIN_BUILD / 'tests/bench_replay', tmp_path, *words], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr or f'ended by signal {-run.returncode}: a system call'
+
+
 def test_five_percent_more_fails_and_says_how_to_accept_it():
     judge = script().judge
     assert judge('cached', 1000, 1050)[0]

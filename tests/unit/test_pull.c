@@ -19,6 +19,7 @@
 #include "list_folder.h"
 
 #define NAMES 3000
+#define SETS_AT (7 * 7) /* in a line of entries */
 
 /* The other's folder is the list folder; ours lies beside it and is made anew for each pull. */
 struct pair {
@@ -189,9 +190,9 @@ static uint8_t *first_set(uint8_t *store, size_t size)
 	uint8_t *line = memmem(store, size, LAYOUT_ENTRIES_MAGIC, LAYOUT_ENTRIES_COUNT);
 
 	assert_non_null(line);
-	for (line += LAYOUT_ENTRIES_HEAD; line[0] == 0 && line[7] == 0;)
+	for (line += LAYOUT_ENTRIES_HEAD; line[0] == 0 && line[6] == 0;)
 		line += ENTRIES_LINE;
-	return line + 6 * sizeof(uint64_t);
+	return line + SETS_AT;
 }
 
 static void store_whose_table_says_other_than_its_tree_is_refused(void **state)
@@ -222,7 +223,7 @@ static void table_that_asks_the_tree_lists_all_the_same(void **state)
 	uint8_t *line = memmem(altered, pair->size, LAYOUT_ENTRIES_MAGIC, LAYOUT_ENTRIES_COUNT);
 	line += LAYOUT_ENTRIES_HEAD;
 	for (uint32_t i = 0; i < entries_lines(NAMES); i++, line += ENTRIES_LINE)
-		memset(line + 6 * sizeof(uint64_t), 0xff, 6 * sizeof(uint16_t));
+		memset(line + SETS_AT, 0xff, 7 * sizeof(uint16_t));
 	publish(pair, altered, pair->size);
 	assert_int_equal(pull(pair, &result, why), 0);
 	assert_all_listed(pair);
