@@ -6,7 +6,6 @@
 """
 
 import csv
-import re
 import statistics
 import subprocess
 import sys
@@ -133,12 +132,18 @@ def ratio(ours, theirs, case, subject, form='.2f'):
     return lambda results, names: number(results.ratio(names, case, ours, theirs, subject), form)
 
 
+def growth(results, names, case, measure):
+    smaller, larger = (results.median(size, OURS, case, measure) for size in (results.sizes()[0], names))
+    return number(larger / smaller) if smaller and larger and names != results.sizes()[0] else '–'
+
+
 # What is asked for, how much, and what was measured with one size of list.
 GOALS = [
     ('cached: CPU an answer / ideal', '1.15', ratio('cpu', 'cpu', 'cached', 'ideal')),
     ('cached: / best peer', '0.75', lambda results, names: against_peer(results, names, 'cached')),
     ('blocked and logged: worker / ideal', '1.3', ratio('workers', 'cpu', 'blocked', 'ideal')),
     ('blocked and logged: all threads / best peer', '0.75', lambda results, names: against_peer(results, names, 'blocked')),
+    ('blocked: worker / the same with the smaller list', '1.1', lambda results, names: growth(results, names, 'blocked', 'workers')),
     ('mix: / ideal', '1.2', ratio('cpu', 'cpu', 'mix', 'ideal')),
     ('mix: / best peer', '0.75', lambda results, names: against_peer(results, names, 'mix')),
     *((f'{case}: user time / Unbound', '0.3', ratio('user', 'user', case, 'unbound')) for case in ('cached', 'blocked', 'mix')),
@@ -272,12 +277,16 @@ def replace_block(text, name, content):
     return f'{head}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}'
 
 
-def update_documents(results, machine):
-    results.write(CSV)
-    text = DOCUMENT.read_text()
-    text = replace_block(text, 'machine', f'{time.strftime("%-d %B %Y")}: {machine}.')
-    DOCUMENT.write_text(replace_block(text, 'tables', '\n' + results.tables() + '\n'))
+def update_documents(results):
+    DOCUMENT.write_text(replace_block(DOCUMENT.read_text(), 'tables', f'\n{results.tables()}\n'))
     draw(results, SVG)
+
+
+def keep(results, conditions):
+    """A new run: conditions is a sentence without its full stop."""
+    results.write(CSV)
+    DOCUMENT.write_text(replace_block(DOCUMENT.read_text(), 'machine', f'{time.strftime("%-d %B %Y")}: {conditions}.'))
+    update_documents(results)
 
 
 def main():
@@ -285,8 +294,7 @@ def main():
     results = Results.read(arguments[0] if arguments else CSV)
     print(results.tables())
     if '--write' in sys.argv:
-        machine = re.search(r'<!-- machine -->\n.*?: (.*)\.\n', DOCUMENT.read_text())
-        update_documents(results, machine.group(1) if machine else 'an unknown machine')
+        update_documents(results)
 
 
 if __name__ == '__main__':
