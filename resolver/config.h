@@ -233,6 +233,12 @@ struct config {
 		bool enabled;
 		uint32_t days;          /* how long a day is kept */
 	} names;
+	struct config_ship {            /* "" or socket_len 0: none */
+		const char *site;
+		const char *clickhouse_url, *clickhouse_table, *clickhouse_user, *clickhouse_password_file;
+		struct config_address syslog_to;
+		const char *syslog_protocol;
+	} ship;
 	struct config_access {
 		const char *group;      /* suffix: dsl for usher-dsl */
 		unsigned *profiles;

@@ -201,6 +201,29 @@ static const struct config_option names_options[] = {
 	END
 };
 
+static const struct config_option clickhouse_options[] = {
+	ONE("url", url, config, ship.clickhouse_url, .fallback = "", .doc = "of its HTTP interface; \"\": none"),
+	ONE("table", word_free, config, ship.clickhouse_table, .fallback = "usher.blocked", .doc = "database.table"),
+	ONE("user", word_free, config, ship.clickhouse_user, .fallback = "default", .doc = "who may insert into it"),
+	ONE("password-file", path, config, ship.clickhouse_password_file, .fallback = "", .doc = "file with the password in its first line; \"\": none"),
+	END
+};
+
+static const char *const syslog_protocols[] = { "tcp", "udp", NULL };
+
+static const struct config_option syslog_options[] = {
+	ONE("to", address, config, ship.syslog_to, .port = 514, .fallback = "", .doc = "address@port of a collector; \"\": none"),
+	ONE("protocol", word_text, config, ship.syslog_protocol, .words = syslog_protocols, .fallback = "tcp", .doc = "tcp udp"),
+	END
+};
+
+static const struct config_option ship_options[] = {
+	ONE("site", word_free, config, ship.site, .fallback = "school", .doc = "what tells this school's events from another's"),
+	SECTION("clickhouse", clickhouse_options, .doc = "where `usher ship clickhouse` sends"),
+	SECTION("syslog", syslog_options, .doc = "where `usher ship syslog` sends"),
+	END
+};
+
 static const struct config_option alert_rule_options[] = {
 	ONE("name", word_free, config_alert_rule, name, .required = true, .doc = "what the alert calls it"),
 	ONE("kind", word, config_alert_rule, kind, .words = alert_kinds, .fallback = "threshold", .doc = "threshold, slow-burn, chase, swarm or operations"),
@@ -326,6 +349,7 @@ const struct config_option config_options[] = {
 	SECTION("log", log_options, .doc = "what was blocked"),
 	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .doc = "DHCP lease files: names of devices"),
+	SECTION("ship", ship_options, .doc = "systems outside that keep the block log too"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),
 	LIST("known-names", name, config, known_names, known_name_count, .max = 10000, .doc = "names worth imitating, beside protected, listed and search engines' ones"),

@@ -66,7 +66,8 @@ int command_http_method(const struct config *config, const char *socket, const c
         const char *body, char **reply);
 /*
  * The same for a reply that does not end: got is called with each piece of a 200; it returns false to stop.
- * The text of another status is printed as command_http_failed() does. -EPIPE: the stream broke off, which is not said.
+ * The text of another status is printed as command_http_failed() does. -EPIPE: the stream broke off, which is
+ * not said.
  */
 int command_http_stream(const struct config *config, const char *socket, const char *path,
         bool (*got)(void *arg, const char *data, size_t len), void *arg);
@@ -101,6 +102,8 @@ int check_command(struct command_context *context);
 int log_command(struct command_context *context);
 int episodes_command(struct command_context *context);
 int signals_command(struct command_context *context);
+int report_command(struct command_context *context);
+int ship_command(struct command_context *context);
 int stats_command(struct command_context *context);
 int allow_command(struct command_context *context);
 int block_command(struct command_context *context);

@@ -2,7 +2,7 @@
  * usher log: what was blocked, for whom. It asks usherd's reader over log.sock, which records who read what.
  * Where usherd does not run, root may read the store itself, and that is recorded the same.
  */
-#include "log_ask.h"
+#include "log_follow.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -168,18 +168,9 @@ static void print_answer(const struct log_ask *ask, char *text)
 
 /* ---- following ---- */
 
-/* How long usherd may be away (a restart) before a follow gives up. */
-#define AWAY_MS 15000
-#define AWAY_LOOK_MS 50
-
 struct following {
-	struct log_ask *ask;
+	const struct log_ask *ask;
 	bool show_ids;
-	char *rest; /* a line that has not come whole */
-	size_t len;
-	json_int_t last_id; /* of what was printed; where the next stream begins */
-	bool came;          /* a line, on this stream */
-	bool closed;        /* our output */
 };
 
 /* The id that was asked for to go on from, `{"id":7,…`, is not shown to one who did not ask for it. */
@@ -193,22 +184,16 @@ static void print_followed_json(const struct following *following, const char *l
 		printf("{%s\n", rest + 1);
 }
 
-/* A line of an id alone is a position: all that passes was told up to there. */
 static void line_followed(void *arg, const char *line, const json_t *record)
 {
-	struct following *following = arg;
-	const struct log_ask *ask = following->ask;
+	const struct following *following = arg;
 	struct row row;
 
-	following->came = true;
-	following->last_id = json_integer_value(json_object_get(record, "id"));
-	if (!json_object_get(record, "time"))
-		return;
-	if (ask->context->json) {
+	if (following->ask->context->json) {
 		print_followed_json(following, line);
 		return;
 	}
-	if (ask->context->csv) {
+	if (following->ask->context->csv) {
 		csv_row(record);
 		return;
 	}
@@ -220,75 +205,21 @@ static void line_followed(void *arg, const char *line, const json_t *record)
 	}
 }
 
-static bool piece_followed(void *arg, const char *data, size_t len)
+static bool piece_followed(void *arg, json_int_t last_id)
 {
-	struct following *following = arg;
-	char *text = realloc(following->rest, following->len + len + 1);
-
-	if (!text)
-		return false;
-	memcpy(text + following->len, data, len);
-	following->rest = text;
-	following->len += len;
-	text[following->len] = 0;
-	const char *last = memrchr(text, '\n', following->len);
-	if (!last)
-		return following->len < (1 << 20);
-	size_t whole = (size_t)(last + 1 - text);
-	log_each_line(text, line_followed, following);
-	memmove(text, text + whole, following->len - whole + 1);
-	following->len -= whole;
-	following->closed = fflush(stdout) != 0;
-	return !following->closed;
+	(void)arg;
+	(void)last_id;
+	return fflush(stdout) == 0;
 }
 
-/* Waits for usherd to be back. *away_ms: how long it has been away since the last line came. */
-static void await_usherd(const struct config *config, int *away_ms)
-{
-	do {
-		nanosleep(&(struct timespec){ .tv_nsec = AWAY_LOOK_MS * 1000000 }, NULL);
-		*away_ms += AWAY_LOOK_MS;
-	} while (*away_ms < AWAY_MS && !log_ask_is_served(config));
-}
-
-/* Streams until one ends for good: each begins where the one before ended. Returns the last one's status. */
-static int follow_streams(struct following *following)
-{
-	struct log_ask *ask = following->ask;
-	char path[LOG_ASK_PATH_LEN], after[32];
-	int away_ms = 0;
-
-	for (;;) {
-		int ret = log_ask_path(ask, "/v1/log/follow", path);
-		if (ret != COMMAND_OK)
-			return -EINVAL;
-		ret = command_http_stream(ask->config, "log.sock", path, piece_followed, following);
-		away_ms = following->came ? 0 : away_ms;
-		if ((ret != 200 && ret != -EPIPE) || following->closed || away_ms >= AWAY_MS)
-			return ret;
-		following->came = false;
-		following->len = 0;
-		snprintf(after, sizeof after, "%" JSON_INTEGER_FORMAT, following->last_id);
-		if (following->last_id)
-			log_ask_set(ask, "after", after);
-		await_usherd(ask->config, &away_ms);
-	}
-}
-
-/* A stream that ends (a reload that changes what the reader needs, a restart) is taken up where it ended. */
 static int request_follow(struct log_ask *ask)
 {
 	struct following following = { .ask = ask, .show_ids = ask->query.ids };
 
-	log_ask_set(ask, "ids", "yes");
 	if (ask->context->csv)
 		command_csv(keys, KEY_COUNT);
 	fflush(stdout);
-	int status = follow_streams(&following);
-	if (status == -EPIPE)
-		fprintf(stderr, "usher: usherd has broken off and does not come back\n");
-	free(following.rest);
-	return following.closed ? COMMAND_OK : COMMAND_FAILED;
+	return log_follow(ask, line_followed, piece_followed, &following);
 }
 
 /* ---- the command ---- */

@@ -152,6 +152,33 @@ static const struct command {
 	        "anything, with\n"
 	        "--dry-run or without: change the rules and see what they would have told. Who reads it is "
 	        "recorded.\n" HELP_TIME },
+	{ "report", report_command, "for the DSL, the head, governors and data protection",
+	        "usher report daily|weekly|term|staff|subject-access [--format html|text|csv|cpoms] "
+	        "[--output "
+	        "FILE]\n"
+	        "             [--since TIME] [--until TIME] [--day DAY]\n"
+	        "usher report subject-access --client ADDRESS | --device NAME\n"
+	        "\n"
+	        "daily           since yesterday: what needs attention, what is worth a look, what was "
+	        "blocked\n"
+	        "weekly          seven days, beside the seven before\n"
+	        "term            for governors: thirteen weeks, without names, groups under five not shown\n"
+	        "staff           of the profiles that `access` gives to the head: seven days\n"
+	        "subject-access  all that is stored of one device, and nothing of any other\n"
+	        "\n"
+	        "  --format html   one page that prints well; text if not given\n"
+	        "  --format cpoms  the daily's incidents as rows for a safeguarding system\n"
+	        "  --output FILE   written whole or not at all; FOLDER/ gets a file named by report and day\n"
+	        "  --day DAY       today, yesterday or 2026-11-23, from midnight to midnight\n" HELP_TIME },
+	{ "ship", ship_command, "send the block log to a system outside, and go on",
+	        "usher ship clickhouse|syslog [--once]\n"
+	        "usher ship clickhouse --schema\n"
+	        "\n"
+	        "Sends what was blocked to where `ship` of the configuration says, in batches, each event at "
+	        "least once,\n"
+	        "and goes on from there the next time.\n"
+	        "  --once     send what there is, then end\n"
+	        "  --schema   print the table's definition, and ten questions to it\n" },
 	{ "stats", stats_command, "counters of a running usherd",
 	        "usher stats [--watch]\n"
 	        "\n"

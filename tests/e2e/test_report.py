@@ -1,0 +1,147 @@
+"""The DSL's morning, the head's, the governors' and a pupil's right to see: reports say what each may read, and nothing more."""
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as xml
+from html.parser import HTMLParser
+
+import pytest
+
+from usher import eventually, profile, usherd
+
+DANGER, CAUTION = 'self-harm-forum.org', 'casino.com'
+
+
+@pytest.fixture(scope='module')
+def u(lab):
+    config = {'profiles': [profile('pupils'), profile('staff'), profile('guest')]}
+    lists = {'gambling': [CAUTION, 'poker.net'], 'self-harm': [DANGER], 'malware': ['vpn.net']}
+    with usherd(config, lists) as u:
+        for i in range(1, 8):
+            u.ask(f'www.{CAUTION}', client=f'10.20.5.{i}')
+        u.ask(DANGER, client='10.20.5.1')
+        u.ask('poker.net', client='10.20.5.9')
+        u.ask('vpn.net', client='10.30.5.1')
+        assert eventually(lambda: len(u.json('log', '--limit', '100')) == 10, 3)
+        yield u
+
+
+def report(u, *words, expect=0):
+    return u.cli('report', *words, expect=expect).stdout
+
+
+class Page(HTMLParser):
+    """What a browser would fetch or run, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.fetched, self.text = [], [], ''
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.fetched += [value for name, value in attributes if name in ('src', 'href', 'action', 'data') or name.startswith('on')]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_daily_report_puts_danger_first(u):
+    text = report(u, 'daily')
+    assert text.index('Needs your attention') < text.index(DANGER) < text.index('Worth a look') < text.index(CAUTION)
+    assert '1 event of severity danger' in text and '10.20.5.1' in text
+    assert 'vpn.net' not in text and '10.30.5.1' not in text, 'staff matters are not in the report on pupils'
+
+
+def test_staff_report_is_of_staff_alone(u):
+    text = report(u, 'staff')
+    assert 'vpn.net' in text and DANGER not in text and CAUTION not in text
+
+
+def test_page_is_one_file_that_fetches_and_runs_nothing(u):
+    file = u.folder / 'daily.html'
+    report(u, 'daily', '--format', 'html', '--output', str(file))
+    text = file.read_text()
+    page = Page(text)
+    assert page.fetched == [] and not {'script', 'link', 'img', 'iframe', 'object', 'form', 'base'} & set(page.tags)
+    assert 'svg' in page.tags and DANGER in page.text and "default-src 'none'" in text
+    for picture in re.findall(r'<svg.*?</svg>', text, re.S):
+        xml.fromstring(picture)
+    assert file.stat().st_mode & 0o777 == 0o640 and [f.name for f in u.folder.glob('daily.html*')] == ['daily.html']
+
+
+def test_report_that_cannot_be_written_leaves_the_one_before(u):
+    folder = u.folder / 'none'
+    assert 'No such file or directory' in u.cli('report', 'daily', '--output', str(folder / 'x.html'), expect=1).stderr
+    file = u.folder / 'kept.txt'
+    file.write_text('before')
+    u.cli('report', 'daily', '--since', 'nonsense', '--output', str(file), expect=2)
+    assert file.read_text() == 'before'
+
+
+def test_folder_gets_a_file_named_by_what_it_is(u):
+    folder = u.folder / 'reports'
+    folder.mkdir()
+    report(u, 'weekly', '--format', 'html', '--output', f'{folder}/')
+    [file] = folder.iterdir()
+    assert re.fullmatch(r'weekly-\d{4}-\d\d-\d\d\.html', file.name)
+
+
+def test_weekly_report_names_devices_and_the_week_before(u):
+    text = report(u, 'weekly')
+    assert 'Beside the week before' in text and re.search(r'10\.20\.5\.1 +1 +1', text), text
+
+
+def test_governors_see_no_names_and_no_small_groups(u):
+    for words in ['term'], ['term', '--format', 'html'], ['term', '--format', 'csv']:
+        text = report(u, *words)
+        assert not re.search(r'10\.(20|30)\.', text) and 'casino' not in text and DANGER not in text and 'vpn.net' not in text
+    rows = {row['category']: row for row in csv.DictReader(io.StringIO(report(u, 'term', '--format', 'csv')))}
+    gambling, harm = rows['Gambling'], next(row for title, row in rows.items() if 'harm' in title.lower())
+    assert (gambling['devices'], gambling['lookups']) == ('8', '8')
+    assert (harm['devices'], harm['lookups']) == ('fewer than 5', 'not shown')
+    assert 'The ledger is whole' in report(u, 'term')
+
+
+def test_subject_access_is_all_of_one_and_nothing_of_others(u):
+    rows = list(csv.DictReader(io.StringIO(report(u, 'subject-access', '--client', '10.20.5.1', '--format', 'csv'))))
+    assert sorted(row['name'] for row in rows) == [DANGER, f'www.{CAUTION}'] and {row['client'] for row in rows} == {'10.20.5.1'}
+    text = report(u, 'subject-access', '--client', '10.20.5.1')
+    assert '10.20.5.2' not in text and 'poker' not in text and '90 days' in text
+    for words, sentence in [([], 'needs --client'), (['--client', '10.20.0.0/16'], 'more than one person')]:
+        assert sentence in u.cli('report', 'subject-access', *words, expect=2).stderr
+
+
+def test_rows_for_a_safeguarding_system_and_for_a_spreadsheet(u):
+    rows = list(csv.DictReader(io.StringIO(report(u, 'daily', '--format', 'cpoms'))))
+    assert set(rows[0]) == {'Date', 'Time', 'Student', 'Category', 'Level', 'Incident', 'Source'}
+    assert any(row['Level'] == 'danger' and DANGER in row['Incident'] for row in rows)
+    assert all(re.fullmatch(r'\d\d/\d\d/\d{4}', row['Date']) and row['Student'] == '' for row in rows)
+    rows = list(csv.DictReader(io.StringIO(report(u, 'daily', '--format', 'csv'))))
+    assert sum(int(row['count']) for row in rows) == 9 and {row['profile'] for row in rows} == {'pupils'}
+
+
+def test_report_is_recorded_in_the_ledger(u):
+    before = len(u.json('ledger', '--reads'))
+    report(u, 'daily')
+    assert len(u.json('ledger', '--reads')) > before
+
+
+def test_a_name_that_would_be_markup_or_a_formula_is_neither(lab):
+    lists = {'gambling': ['casino.com']}
+    with usherd({'profiles': [profile('pupils')]}, lists) as u:
+        u.ask(r'\<script\>alert\(1\)\</script\>.casino.com')
+        u.ask('=cmd.casino.com')
+        assert eventually(lambda: len(u.json('log')) == 2, 3)
+        page = report(u, 'daily', '--format', 'html')
+        assert '<script' not in page and '&lt;script' in page
+        cells = [cell for row in csv.reader(io.StringIO(report(u, 'subject-access', '--client', '10.20.0.5', '--format', 'csv'))) for cell in row]
+        assert not any(cell.startswith('=') for cell in cells)
+
+
+def test_unknown_report_format_and_time_are_named(u):
+    for words, sentence in [(['monthly'], 'there is no report monthly'), ([], 'expected one of'), (['daily', '--format', 'pdf'], "found 'pdf'"),
+                            (['daily', '--since', 'soon'], "found 'soon'"), (['daily', '--client', '10.20.5.1'], 'subject-access'),
+                            (['daily', '--day', 'today', '--since', '1h'], 'excludes')]:
+        assert sentence in u.cli('report', *words, expect=2).stderr

@@ -1,0 +1,237 @@
+"""A trust keeps the log of its schools: events reach a collector or ClickHouse at least once, and count once."""
+
+import json
+import re
+import signal
+import socket
+import socketserver
+import struct
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from usher import BUILD, ENVIRONMENT, eventually, make_folder, profile, remove_folder, usherd
+
+NAMES = ['casino.com', 'poker.net']
+
+
+@pytest.fixture
+def u(lab):
+    u = usherd({'profiles': [profile('pupils')]}, {'gambling': NAMES})
+    with u:
+        yield u
+
+
+def asked(u, count, first=1):
+    for i in range(first, first + count):
+        u.ask(f'n{i}.casino.com')
+    assert eventually(lambda: len(u.json('log', '--limit', '1000')) == first + count - 1, 3)
+
+
+# ---- syslog ------------------------------------------------------------------------------------------------------------------
+
+
+class Collector(socketserver.ThreadingTCPServer):
+    """Reads messages counted in octets (RFC 6587) until the sender ends; while it is deaf it resets connections."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self):
+        super().__init__(('127.0.0.1', 0), None)
+        self.messages, self.deaf = [], False
+        self.to = f'127.0.0.1@{self.server_address[1]}'
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def get_request(self):
+        request, address = super().get_request()
+        if self.deaf:
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            request.close()
+            raise OSError('deaf')
+        return request, address
+
+    def finish_request(self, request, _):
+        data = b''
+        while piece := request.recv(65536):
+            data += piece
+        while data:
+            length, _, data = data.partition(b' ')
+            self.messages.append(data[:int(length)].decode())
+            data = data[int(length):]
+
+
+@pytest.fixture
+def collector():
+    with Collector() as collector:
+        yield collector
+        collector.shutdown()
+
+
+def test_event_becomes_a_message_with_structured_data(u, collector):
+    u.configure({'ship': {'site': 'north', 'syslog': {'to': collector.to}}})
+    u.ask(r'a\"b\]c.poker.net')
+    asked_at = eventually(lambda: u.json('log'), 3)
+    u.cli('ship', 'syslog', '--once')
+    [message] = collector.messages
+    match = re.fullmatch(r'<133>1 (\S+) north usher - block \[usher@32473 (.*)\] block (\S+)', message)
+    assert match and match[1] == asked_at[0]['time'], message
+    values = dict(re.findall(r'(\w+)="((?:[^"\\\]]|\\.)*)"', match[2]))
+    assert values['client'] == '10.20.0.5' and values['category'] == 'gambling' and values['severity'] == 'caution' and values['id'].isdigit()
+    assert '"' in re.sub(r'\\(.)', r'\1', values['name'])
+
+
+def test_what_was_taken_is_not_sent_again_and_what_was_not_is(u, collector):
+    u.configure({'ship': {'syslog': {'to': collector.to}}})
+    asked(u, 3)
+    u.cli('ship', 'syslog', '--once')
+    assert len(collector.messages) == 3
+    collector.deaf = True
+    asked(u, 2, first=4)
+    assert 'does not take 2 events' in u.cli('ship', 'syslog', '--once', expect=1).stderr
+    collector.deaf = False
+    u.cli('ship', 'syslog', '--once')
+    assert [re.search(r'name="(\w+)\.', message)[1] for message in collector.messages] == ['n1', 'n2', 'n3', 'n4', 'n5']
+    u.cli('ship', 'syslog', '--once')
+    assert len(collector.messages) == 5
+
+
+def test_shipping_goes_on_over_a_restart_of_usherd_and_a_collector_that_was_away(u, collector):
+    u.configure({'ship': {'syslog': {'to': collector.to}}})
+    shipping = subprocess.Popen([BUILD / 'usher', '-c', u.file, 'ship', 'syslog'], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
+    try:
+        asked(u, 2)
+        assert eventually(lambda: len(collector.messages) == 2, 10)
+        u.restart()
+        collector.deaf = True
+        asked(u, 2, first=3)
+        assert any('trying again' in line for line in iter(shipping.stderr.readline, ''))
+        collector.deaf = False
+        assert eventually(lambda: len(collector.messages) == 4, 15)
+    finally:
+        shipping.send_signal(signal.SIGTERM)
+        shipping.communicate()
+    names = [re.search(r'name="(\w+)\.', message)[1] for message in collector.messages]
+    assert names == ['n1', 'n2', 'n3', 'n4']
+
+
+def test_where_to_ship_is_not_configured(u):
+    assert 'ship.syslog.to' in u.cli('ship', 'syslog', '--once', expect=1).stderr
+    assert 'ship.clickhouse.url' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr
+    assert 'clickhouse or syslog' in u.cli('ship', 'somewhere', expect=2).stderr
+
+
+# ---- ClickHouse --------------------------------------------------------------------------------------------------------------
+
+SERVER = '''<?xml version="1.0"?>
+<yandex>
+  <logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/errors</errorlog></logger>
+  <http_port>{port}</http_port><tcp_port>{tcp}</tcp_port><listen_host>127.0.0.1</listen_host>
+  <path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path>
+  <users_config>users.xml</users_config><default_profile>default</default_profile><default_database>default</default_database>
+  <mark_cache_size>5368709</mark_cache_size>
+</yandex>'''
+USERS = '''<?xml version="1.0"?>
+<yandex>
+  <profiles><default/></profiles><quotas><default/></quotas>
+  <users><default><password>secret</password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users>
+</yandex>'''
+
+
+class ClickHouse:
+    """The real server, on loopback, in a folder of its own."""
+
+    def __init__(self):
+        self.folder = make_folder('clickhouse')
+        self.port, self.tcp = 18123, 19000
+        (self.folder / 'config.xml').write_text(SERVER.format(folder=self.folder, port=self.port, tcp=self.tcp))
+        (self.folder / 'users.xml').write_text(USERS)
+        self.url = f'http://127.0.0.1:{self.port}/'
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(['clickhouse-server', f'--config-file={self.folder}/config.xml'], cwd=self.folder,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert eventually(self.answers, 20)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+    def answers(self):
+        try:
+            return self.ask('SELECT 1') == [[1]]
+        except OSError:
+            return False
+
+    def ask(self, statement):
+        """Rows of values; [] of what has none."""
+        request = urllib.request.Request(self.url, data=statement.encode(), headers={'X-ClickHouse-User': 'default', 'X-ClickHouse-Key': 'secret'})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return [[json.loads(cell) if cell.isdigit() else cell for cell in line.split('\t')] for line in reply.read().decode().splitlines()]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f'{statement}\n{error.read().decode()}') from None
+
+
+@pytest.fixture(scope='module')
+def clickhouse(lab):
+    server = ClickHouse()
+    server.start()
+    yield server
+    server.stop()
+    remove_folder(server.folder)
+
+
+def statements(u):
+    text = re.sub(r'--.*', '', u.cli('ship', 'clickhouse', '--schema').stdout)
+    return [statement.strip() for statement in text.split(';') if statement.strip()]
+
+
+def test_clickhouse_keeps_each_event_once_whatever_breaks(u, clickhouse):
+    password = u.folder / 'password'
+    password.write_text('secret\n')
+    password.chmod(0o644)
+    u.configure({'ship': {'site': 'north', 'clickhouse': {'url': clickhouse.url, 'password-file': str(password)}}})
+    asked(u, 3)
+    assert 'usher' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr, 'there is no such table yet'
+    definition, questions = statements(u)[:2], statements(u)[2:]
+    for statement in definition:
+        clickhouse.ask(statement)
+    u.cli('ship', 'clickhouse', '--once')
+    [position] = (u.folder / 'state/ship').glob('clickhouse.json')
+    before = position.read_text()
+    asked(u, 2, first=4)
+    u.cli('ship', 'clickhouse', '--once')
+    position.write_text(before)                                         # as if it had been killed before it could write that down
+    u.cli('ship', 'clickhouse', '--once')
+    assert clickhouse.ask('SELECT count() FROM usher.blocked') == [[7]]
+    assert clickhouse.ask('SELECT count(), uniqExact(id) FROM usher.blocked FINAL') == [[5, 5]]
+    [row] = clickhouse.ask("SELECT site, client, profile, name, type, category, severity, toUnixTimestamp(time), microsecond FROM usher.blocked FINAL WHERE name = 'n1.casino.com'")
+    assert row[:7] == ['north', '10.20.0.5', 'pupils', 'n1.casino.com', 'A', 'gambling', 'caution']
+    record = next(r for r in u.json('log') if r['name'] == 'n1.casino.com')
+    assert record['time'].endswith(f'.{row[8]:06}Z')
+
+    assert len(questions) == 10
+    for question in questions:
+        clickhouse.ask(question)
+    assert clickhouse.ask(questions[2])[0][:2] == ['gambling', 5]
+
+    clickhouse.stop()
+    asked(u, 1, first=6)
+    assert 'does not take 1 events' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr
+    clickhouse.start()
+    u.cli('ship', 'clickhouse', '--once')
+    assert clickhouse.ask('SELECT count() FROM usher.blocked FINAL') == [[6]]
+
+
+def test_wrong_password_and_a_table_that_is_no_name_are_told(u, clickhouse):
+    u.ask('casino.com')
+    assert eventually(lambda: u.json('log'), 3)
+    u.configure({'ship': {'clickhouse': {'url': clickhouse.url, 'table': 'x; DROP TABLE usher.blocked'}}})
+    assert 'ship.clickhouse.table' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr
+    u.configure({'ship': {'clickhouse': {'url': clickhouse.url, 'table': 'usher.blocked'}}})
+    assert 'status' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr

@@ -1,0 +1,86 @@
+/*
+ * A subject access request: what is stored about one device, all of it and nothing about anybody else. Rows
+ * are asked for by the reader's own filter and looked at again here.
+ */
+#include "report_fill.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *text_of(const json_t *record, const char *key)
+{
+	const char *text = json_string_value(json_object_get(record, key));
+
+	return text ? text : "";
+}
+
+static void row_add(struct report *report, const struct report_request *request, const json_t *record)
+{
+	const char *name = text_of(record, "name"), *matched = text_of(record, "matched");
+	char when[REPORT_WHEN_LEN];
+	const char *cells[] = { when, name, strcmp(name, matched) == 0 ? "" : matched,
+		text_of(record, "type"), report_category(request->config, text_of(record, "category")),
+		text_of(record, "action") };
+	const char *data[] = { text_of(record, "time"), text_of(record, "client"), text_of(record, "device"),
+		text_of(record, "profile"), name, text_of(record, "type"), text_of(record, "category"),
+		text_of(record, "severity"), matched, text_of(record, "action") };
+
+	report_when(text_of(record, "time"), when);
+	report_row(report, TONE_PLAIN, cells);
+	report_data_row(report, data);
+}
+
+static void rows(struct report *report, const struct report_request *request, const json_t *records)
+{
+	static const char *const titles[] = { "When", "Name looked up", "Listed as", "Type", "Category",
+		"Action" };
+	static const char *const columns[] = { "time", "client", "device", "profile", "name", "type",
+		"category", "severity", "matched", "action" };
+	const json_t *record;
+	size_t i;
+
+	report_section(report, "What is stored");
+	report_data(report, columns, sizeof columns / sizeof *columns);
+	report_sentence(report, TONE_PLAIN, "%zu blocked lookups are stored.", json_array_size(records));
+	if (json_array_size(records) >= REPORT_ROWS_MAX)
+		report_sentence(report, TONE_DANGER,
+		        "There are more than %d: ask for a shorter time with --since and --until.",
+		        REPORT_ROWS_MAX);
+	if (json_array_size(records) == 0)
+		return;
+	report_table(report, titles, sizeof titles / sizeof *titles);
+	json_array_foreach(records, i, record) row_add(report, request, record);
+}
+
+static void how_long(struct report *report, const struct config *config)
+{
+	static const char *const kept[] = { [LOG_FULL] = "with the device's address",
+		[LOG_NO_CLIENT] = "without the device's address",
+		[LOG_OFF] = "not at all, but for sealed categories" };
+
+	report_section(report, "Why, and for how long");
+	report_sentence(report, TONE_PLAIN,
+	        "The school must keep its pupils from harm online and know where that fails. Lookups that "
+	        "were answered are not "
+	        "stored. Blocked ones are, for the designated safeguarding lead; each time somebody reads "
+	        "them is itself recorded.");
+	for (size_t i = 0; i < config->profile_count; i++)
+		report_sentence(report, TONE_PLAIN, "%s: stored %s, deleted after %u days.",
+		        config->profiles[i].name, kept[config->profiles[i].log],
+		        config->profiles[i].keep_s / 86400);
+}
+
+int report_fill_person(struct report *report, const struct report_request *request)
+{
+	const struct report_whom whom = { .client = request->client, .device = request->device };
+	json_t *records = report_ask_rows(request->context, report_records, &whom, &request->period);
+
+	if (!records)
+		return COMMAND_FAILED;
+	rows(report, request, records);
+	how_long(report, request->config);
+	report_limits(report);
+	json_decref(records);
+	return COMMAND_OK;
+}

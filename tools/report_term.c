@@ -1,0 +1,307 @@
+/*
+ * The report for governors: is it on, does it work, what changed? No names, no devices, and nothing about
+ * groups of fewer than five: who knows the school could tell who they are.
+ */
+#include "report_fill.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "resolver/ledger.h"
+
+#define GROUP_LEAST 5
+#define WEEK_S (7 * 86400)
+
+/*
+ * One category: {"devices": {CLIENT: true}, "profiles": {NAME: lookups}, "weeks": {LABEL: lookups}}. Sums are
+ * made of the categories that are shown alone, so that what is left out is not their difference.
+ */
+struct term {
+	json_t *categories;
+	json_t *profiles; /* NAME: {CLIENT: true} */
+	json_t *weeks;    /* LABEL: true, in order */
+};
+
+/* The object at key, made where there is none. */
+static json_t *member(json_t *object, const char *key)
+{
+	json_t *found = json_object_get(object, key);
+
+	if (!found) {
+		found = json_object();
+		json_object_set_new(object, key, found);
+	}
+	return found;
+}
+
+static void count_add(json_t *counts, const char *key, json_int_t count)
+{
+	json_object_set_new(
+	        counts, key, json_integer(json_integer_value(json_object_get(counts, key)) + count));
+}
+
+static void episode_add(struct term *term, const json_t *episode, const char *profile, const char *week)
+{
+	const char *client = json_string_value(json_object_get(episode, "client"));
+	const char *name = json_string_value(json_object_get(episode, "category"));
+	json_int_t count = json_integer_value(json_object_get(episode, "count"));
+	json_t *category = member(term->categories, name ? name : "");
+
+	count_add(member(category, "profiles"), profile, count);
+	count_add(member(category, "weeks"), week, count);
+	if (client) {
+		json_object_set_new(member(category, "devices"), client, json_true());
+		json_object_set_new(member(term->profiles, profile), client, json_true());
+	}
+}
+
+static bool week_add(
+        struct term *term, const struct report_request *request, const struct report_period *period)
+{
+	time_t since = (time_t)period->since;
+	char week[REPORT_WHEN_LEN];
+	struct tm tm;
+
+	strftime(week, sizeof week, "week of %d %b", localtime_r(&since, &tm));
+	json_object_set_new(term->weeks, week, json_true());
+	for (size_t i = 0; i < request->profile_count; i++) {
+		const struct report_whom whom = { .profile = request->profiles[i] };
+		json_t *episodes = report_ask_rows(request->context, report_episodes, &whom, period);
+		const json_t *episode;
+		size_t k;
+		if (!episodes)
+			return false;
+		json_array_foreach(episodes, k, episode)
+		        episode_add(term, episode, request->profiles[i], week);
+		json_decref(episodes);
+	}
+	return true;
+}
+
+/* Week by week: a whole term's events need not be in memory at once. */
+static bool term_gather(struct term *term, const struct report_request *request)
+{
+	*term = (struct term){ json_object(), json_object(), json_object() };
+	for (int64_t at = request->period.since; at < request->period.until; at += WEEK_S) {
+		const struct report_period week = { at,
+			at + WEEK_S < request->period.until ? at + WEEK_S : request->period.until };
+		if (!week_add(term, request, &week))
+			return false;
+	}
+	return true;
+}
+
+static void term_clear(struct term *term)
+{
+	json_decref(term->categories);
+	json_decref(term->profiles);
+	json_decref(term->weeks);
+}
+
+/* ---- sections ---- */
+
+static bool is_shown(const json_t *devices)
+{
+	return json_object_size(devices) >= GROUP_LEAST;
+}
+
+/* Of the categories that are shown: the sum at key of their object `by`. */
+static json_int_t shown_sum(const struct term *term, const char *by, const char *key)
+{
+	json_int_t sum = 0;
+	const char *name;
+	json_t *category;
+
+	json_object_foreach(
+	        term->categories, name, category) if (is_shown(json_object_get(category, "devices"))) sum +=
+	        json_integer_value(json_object_get(json_object_get(category, by), key));
+	return sum;
+}
+
+struct group {
+	char lookups[32], devices[32];
+};
+
+/* One that is too small loses its numbers. */
+static void group_fill(struct group *group, json_int_t lookups, const json_t *devices)
+{
+	*group = (struct group){ "not shown", "fewer than 5" };
+	if (!is_shown(devices))
+		return;
+	snprintf(group->lookups, sizeof group->lookups, "%" JSON_INTEGER_FORMAT, lookups);
+	snprintf(group->devices, sizeof group->devices, "%zu", json_object_size(devices));
+}
+
+static void category_row(struct report *report, const struct term *term, const char *key, const char *title,
+        const char *severity)
+{
+	const json_t *category = json_object_get(term->categories, key);
+	struct group group;
+	const char *cells[] = { title, severity, group.lookups, group.devices };
+
+	if (!category)
+		return;
+	group_fill(&group, (json_int_t)report_counts_sum(json_object_get(category, "profiles")),
+	        json_object_get(category, "devices"));
+	report_row(report, TONE_PLAIN, cells);
+	report_data_row(report, cells);
+}
+
+static void by_category(struct report *report, const struct config *config, const struct term *term)
+{
+	static const char *const titles[] = { "Category", "Severity", "Blocked lookups", "Devices" };
+	static const char *const columns[] = { "category", "severity", "lookups", "devices" };
+
+	report_section(report, "What was blocked");
+	report_table(report, titles, sizeof titles / sizeof *titles);
+	report_data(report, columns, sizeof columns / sizeof *columns);
+	for (size_t i = 0; i < config->category_count; i++)
+		category_row(report, term, config->categories[i].name,
+		        report_category(config, config->categories[i].name),
+		        config_severity_text(config->categories[i].severity));
+	category_row(report, term, "", "the school's own rules", "");
+}
+
+static void by_profile(struct report *report, const struct report_request *request, const struct term *term)
+{
+	static const char *const titles[] = { "Group", "Blocked lookups", "Devices" };
+
+	report_section(report, "For whom");
+	report_table(report, titles, sizeof titles / sizeof *titles);
+	for (size_t i = 0; i < request->profile_count; i++) {
+		struct group group;
+		const char *cells[] = { request->profiles[i], group.lookups, group.devices };
+		group_fill(&group, shown_sum(term, "profiles", request->profiles[i]),
+		        json_object_get(term->profiles, request->profiles[i]));
+		report_row(report, TONE_PLAIN, cells);
+	}
+}
+
+static void by_week(struct report *report, const struct term *term)
+{
+	const char *week;
+	json_t *value;
+
+	report_section(report, "Week by week");
+	report_bars(report);
+	json_object_foreach(term->weeks, week, value)
+	        report_bar(report, TONE_PLAIN, week, (uint64_t)shown_sum(term, "weeks", week));
+}
+
+/* What is filtered for whom, from the configuration itself. */
+static void filtering(struct report *report, const struct config *config)
+{
+	static const char *const titles[] = { "Group", "Categories blocked", "Safe search", "YouTube",
+		"If lists fail", "Log kept" };
+	static const char *const youtube[] = {
+		[YOUTUBE_STRICT] = "strict", [YOUTUBE_MODERATE] = "moderate", [YOUTUBE_OFF] = "off"
+	};
+
+	report_section(report, "What is filtered");
+	report_table(report, titles, sizeof titles / sizeof *titles);
+	for (size_t i = 0; i < config->profile_count; i++) {
+		const struct config_profile *profile = &config->profiles[i];
+		char blocked[64], keep[32];
+		const char *cells[] = { profile->name, blocked, profile->safe_search ? "on, locked" : "off",
+			youtube[profile->youtube], profile->open_on_list_failure ? "open" : "closed", keep };
+		if (profile->default_block)
+			snprintf(blocked, sizeof blocked, "all but what is allowed");
+		else
+			snprintf(blocked, sizeof blocked, "%d of %zu",
+			        __builtin_popcountll(profile->block | config->sealed),
+			        config->category_count);
+		snprintf(keep, sizeof keep, "%u days", profile->keep_s / 86400);
+		report_row(report,
+		        profile->open_on_list_failure || !profile->safe_search ? TONE_CAUTION : TONE_PLAIN,
+		        cells);
+	}
+}
+
+/* ---- what was changed ---- */
+
+struct change {
+	json_t *counts; /* by what */
+	struct report_period period;
+};
+
+static bool entry_counted(void *arg, const char *line, size_t len)
+{
+	struct change *change = arg;
+	json_t *entry = json_loadb(line, len, 0, NULL);
+	const char *what = json_string_value(json_object_get(entry, "what"));
+	const char *time = json_string_value(json_object_get(entry, "time"));
+	struct tm tm = { 0 };
+
+	if (what && time && strptime(time, "%Y-%m-%dT%H:%M:%S", &tm)) {
+		int64_t at = timegm(&tm);
+		if (at >= change->period.since && at < change->period.until)
+			json_object_set_new(change->counts, what,
+			        json_integer(json_integer_value(json_object_get(change->counts, what)) + 1));
+	}
+	json_decref(entry);
+	return true;
+}
+
+/* Who may not read the ledger gets the report without this. */
+static void changes(struct report *report, const struct report_request *request)
+{
+	static const char *const titles[] = { "What", "How often" };
+	struct change change = { json_object(), request->period };
+	char dir[PATH_MAX], why[LEDGER_WHY_MAX];
+	const char *key;
+	json_t *value;
+
+	snprintf(dir, sizeof dir, "%s/ledger", request->config->state_dir);
+	int64_t entries = ledger_verify(dir, why);
+	if (entries > 0 || entries == -EBADMSG) {
+		ledger_walk(dir, entry_counted, &change);
+		report_section(report, "What was changed, and who looked");
+		report_sentence(report, entries < 0 ? TONE_DANGER : TONE_PLAIN,
+		        entries < 0 ? "The ledger is not whole: %s"
+		                    : "The ledger is whole: no entry was altered or removed.%s",
+		        entries < 0 ? why : "");
+		report_table(report, titles, sizeof titles / sizeof *titles);
+		json_object_foreach(change.counts, key, value)
+		{
+			char count[32];
+			const char *cells[] = { key, count };
+			snprintf(count, sizeof count, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+			report_row(report, TONE_PLAIN, cells);
+		}
+	}
+	json_decref(change.counts);
+}
+
+static void intro(struct report *report)
+{
+	report_section(report, "What this is");
+	report_sentence(report, TONE_PLAIN,
+	        "The numbers of the school's DNS filter, for those who must see that it is on and works. "
+	        "There is no pupil, no member "
+	        "of staff and no device in it; groups of fewer than five devices are not shown, nor counted "
+	        "in any sum.");
+}
+
+int report_fill_term(struct report *report, const struct report_request *request)
+{
+	struct term term;
+	bool whole = term_gather(&term, request);
+
+	if (whole) {
+		intro(report);
+		filtering(report, request->config);
+		by_category(report, request->config, &term);
+		by_profile(report, request, &term);
+		by_week(report, &term);
+		report_health(report, request->context);
+		changes(report, request);
+		report_limits(report);
+	}
+	term_clear(&term);
+	return whole ? COMMAND_OK : COMMAND_FAILED;
+}
