@@ -75,6 +75,8 @@ static bool is_gauge(const char *section, const char *key)
 		{ "cache", "entries" },
 		{ "cache", "bytes" },
 		{ "log", "pending" },
+		{ "recursion", "in_flight" },
+		{ "tcp", "clients" },
 		{ "upstream", "latency_us" },
 		{ "sources", NULL },
 	};

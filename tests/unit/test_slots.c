@@ -1,0 +1,104 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "resolver/slots.h"
+
+/* 10.20.0.last, mapped */
+static struct slots_client client_v4(struct slots *slots, uint8_t last, uint32_t most)
+{
+	uint8_t address[16] = { [10] = 0xff, 0xff, 10, 20, 0, last };
+
+	return slots_client(slots, address, most);
+}
+
+/* 2001:db8:0:net::host */
+static struct slots_client client_v6(struct slots *slots, uint8_t net, uint8_t host)
+{
+	uint8_t address[16] = { 0x20, 0x01, 0x0d, 0xb8, [7] = net, [15] = host };
+
+	return slots_client(slots, address, 10);
+}
+
+/* As many as it may have, one after the other. */
+static uint32_t take(struct slots *slots, const struct slots_client *client, uint32_t wanted)
+{
+	uint32_t got = 0;
+
+	while (got < wanted && slots_have_room(slots) && slots_client_may(slots, client)) {
+		(*client->count)++;
+		slots->taken++;
+		got++;
+	}
+	return got;
+}
+
+static void own_limit_holds_where_there_is_room(void **state)
+{
+	static struct slots slots = { .most = 100, .seed = 1 };
+	struct slots_client client = client_v4(&slots, 5, 20);
+
+	assert_int_equal(take(&slots, &client, 1000), 20);
+}
+
+static void one_client_alone_leaves_half(void **state)
+{
+	static struct slots slots = { .most = 100, .seed = 1 };
+	struct slots_client client = client_v4(&slots, 5, 1000);
+
+	assert_int_equal(take(&slots, &client, 1000), 50);
+}
+
+static void newcomer_finds_a_place_among_many_floods(void **state)
+{
+	static struct slots slots = { .most = 4096, .seed = 1 };
+
+	for (uint8_t c = 1; c < 9; c++) {
+		struct slots_client greedy = client_v4(&slots, c, 4096);
+		take(&slots, &greedy, 4096);
+	}
+	struct slots_client newcomer = client_v4(&slots, 200, 512);
+	assert_true(slots_client_may(&slots, &newcomer));
+	assert_true(take(&slots, &newcomer, 4096) > 0);
+}
+
+static void last_place_is_anybodys(void **state)
+{
+	static struct slots slots = { .most = 1, .seed = 1 };
+	struct slots_client client = client_v4(&slots, 5, 512), other = client_v4(&slots, 6, 512);
+
+	assert_int_equal(take(&slots, &client, 10), 1);
+	assert_int_equal(take(&slots, &other, 10), 0);
+}
+
+static void ipv6_clients_are_a_64(void **state)
+{
+	static struct slots slots = { .most = 100, .seed = 1 };
+
+	assert_ptr_equal(client_v6(&slots, 1, 1).count, client_v6(&slots, 1, 2).count);
+	assert_ptr_not_equal(client_v6(&slots, 1, 1).count, client_v6(&slots, 2, 1).count);
+}
+
+static void nobodys_question_has_no_limit_of_its_own(void **state)
+{
+	static struct slots slots = { .most = 100 };
+	struct slots_client nobody = { 0 };
+
+	assert_true(slots_client_may(&slots, &nobody));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(own_limit_holds_where_there_is_room),
+		cmocka_unit_test(one_client_alone_leaves_half),
+		cmocka_unit_test(newcomer_finds_a_place_among_many_floods),
+		cmocka_unit_test(last_place_is_anybodys),
+		cmocka_unit_test(ipv6_clients_are_a_64),
+		cmocka_unit_test(nobodys_question_has_no_limit_of_its_own),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
