@@ -273,17 +273,17 @@ static bool rule_applies(const struct decision *d, const struct facts_own_rule *
 }
 
 /*
- * What wins, in one number: longest name; client (the smallest network), profile, all; timed over permanent;
- * block over allow. 0 is never a rank.
+ * What wins, in one number: longest name, at one name that for it alone; client (the smallest network),
+ * profile, all; timed over permanent; block over allow. 0 is never a rank.
  */
 static unsigned rule_rank(const struct facts_own_rule *rule)
 {
+	unsigned name = (rule->name.labels + 1u) << 1 | (unsigned)rule->exact;
 	unsigned scope = rule->client.length > 0       ? 1u + rule->client.length
 	                 : rule->profile != FACTS_NONE ? 1
 	                                               : 0;
 
-	return (rule->name.labels + 1u) << 10 | scope << 2 | (unsigned)(rule->until != 0) << 1 |
-	       (unsigned)!rule->allow;
+	return name << 10 | scope << 2 | (unsigned)(rule->until != 0) << 1 | (unsigned)!rule->allow;
 }
 
 static bool decide_rule(struct decision *d)

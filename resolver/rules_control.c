@@ -337,8 +337,16 @@ static void explain_verdict(const struct config *config, const struct rules_entr
 struct outlook {
 	unsigned concerned, decides;
 	char without[512];      /* profiles where it can't decide: "guest, exam" */
-	struct refusal refusal; /* why, for the first of them */
+	char shadowed[512];     /* … where another rule goes before it, perhaps for a time */
+	struct refusal refusal; /* why it can't, for the first of them */
 };
+
+static void add_profile(char list[512], const char *profile)
+{
+	size_t len = strlen(list);
+
+	snprintf(list + len, 512 - len, "%s%s", len > 0 ? ", " : "", profile);
+}
 
 static void outlook_of_profile(struct outlook *outlook, const struct snapshot *snapshot,
         const struct rules_entry *entry, const struct facts *facts, unsigned profile, const char *name)
@@ -351,15 +359,17 @@ static void outlook_of_profile(struct outlook *outlook, const struct snapshot *s
 	struct refusal why = { 0 };
 
 	outlook->concerned++;
-	if (verdict.rule == FACTS_NONE || facts_rule_get(snapshot->table, verdict.rule)->entry != entry)
+	bool other =
+	        verdict.rule == FACTS_NONE || facts_rule_get(snapshot->table, verdict.rule)->entry != entry;
+	if (other)
 		explain_verdict(config, entry, facts, profile, &verdict, name, &why);
 	if (why.status == 0) {
 		outlook->decides++;
+		if (other)
+			add_profile(outlook->shadowed, config->profiles[profile].name);
 		return;
 	}
-	size_t len = strlen(outlook->without);
-	snprintf(outlook->without + len, sizeof outlook->without - len, "%s%s", len > 0 ? ", " : "",
-	        config->profiles[profile].name);
+	add_profile(outlook->without, config->profiles[profile].name);
 	if (outlook->refusal.status == 0)
 		outlook->refusal = why;
 }
@@ -395,8 +405,11 @@ static bool rule_has_effect(const struct snapshot *snapshot, const struct rules_
 		return false;
 	note[0] = '\0';
 	if (outlook.concerned > outlook.decides)
-		snprintf(note, REFUSAL_MAX, "no effect for %.512s: %.450s", outlook.without,
+		snprintf(note, REFUSAL_MAX, "no effect for %.500s: %.450s", outlook.without,
 		        outlook.refusal.text);
+	else if (outlook.shadowed[0] != '\0')
+		snprintf(note, REFUSAL_MAX, "for now another rule for this name goes before it, for %.500s",
+		        outlook.shadowed);
 	return true;
 }
 

@@ -159,6 +159,16 @@ def test_where_a_rule_has_no_effect_is_told(u):
     assert not u.ask('hate.org').blocked
 
 
+def test_a_rule_behind_another_one_is_told_of(u):
+    u.cli('block', 'plain.com', '--for', '1h', *WHY)
+    note = u.json('allow', 'plain.com', '--profile', 'pupils', *WHY)[0]['note']
+    assert note == ''
+    note = u.json('allow', 'plain.com', *WHY)[0]['note']
+    assert 'another rule for this name goes before it' in note
+    note = u.json('allow', 'www.poker.net', '--profile', 'pupils', *WHY)[0]['note']
+    assert 'goes before it, for pupils' in note and u.ask('www.poker.net').ede == 15
+
+
 def test_the_socket_refuses_what_is_no_rule(u):
     for body in ('', '[]', '{', '{"name":"a.com"}', '{"name":"a.com","action":"shout","reason":"x"}', '{"name":7,"action":"block","reason":"x"}',
                  '{"name":"a.com","action":"block","reason":"x","for_s":"1h"}', '{"name":"a.com","action":"block","reason":"x","for_s":-1}',
