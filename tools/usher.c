@@ -25,7 +25,8 @@
 	"  --for DURATION    ends after 40m, 2h, 5d, to the second\n"                                        \
 	"  --exact           for NAME alone, not for names below it\n"                                       \
 	"  --reason TEXT     why; it is kept in the ledger with who did it\n"                                \
-	"The longest name decides (--exact first), then client over profile over all, then for a time over for good, then\n" \
+	"The longest name decides (--exact first), then client over profile over all, then for a time over " \
+	"for good, then\n"                                                                                   \
 	"block over allow. Nothing lifts a sealed category, and no allow for a time one of severity "        \
 	"danger.\n"
 
