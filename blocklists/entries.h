@@ -10,8 +10,8 @@
  *
  * A name that is not listed would be taken for one that is if its check were that of an entry near its home.
  * `check` is keyed apart from `hash`, so of N names not listed that is so for N * 2^-56 * entries looked at
- * (14, rarely more). The filter, which goes by `hash`, lets one in a thousand come here at all: of 10^9
- * different names, more than a school asks in a year, there is a wrong one with odds of 2 * 10^-10. Two
+ * (some twenty, on average). The filter, which goes by `hash`, lets one in a thousand come here at all: of
+ * 10^9 different names, more than a school asks in a year, there is a wrong one with odds of 3 * 10^-10. Two
  * listed names with equal checks are found when the table is made: the tree answers for both.
  */
 #ifndef USHER_ENTRIES_H
@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define ENTRIES_LINE 64
-#define ENTRIES_REACH_MAX UINT16_MAX
+#define ENTRIES_REACH_MAX 4095      /* what is told to lie further is damaged */
 #define ENTRIES_ASK_TREE UINT16_MAX /* a set whose number is too large, or a check that two names have */
 
 struct entries {
