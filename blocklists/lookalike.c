@@ -113,6 +113,16 @@ bool lookalike_mixes_scripts(const char *text, size_t len)
 	return false;
 }
 
+bool lookalike_is_latin(const char *text, size_t len)
+{
+	for (size_t at = 0; at < len;) {
+		uint32_t code = read_utf8(text, len, &at);
+		if (code == BAD_UTF8 || (alphabet_of(code) & ~(unsigned)LATIN) != 0)
+			return false;
+	}
+	return true;
+}
+
 static char latin_base(const char *table, size_t size, uint32_t first, uint32_t code)
 {
 	return code >= first && code - first < size - 1 && table[code - first] != ' ' ? table[code - first]

@@ -24,4 +24,7 @@ bool lookalike_mixes_scripts(const char *text, size_t len);
  */
 bool lookalike_twin(const char *text, size_t len, struct name *twin);
 
+/* True if no letter is of one of the other alphabets that look alike. */
+bool lookalike_is_latin(const char *text, size_t len);
+
 #endif

@@ -218,6 +218,16 @@ struct config {
 			size_t network_count;
 		} *blocked_networks;
 		size_t blocked_networks_count;
+		struct config_blocked_files {
+			unsigned category;
+			struct config_network_file {
+				const char *path;
+				struct config_network *networks; /* read with the configuration */
+				size_t count;
+			} *files;
+			size_t file_count;
+		} *blocked_files;
+		size_t blocked_files_count;
 		struct name why_zone;
 		enum config_signal lookalikes;
 		struct config_tunnelling {

@@ -167,6 +167,13 @@ static const struct config_option blocked_network_options[] = {
 	END
 };
 
+static const struct config_option blocked_file_options[] = {
+	ONE(KEY_ITSELF, category, config_blocked_files, category, .doc = "for profiles that block this category"),
+	{ .key = VALUE_ITSELF, .shape = SHAPE_LIST, .kind = &kind_network_file, .at = offsetof(struct config_blocked_files, files),
+	  .count_at = offsetof(struct config_blocked_files, file_count), .size = sizeof(struct config_network_file), .max = 64, .doc = "files of networks, one a line" },
+	END
+};
+
 static const struct config_option tunnelling_options[] = {
 	ONE("action", word, config, dns.tunnelling.action, .words = signal_actions, .fallback = "block", .doc = "off, watch or block: the zone, for the client, for a time"),
 	ONE("names", number, config, dns.tunnelling.names, .min = 20, .max = 400, .fallback = "100", .doc = "different coded names of a client in a zone in an hour"),
@@ -185,6 +192,7 @@ static const struct config_option dns_options[] = {
 	NAMED("blocked-networks", blocked_network_options, config, dns.blocked_networks, dns.blocked_networks_count, .max = 64, .doc = "category: networks no answer may point to"),
 	ONE("lookalikes", word, config, dns.lookalikes, .words = signal_actions, .fallback = "watch", .doc = "names in other alphabets that read like a well-known one: off, watch or block"),
 	SECTION("tunnelling", tunnelling_options, .doc = "data carried by names"),
+	NAMED("blocked-network-files", blocked_file_options, config, dns.blocked_files, dns.blocked_files_count, .max = 64, .doc = "category: files of more such networks"),
 	ONE("why-zone", name, config, dns.why_zone, .fallback = "usher.", .doc = "where TXT lookups tell why a name is blocked"),
 	END
 };

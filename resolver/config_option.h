@@ -80,7 +80,7 @@ extern const struct config_kind kind_text, kind_word_free, kind_path, kind_bool,
         kind_forward, kind_network, kind_name, kind_record, kind_category, kind_categories, kind_profile,
         kind_period, kind_days, kind_time, kind_url, kind_source_url, kind_folder_url, kind_secret,
         kind_proxy, kind_sha256, kind_cookie_secret, kind_minisign_key, kind_workers, kind_addresses, kind_block_answer,
-        kind_holiday, kind_target, kind_keyword, kind_decimal, kind_mail, kind_hook, kind_smtp;
+        kind_holiday, kind_target, kind_keyword, kind_decimal, kind_network_file, kind_mail, kind_hook, kind_smtp;
 
 /* "FILE:LINE: PATH: found 'X', expected …" */
 void config_wrong(struct config_reader *reader, const struct config_node *node, const char *format, ...)

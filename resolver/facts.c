@@ -311,6 +311,8 @@ static void facts_note(struct facts *facts, const struct namemap_hit *hit)
 
 /* ---- what the letters show ---- */
 
+/* A listed name counts where another alphabet imitates it: with accents alone it is often a word of another
+ * language. */
 static bool is_worth_imitating(
         const struct facts_table *table, struct lists_view *view, const struct name *name)
 {
@@ -331,7 +333,8 @@ static bool is_worth_imitating(
 static bool is_lookalike(const struct facts_table *table, struct lists_view *view, const char *text,
         size_t len, struct name *twin)
 {
-	if (lookalike_twin(text, len, twin) && is_worth_imitating(table, view, twin))
+	if (lookalike_twin(text, len, twin) &&
+	        is_worth_imitating(table, lookalike_is_latin(text, len) ? NULL : view, twin))
 		return true;
 	twin->len = 0;
 	return lookalike_mixes_scripts(text, len);
@@ -367,6 +370,8 @@ const char *facts_explain_signal(const struct facts_table *table, struct lists_v
 
 	size_t len = name_to_unicode(name, text);
 	const struct config_keyword *keyword = keywords_explain(table->keywords, text, len, category, watch);
+	if (keyword == NULL && watch) /* one that blocks, for a profile that watches */
+		keyword = keywords_explain(table->keywords, text, len, category, false);
 	out[0] = '\0';
 	if (keyword != NULL) {
 		snprintf(out, FACTS_SIGNAL_MAX, "keyword %s", keyword->match);

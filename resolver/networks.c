@@ -121,33 +121,64 @@ static void sweep_end(struct sweep *sweep)
 	sweep_close(sweep, all);
 }
 
+/* Networks of one category, from the configuration or a file that it names. */
+typedef void networks_visit(
+        void *arg, unsigned category, const struct config_network *networks, size_t count);
+
+static void visit_all(const struct config *config, networks_visit *visit, void *arg)
+{
+	for (size_t i = 0; i < config->dns.blocked_networks_count; i++) {
+		const struct config_blocked_networks *row = &config->dns.blocked_networks[i];
+		visit(arg, row->category, row->networks, row->network_count);
+	}
+	for (size_t i = 0; i < config->dns.blocked_files_count; i++) {
+		const struct config_blocked_files *row = &config->dns.blocked_files[i];
+		for (size_t k = 0; k < row->file_count; k++)
+			visit(arg, row->category, row->files[k].networks, row->files[k].count);
+	}
+}
+
+static void count_networks(void *arg, unsigned category, const struct config_network *networks, size_t count)
+{
+	*(size_t *)arg += count;
+}
+
+struct spans {
+	struct span *span;
+	size_t count;
+};
+
+static void take_spans(void *arg, unsigned category, const struct config_network *networks, size_t count)
+{
+	struct spans *spans = arg;
+
+	for (size_t i = 0; i < count; i++)
+		spans->span[spans->count++] = span_of(&networks[i], category);
+}
+
 struct networks *networks_new(const struct config *config)
 {
 	struct networks *networks = calloc(1, sizeof *networks);
 	struct sweep sweep = { .networks = networks };
-	size_t total = 0, count = 0;
+	struct spans spans = { 0 };
+	size_t total = 0;
 
 	if (networks == NULL)
 		return NULL;
-	for (size_t i = 0; i < config->dns.blocked_networks_count; i++)
-		total += config->dns.blocked_networks[i].network_count;
-	struct span *spans = calloc(total + 1, sizeof *spans);
+	visit_all(config, count_networks, &total);
+	spans.span = calloc(total + 1, sizeof *spans.span);
 	networks->ranges = calloc(2 * total + 1, sizeof *networks->ranges);
-	if (spans == NULL || networks->ranges == NULL) {
-		free(spans);
+	if (spans.span == NULL || networks->ranges == NULL) {
+		free(spans.span);
 		networks_free(networks);
 		return NULL;
 	}
-	for (size_t i = 0; i < config->dns.blocked_networks_count; i++) {
-		const struct config_blocked_networks *row = &config->dns.blocked_networks[i];
-		for (size_t k = 0; k < row->network_count; k++)
-			spans[count++] = span_of(&row->networks[k], row->category);
-	}
-	qsort(spans, count, sizeof *spans, span_compare);
-	for (size_t i = 0; i < count; i++)
-		sweep_open(&sweep, &spans[i]);
+	visit_all(config, take_spans, &spans);
+	qsort(spans.span, spans.count, sizeof *spans.span, span_compare);
+	for (size_t i = 0; i < spans.count; i++)
+		sweep_open(&sweep, &spans.span[i]);
 	sweep_end(&sweep);
-	free(spans);
+	free(spans.span);
 	return networks;
 }
 
@@ -179,19 +210,27 @@ uint64_t networks_find(const struct networks *networks, const uint8_t address[16
 	return low > 0 ? networks->ranges[low - 1].categories : 0;
 }
 
+struct explanation {
+	unsigned category;
+	const uint8_t *address;
+	const struct config_network *best;
+};
+
+static void explain(void *arg, unsigned category, const struct config_network *networks, size_t count)
+{
+	struct explanation *wanted = arg;
+
+	for (size_t i = 0; i < count && category == wanted->category; i++)
+		if (address_is_in(wanted->address, &networks[i]) &&
+		        (wanted->best == NULL || networks[i].length > wanted->best->length))
+			wanted->best = &networks[i];
+}
+
 const struct config_network *networks_explain(
         const struct config *config, unsigned category, const uint8_t address[16])
 {
-	const struct config_network *best = NULL;
+	struct explanation wanted = { .category = category, .address = address };
 
-	for (size_t i = 0; i < config->dns.blocked_networks_count; i++) {
-		const struct config_blocked_networks *row = &config->dns.blocked_networks[i];
-		if (row->category != category)
-			continue;
-		for (size_t k = 0; k < row->network_count; k++)
-			if (address_is_in(address, &row->networks[k]) &&
-			        (best == NULL || row->networks[k].length > best->length))
-				best = &row->networks[k];
-	}
-	return best;
+	visit_all(config, explain, &wanted);
+	return wanted.best;
 }

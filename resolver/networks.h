@@ -1,5 +1,5 @@
 /*
- * Networks that no answer may point to (dns.blocked-networks): from an address to the categories of all
+ * Networks that no answer may point to (dns.blocked-networks, dns.blocked-network-files): from an address to the categories of all
  * networks that hold it. Read only once made; a look-up is a binary search over ranges that do not overlap,
  * so that tens of thousands of networks cost as much as a handful.
  */

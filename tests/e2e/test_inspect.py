@@ -164,6 +164,24 @@ def test_blocked_networks_follow_the_timetable(walled):
     assert a.blocked and 'games' in a.ede_text
 
 
+def test_networks_come_from_files_too(lab, tmp_path):
+    drop = tmp_path / 'drop.txt'
+    drop.write_text('; Spamhaus DROP\n203.0.113.0/24 ; SBL1\n\n192.0.2.16/29 # here\n2001:db8:dead::/48\n')
+    with usherd({'dns': {'blocked-network-files': {'malware': [str(drop)]}}}, {'gambling': ['casino.com']}) as u:
+        assert u.ask('x.many.com').blocked
+        [record] = u.log('--name', 'x.many.com', count=1)
+        assert (record['rule'], record['category']) == ('192.0.2.16/29', 'malware')
+        drop.write_text('203.0.113.0/24\n')
+        u.reload()
+        assert u.ask('x.many.com').addresses == ['192.0.2.20']
+        drop.write_text('203.0.113.0/24\nnonsense\n')
+        said = u.cli('reload', expect=1)
+        assert 'line 2' in said.stderr and 'drop.txt' in said.stderr
+        drop.unlink()
+        assert 'No such file' in u.cli('reload', expect=1).stderr
+        assert u.ask('x.many.com').addresses == ['192.0.2.20']
+
+
 def test_sealed_network_is_censored_for_everybody(walled):
     assert walled.ask('public172.rebind.com', client=KEEPS_ECH).ede == 16
 

@@ -28,6 +28,7 @@ def u(lab):
             {'match': '*porn*', 'category': 'adult', 'action': 'block'},
             {'match': '*poker*', 'category': 'gambling', 'action': 'watch'},
             {'match': 'казино', 'category': 'gambling'},
+            {'match': '*flirt*', 'category': 'dating'},
         ],
         'protected-names': ['sex.help.example', 'childline.org.uk', 'cloak.com'],
         'local-records': ['sex.local.example. 60 IN A 10.0.0.5'],
@@ -37,7 +38,7 @@ def u(lab):
             profile('quiet', networks=['10.77.2.0/24'], block=['adult'], watch=['dating'], log='off'),
         ],
     }
-    lists = {'dating': ['www.plain.com'], 'social': ['many.plain.com'], 'adult': ['sex.com', 'wikipedia.org'], 'illegal': ['illegal.net']}
+    lists = {'dating': ['www.plain.com', 'munchen.many.com'], 'social': ['many.plain.com'], 'adult': ['sex.com', 'wikipedia.org'], 'illegal': ['illegal.net']}
     with usherd(config, lists) as u:
         yield u
 
@@ -72,6 +73,11 @@ def test_keyword_counts_for_profiles_that_block_its_category(u):
     assert u.ask('my-poker.many.com', client='10.30.4.2').addresses == ['192.0.2.20']
     assert u.ask('sex.many.com', client=STAFF).blocked
     assert not events(u, '10.30.4.2', 0)
+
+
+def test_keyword_of_a_watched_category_watches(u):
+    assert u.ask('flirt.many.com', client='10.20.4.7').addresses == ['192.0.2.20']
+    assert events(u, '10.20.4.7', 1)[0][1:] == ('watch', 'dating', '*flirt*', 'keyword')
 
 
 def test_word_of_another_script(u):

@@ -62,6 +62,13 @@ static void how_people_write_is_no_mixture(void **state)
 	assert_false(mixes("ไทยabc.th"));
 }
 
+static void accents_are_latin(void **state)
+{
+	assert_true(lookalike_is_latin("münchen.de", strlen("münchen.de")));
+	assert_true(lookalike_is_latin("日本.jp", strlen("日本.jp")));
+	assert_false(lookalike_is_latin("pаypal.com", strlen("pаypal.com")));
+}
+
 static void broken_utf8_is_neither(void **state)
 {
 	assert_false(mixes("a\xff\xd0\xb0.com"));
@@ -102,6 +109,7 @@ int main(void)
 		cmocka_unit_test(a_letter_without_a_twin_ends_it),
 		cmocka_unit_test(alphabets_that_look_alike_are_not_mixed_in_a_label),
 		cmocka_unit_test(how_people_write_is_no_mixture),
+		cmocka_unit_test(accents_are_latin),
 		cmocka_unit_test(broken_utf8_is_neither),
 		cmocka_unit_test(names_are_read_as_people_read_them),
 	};
