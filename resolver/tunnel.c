@@ -140,7 +140,7 @@ static bool is_less_worth(const struct use *a, const struct use *b, uint32_t now
 
 static struct use *use_find(struct tunnel *tunnel, uint64_t key, uint32_t now_s, bool make)
 {
-	struct use *set = tunnel->sets[key % SETS], *least = &set[0];
+	struct use *set = tunnel->sets[(key >> 32) % SETS], *least = &set[0];
 
 	for (unsigned i = 0; i < WAYS; i++) {
 		if (set[i].key == key)

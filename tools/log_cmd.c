@@ -21,7 +21,7 @@ static const struct {
 	const char *title;
 	int width;
 } columns[] = { { "time", 19 }, { "client", 15 }, { "device", 17 }, { "profile", 10 }, { "name", 36 },
-	{ "type", 5 }, { "category", 12 }, { "severity", 8 }, { "rule", 0 } };
+	{ "type", 5 }, { "category", 12 }, { "severity", 8 }, { "action", 6 }, { "rule", 0 } };
 #define COLUMN_DEVICE 2
 #define COLUMN_COUNT (sizeof columns / sizeof *columns)
 
