@@ -73,7 +73,7 @@ void signals_free(struct signals *signals); /* NULL is fine */
 /* The words for its kind: "slow-burn". */
 const char *signal_kind_text(enum config_alert_kind kind);
 
-/* A sentence that says what it is, without names and clients. */
+/* A sentence that says what it is, without names, clients and categories. */
 void signal_sentence(const struct signal *signal, char *text, size_t size);
 
 /* One JSON object. malloc()ed; NULL without memory. */

@@ -14,7 +14,6 @@ const char *signal_kind_text(enum config_alert_kind kind)
 
 void signal_sentence(const struct signal *signal, char *text, size_t size)
 {
-	const char *category = signal->category ? signal->category : "an own rule";
 	unsigned long long count = signal->count;
 
 	switch (signal->rule->kind) {
@@ -23,16 +22,15 @@ void signal_sentence(const struct signal *signal, char *text, size_t size)
 		        signal->evidence_count);
 		return;
 	case ALERT_CHASE:
-		snprintf(text, size, "one device was blocked (%s) and tried ways around it: %llu lookups",
-		        category, count);
+		snprintf(text, size, "one device was blocked and tried ways around it: %llu lookups", count);
 		return;
 	case ALERT_SWARM:
-		snprintf(text, size, "%u devices asked for a site that was never blocked here before (%s)",
-		        signal->clients, category);
+		snprintf(text, size, "%u devices asked for a site that was never blocked here before",
+		        signal->clients);
 		return;
 	default:
-		snprintf(text, size, "%llu blocked %s of one device (%s)", count,
-		        count == 1 ? "lookup" : "lookups", category);
+		snprintf(text, size, "%llu blocked %s of one device", count,
+		        count == 1 ? "lookup" : "lookups");
 	}
 }
 

@@ -187,7 +187,8 @@ static void signal_on_screen(void *arg, const char *line, const json_t *signal)
 
 static void print_signals(char *text, size_t most)
 {
-	static const char *const titles[] = { "signal", "when", "client", "profile", "what", "names" };
+	static const char *const titles[] = { "signal", "when", "client", "profile", "category", "what",
+		"names" };
 	struct screen screen = { command_table_new(titles, sizeof titles / sizeof *titles), most };
 
 	log_each_line(text, signal_on_screen, &screen);
