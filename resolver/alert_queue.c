@@ -1,14 +1,14 @@
 #include "alert_queue.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
+
+#include "blocklists/manifest.h"
 
 #define TOLD_MAX 5000
 #define MESSAGES_MAX 500
@@ -28,23 +28,12 @@ static json_t *part(const struct alert_queue *queue, const char *key)
 	return json_object_get(queue->root, key);
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-	return json_integer_value(json_object_get(object, key));
-}
-
 static json_t *find(const json_t *array, const char *id)
 {
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(array, i, item) if (strcmp(text_of(item, "id"), id) == 0) return item;
+	json_array_foreach(array, i, item) if (strcmp(manifest_text(item, "id"), id) == 0) return item;
 	return NULL;
 }
 
@@ -71,8 +60,8 @@ static void messages_rest(struct alert_queue *queue)
 	size_t i;
 	json_t *message;
 
-	json_array_foreach(
-	        part(queue, "messages"), i, message) if (strcmp(text_of(message, "state"), "sending") == 0)
+	json_array_foreach(part(queue, "messages"), i,
+	        message) if (strcmp(manifest_text(message, "state"), "sending") == 0)
 	        json_object_set_new(message, "state", json_string("waiting"));
 }
 
@@ -87,7 +76,8 @@ int alert_queue_open(struct alert_queue **out, const char *dir)
 	snprintf(queue->dir, sizeof queue->dir, "%s", dir);
 	queue_path(queue, "", path);
 	queue_path(queue, ".damaged", damaged);
-	queue->root = json_load_file(path, 0, NULL);
+	if (manifest_read(path, &queue->root) < 0)
+		queue->root = NULL;
 	if (!is_whole(queue->root)) {
 		json_decref(queue->root);
 		queue->root = json_pack("{s:I, s:[], s:[], s:{}, s:I, s:[]}", "position", (json_int_t)0,
@@ -111,62 +101,22 @@ void alert_queue_free(struct alert_queue *queue)
 	free(queue);
 }
 
-static int write_whole(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	size_t len = strlen(text);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	for (size_t at = 0; at < len && ret == 0;) {
-		ssize_t wrote = write(fd, text + at, len - at);
-		if (wrote < 0 && errno != EINTR)
-			ret = -errno;
-		else if (wrote > 0)
-			at += (size_t)wrote;
-	}
-	if (ret == 0 && fsync(fd) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static void sync_folder(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	fsync(fd);
-	close(fd);
-}
-
 int alert_queue_save(struct alert_queue *queue)
 {
-	char path[PATH_MAX], aside[PATH_MAX];
+	char path[PATH_MAX];
 
 	if (!queue->is_changed)
 		return 0;
-	char *text = json_dumps(queue->root, JSON_COMPACT);
-	if (!text)
-		return -ENOMEM;
 	queue_path(queue, "", path);
-	queue_path(queue, ".new", aside);
-	int ret = write_whole(aside, text);
-	free(text);
-	if (ret == 0 && rename(aside, path) < 0)
-		ret = -errno;
-	if (ret < 0)
-		return ret;
-	sync_folder(queue->dir);
-	queue->is_changed = false;
-	return 0;
+	int ret = manifest_write(path, queue->root);
+	if (ret == 0)
+		queue->is_changed = false;
+	return ret;
 }
 
 uint64_t alert_queue_position(const struct alert_queue *queue)
 {
-	return (uint64_t)number_of(queue->root, "position");
+	return (uint64_t)manifest_number(queue->root, "position");
 }
 
 void alert_queue_set_position(struct alert_queue *queue, uint64_t id)
@@ -193,7 +143,7 @@ bool alert_queue_add(
 	if (is_known || json_array_size(open) >= ALERT_OPEN_MAX) {
 		if (!is_known)
 			json_object_set_new(queue->root, "left_out",
-			        json_integer(number_of(queue->root, "left_out") + 1));
+			        json_integer(manifest_number(queue->root, "left_out") + 1));
 		queue->is_changed |= !is_known;
 		json_decref(signal);
 		return false;
@@ -345,12 +295,12 @@ static void tell(void *arg, enum courier_channel channel, const char *to)
 {
 	struct telling *telling = arg;
 	json_t *messages = part(telling->queue, "messages"), *message = NULL;
-	const char *rule = text_of(telling->alert, "rule"), *id = text_of(telling->alert, "id");
+	const char *rule = manifest_text(telling->alert, "rule"), *id = manifest_text(telling->alert, "id");
 	char text[17];
 
 	for (size_t i = telling->first; i < json_array_size(messages) && !message; i++) {
 		json_t *open = json_array_get(messages, i);
-		if (strcmp(text_of(open, "to"), to) == 0)
+		if (strcmp(manifest_text(open, "to"), to) == 0)
 			message = open;
 	}
 	if (!message) {
@@ -375,7 +325,7 @@ static bool is_quiet(
         const struct config *config, const struct config_alert_rule *rule, const struct moment *now)
 {
 	for (size_t i = 0; rule && i < rule->quiet_count; i++)
-		if (period_is_active(&config->periods[rule->quiet[i]], now))
+		if (timetable_is_in(config, &config->periods[rule->quiet[i]], now))
 			return true;
 	return false;
 }
@@ -394,16 +344,17 @@ static bool is_due(const struct config_alerts *alerts, const json_t *alert, int6
 {
 	int64_t wait = alerts->wait_s;
 
-	return now_s - number_of(alert, "at") >= wait ||
-	       now_s - number_of(alert, "changed") >= (wait + 3) / 4 || now_s < number_of(alert, "at");
+	return now_s - manifest_number(alert, "at") >= wait ||
+	       now_s - manifest_number(alert, "changed") >= (wait + 3) / 4 ||
+	       now_s < manifest_number(alert, "at");
 }
 
 static void told_add(struct alert_queue *queue, const json_t *alert, int64_t now_s)
 {
 	json_t *told = part(queue, "told");
 
-	json_array_append_new(told, json_pack("{s:s, s:s, s:I}", "id", text_of(alert, "id"), "rule",
-	                                    text_of(alert, "rule"), "at", (json_int_t)now_s));
+	json_array_append_new(told, json_pack("{s:s, s:s, s:I}", "id", manifest_text(alert, "id"), "rule",
+	                                    manifest_text(alert, "rule"), "at", (json_int_t)now_s));
 	while (json_array_size(told) > TOLD_MAX)
 		json_array_remove(told, 0);
 }
@@ -414,7 +365,7 @@ static void messages_prune(struct alert_queue *queue)
 	json_t *messages = part(queue, "messages");
 
 	for (size_t i = 0; i < json_array_size(messages) && json_array_size(messages) > MESSAGES_MAX;) {
-		const char *state = text_of(json_array_get(messages, i), "state");
+		const char *state = manifest_text(json_array_get(messages, i), "state");
 		if (strcmp(state, "sent") == 0 || strcmp(state, "failed") == 0)
 			json_array_remove(messages, i);
 		else
@@ -425,7 +376,7 @@ static void messages_prune(struct alert_queue *queue)
 /* What found no place among the open alerts stands in the next message. */
 static void tell_left_out(struct telling *telling)
 {
-	json_int_t count = number_of(telling->queue->root, "left_out");
+	json_int_t count = manifest_number(telling->queue->root, "left_out");
 	json_t *messages = part(telling->queue, "messages");
 	char sentence[100];
 
@@ -449,12 +400,13 @@ void alert_queue_make_messages(struct alert_queue *queue, const struct config *c
 
 	for (size_t i = 0; i < json_array_size(open);) {
 		json_t *alert = json_array_get(open, i);
-		const struct config_alert_rule *rule = rule_named(&config->alerts, text_of(alert, "rule"));
+		const struct config_alert_rule *rule =
+		        rule_named(&config->alerts, manifest_text(alert, "rule"));
 		if (!is_due(&config->alerts, alert, now->utc_s) || is_quiet(config, rule, now)) {
 			i++;
 			continue;
 		}
-		json_t *last = refresh ? refresh(arg, text_of(alert, "id")) : NULL;
+		json_t *last = refresh ? refresh(arg, manifest_text(alert, "id")) : NULL;
 		if (last)
 			json_object_set_new(alert, "signal", last);
 		telling.alert = alert;
@@ -475,9 +427,9 @@ json_t *alert_queue_next(struct alert_queue *queue, int64_t now_s)
 
 	json_array_foreach(part(queue, "messages"), i, message)
 	{
-		if (strcmp(text_of(message, "state"), "waiting") != 0 ||
-		        (number_of(message, "next") > now_s &&
-		                number_of(message, "next") - now_s <= RETRY_MOST_S))
+		if (strcmp(manifest_text(message, "state"), "waiting") != 0 ||
+		        (manifest_number(message, "next") > now_s &&
+		                manifest_number(message, "next") - now_s <= RETRY_MOST_S))
 			continue;
 		json_object_set_new(message, "state", json_string("sending"));
 		return message;
@@ -495,11 +447,11 @@ void alert_queue_result(
         struct alert_queue *queue, const char *id, bool is_done, const char *why, int64_t now_s)
 {
 	json_t *message = find(part(queue, "messages"), id);
-	bool is_over = message && now_s - number_of(message, "at") > ALERT_GIVE_UP_S;
+	bool is_over = message && now_s - manifest_number(message, "at") > ALERT_GIVE_UP_S;
 
 	if (!message)
 		return;
-	int64_t attempts = number_of(message, "attempts") + 1;
+	int64_t attempts = manifest_number(message, "attempts") + 1;
 	json_object_set_new(message, "attempts", json_integer(attempts));
 	json_object_set_new(
 	        message, "next", is_done || is_over ? json_null() : json_integer(now_s + retry_s(attempts)));
@@ -533,23 +485,26 @@ static json_t *when(const json_t *object, const char *key)
 static json_t *list_line(const json_t *message)
 {
 	const json_t *count = json_object_get(message, "count");
-	const char *why = text_of(message, "why");
+	const char *why = manifest_text(message, "why");
 
-	return json_pack("{s:s, s:o, s:s, s:s, s:O, s:I, s:s, s:I, s:o, s:o}", "id", text_of(message, "id"),
-	        "time", when(message, "at"), "channel", text_of(message, "channel"), "to",
-	        text_of(message, "to"), "rules", json_object_get(message, "rules"), "alerts",
+	return json_pack("{s:s, s:o, s:s, s:s, s:O, s:I, s:s, s:I, s:o, s:o}", "id",
+	        manifest_text(message, "id"), "time", when(message, "at"), "channel",
+	        manifest_text(message, "channel"), "to", manifest_text(message, "to"), "rules",
+	        json_object_get(message, "rules"), "alerts",
 	        count ? json_integer_value(count)
 	              : (json_int_t)json_array_size(json_object_get(message, "alerts")),
-	        "state", text_of(message, "state"), "attempts", (json_int_t)number_of(message, "attempts"),
-	        "next", when(message, "next"), "why", *why ? json_string(why) : json_null());
+	        "state", manifest_text(message, "state"), "attempts",
+	        (json_int_t)manifest_number(message, "attempts"), "next", when(message, "next"), "why",
+	        *why ? json_string(why) : json_null());
 }
 
 /* One that gathers, or waits for the end of quiet hours. */
 static json_t *open_line(const json_t *alert)
 {
-	return json_pack("{s:s, s:o, s:n, s:n, s:[s], s:i, s:s, s:i, s:n, s:n}", "id", text_of(alert, "id"),
-	        "time", when(alert, "at"), "channel", "to", "rules", text_of(alert, "rule"), "alerts", 1,
-	        "state", "gathering", "attempts", 0, "next", "why");
+	return json_pack("{s:s, s:o, s:n, s:n, s:[s], s:i, s:s, s:i, s:n, s:n}", "id",
+	        manifest_text(alert, "id"), "time", when(alert, "at"), "channel", "to", "rules",
+	        manifest_text(alert, "rule"), "alerts", 1, "state", "gathering", "attempts", 0, "next",
+	        "why");
 }
 
 static void write_line(FILE *out, json_t *line)
@@ -583,12 +538,13 @@ json_t *alert_queue_health(const struct alert_queue *queue)
 
 	json_array_foreach(part(queue, "messages"), i, message)
 	{
-		const char *state = text_of(message, "state");
+		const char *state = manifest_text(message, "state");
 		bool is_waiting = strcmp(state, "waiting") == 0 || strcmp(state, "sending") == 0;
 		waiting += is_waiting;
-		if ((is_waiting && number_of(message, "attempts") > 0) || strcmp(state, "failed") == 0) {
+		if ((is_waiting && manifest_number(message, "attempts") > 0) ||
+		        strcmp(state, "failed") == 0) {
 			failing++;
-			why = text_of(message, "why");
+			why = manifest_text(message, "why");
 		}
 	}
 	return json_pack("{s:I, s:I, s:I, s:s}", "waiting", waiting, "sent", (json_int_t)queue->sent,

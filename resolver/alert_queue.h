@@ -17,7 +17,7 @@
 
 #include "config.h"
 #include "courier.h"
-#include "policy.h"
+#include "timetable.h"
 
 #define ALERT_OPEN_MAX 2000
 #define ALERT_GIVE_UP_S (3 * 86400)

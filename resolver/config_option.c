@@ -247,13 +247,13 @@ static const struct config_option alert_rule_options[] = {
 };
 
 static const struct config_option alert_options[] = {
-	LIST("mail-to", mail, config, alerts.mail_to, alerts.mail_to_count, .max = 64, .later = true, .doc = "who gets alerts by mail"),
+	LIST("mail-to", mail, config, alerts.mail_to, alerts.mail_to_count, .max = 64, .doc = "who gets alerts by mail"),
 	ONE("mail-from", mail, config, alerts.mail_from, .fallback = "", .doc = "whom they are from; \"\": usher at this machine"),
 	ONE("sendmail", path, config, alerts.sendmail, .fallback = "/usr/sbin/sendmail", .doc = "the program that takes mail"),
 	ONE("smtp", smtp, config, alerts.smtp, .fallback = "", .doc = "the mail server that takes mail, instead of sendmail: smtp://HOST:25 or smtps://HOST"),
-	ONE("webhook", hook, config, alerts.webhook, .fallback = "", .later = true, .doc = "where they are posted"),
+	ONE("webhook", hook, config, alerts.webhook, .fallback = "", .doc = "where they are posted"),
 	ONE("webhook-secret", path, config, alerts.webhook_secret, .fallback = "", .doc = "a file with the secret that posts are signed with"),
-	ONE("syslog", bool, config, alerts.syslog, .fallback = "false", .later = true, .doc = "a line in the system's log too, without names"),
+	ONE("syslog", bool, config, alerts.syslog, .fallback = "false", .doc = "a line in the system's log too, without names"),
 	ONE("detail", word, config, alerts.detail, .words = alert_details, .fallback = "full", .doc = "full: client and names; link: how to look them up; counts: neither"),
 	ONE("wait", seconds, config, alerts.wait_s, .max = 55 * SECOND, .fallback = "20s", .doc = "how long an alert may gather what belongs to it"),
 	ITEMS("rules", alert_rule_options, config, alerts.rules, alerts.rule_count, .max = 64, .unique = true, .fallback = CONFIG_ALERT_RULES, .doc = "what is alerted"),

@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <limits.h>
 #include <ldns/ldns.h>
 #include <lmdb.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "blocklists/manifest.h"
+#include "alert_queue.h"
 #include "daemon.h"
 #include "rules_control.h"
 
@@ -49,6 +51,25 @@ static struct stats_source_age *gauges_of_sources(struct stats_gauges *gauges, c
 	}
 	gauges->sources = ages;
 	return ages;
+}
+
+/* How the alerter does, as it wrote last; NULL: nothing yet. */
+static json_t *alerts_health(const struct daemon *daemon)
+{
+	char path[PATH_MAX];
+	json_t *health;
+
+	snprintf(path, sizeof path, "%.4000s/alerts/health.json", daemon->config->state_dir);
+	return manifest_read(path, &health) < 0 ? NULL : health;
+}
+
+static void gauges_of_alerts(struct stats_gauges *gauges, const struct daemon *daemon)
+{
+	json_t *health = alerts_health(daemon);
+
+	gauges->alerts_waiting = (uint64_t)manifest_number(health, "waiting");
+	gauges->alerts_failing = (uint64_t)manifest_number(health, "failing");
+	json_decref(health);
 }
 
 static void gauges_of_lists(struct stats_gauges *gauges, const struct daemon *daemon)
@@ -95,6 +116,7 @@ static char *stats_text(
 	for (unsigned i = 0; i < daemon->ring_count; i++)
 		gauges.log_pending += ring_pending(daemon->rings[i]);
 	gauges_of_lists(&gauges, daemon);
+	gauges_of_alerts(&gauges, daemon);
 	ages = gauges_of_sources(&gauges, accounts);
 	if (ages == NULL)
 		goto out;
@@ -247,6 +269,24 @@ static void status_log(json_t *parts, const struct daemon *daemon)
 	        *trouble == '\0' ? "written to disk" : trouble);
 }
 
+static void status_alerts(json_t *parts, const struct daemon *daemon)
+{
+	json_t *health = alerts_health(daemon);
+	long long failing = manifest_number(health, "failing");
+
+	if (!alerts_have_recipients(&daemon->config->alerts))
+		part_add(parts, "alerts", "ok",
+		        "off: no mail-to, webhook or syslog is configured");
+	else if (failing > 0)
+		part_add(parts, "alerts", "failed",
+		        "%lld messages could not be sent yet: %s (`usher alert list`)", failing,
+		        manifest_text(health, "why"));
+	else
+		part_add(
+		        parts, "alerts", "ok", "%lld waiting", (long long)manifest_number(health, "waiting"));
+	json_decref(health);
+}
+
 static void handle_status(struct http_request *request, void *arg)
 {
 	struct daemon *daemon = arg;
@@ -259,6 +299,7 @@ static void handle_status(struct http_request *request, void *arg)
 	status_rules(parts, daemon);
 	status_recursor(parts, daemon);
 	status_log(parts, daemon);
+	status_alerts(parts, daemon);
 	part_add(parts, "ledger", daemon->ledger_trouble[0] == '\0' ? "ok" : "failed", "%s",
 	        daemon->ledger_trouble[0] == '\0' ? "every change and every read is written down"
 	                                          : daemon->ledger_trouble);

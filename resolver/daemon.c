@@ -223,8 +223,8 @@ static int daemon_start_recursor(struct daemon *daemon, bool force)
 	return 0;
 }
 
-/* The same for the reader, whose followers lose their stream when it is replaced. */
-static int daemon_start_reader(struct daemon *daemon)
+/* The same for the reader and the alerter, which get the whole configuration. */
+static int daemon_start_tellers(struct daemon *daemon)
 {
 	size_t len;
 	char *text = config_text(daemon->config, config_print, &len);
@@ -233,6 +233,8 @@ static int daemon_start_reader(struct daemon *daemon)
 		return -ENOMEM;
 	bool same = daemon->reader_text != NULL && strcmp(text, daemon->reader_text) == 0;
 	int ret = same ? 0 : keeper_reader(daemon->keeper, text, len, daemon->log_fd);
+	if (ret == 0 && !same)
+		ret = keeper_alerter(daemon->keeper, text, len, daemon->alerts_fd);
 	if (ret < 0 || same) {
 		free(text);
 		return ret;
@@ -437,7 +439,7 @@ static int reload_apply(
 	lists_free(lists_before);
 	if (device_watch_configure(daemon->devices, config) < 0)
 		log_error("reload: no memory for the lease files; those of before are followed");
-	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_reader(daemon) < 0)
+	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_tellers(daemon) < 0)
 		log_error("reload: a child process could not be started anew; it goes on as it was");
 	for (size_t i = 0; i < config->warning_count; i++)
 		log_warn("%s", config->warnings[i]);
@@ -512,6 +514,7 @@ static void alive_due(evutil_socket_t fd, short what, void *arg)
 	bool stalled = false;
 
 	recursor_check_pulse(daemon);
+	operations_look(&daemon->operations, daemon);
 
 	for (unsigned i = 0; i < daemon->worker_count; i++) {
 		uint64_t beat = atomic_load(&daemon->workers[i]->heartbeat);
@@ -558,8 +561,8 @@ void daemon_start_events(struct daemon *daemon)
 		daemon->stats_tcp_server =
 		        http_serve(daemon->base, daemon->stats_tcp_fd, control_stats_routes, daemon);
 	if (keeper_attach(daemon->keeper, daemon->base, &keeper) < 0 ||
-	        daemon_start_recursor(daemon, false) < 0 || daemon_start_reader(daemon) < 0)
-		log_fatal("keeper: cannot start the recursor and the reader");
+	        daemon_start_recursor(daemon, false) < 0 || daemon_start_tellers(daemon) < 0)
+		log_fatal("keeper: cannot start the recursor, the reader and the alerter");
 }
 
 /* ---- run and stop ---- */
@@ -598,7 +601,10 @@ static void daemon_stop(struct daemon *daemon)
 	unlink_socket(daemon->config, "stats.sock");
 	unlink_socket(daemon->config, "control.sock");
 	unlink_socket(daemon->config, "log.sock");
+	unlink_socket(daemon->config, "alerts.sock");
 	close(daemon->log_fd);
+	close(daemon->alerts_fd);
+	operations_clear(&daemon->operations);
 	free(daemon->rings);
 	free(daemon->workers);
 	free(daemon->heartbeats);

@@ -17,6 +17,7 @@
 #include "device_watch.h"
 #include "http.h"
 #include "keeper.h"
+#include "operations.h"
 #include "list_loader.h"
 #include "recursor.h"
 #include "snapshot.h"
@@ -61,13 +62,14 @@ struct daemon {
 	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
 	struct source_watch source_watch;
 	struct device_watch *devices;
+	struct operations operations;
 
 	struct rules *rules;               /* one reference; never NULL */
 	char rules_trouble[RULES_WHY_MAX]; /* "" or what is wrong with their file */
 	bool rules_locked;                 /* it can't be read: a change would lose what is in it */
 
-	int stats_fd, stats_tcp_fd, control_fd,
-	        log_fd; /* listening, -1 none; the first three become their servers' */
+	int stats_fd, stats_tcp_fd, control_fd, log_fd,
+	        alerts_fd; /* listening, -1 none; the first three become their servers' */
 	struct http_server *stats_server, *stats_tcp_server, *control_server;
 	struct event *signals[3], *watch, *alive, *second;
 	uint64_t *heartbeats; /* of the workers, as last seen */
@@ -119,7 +121,8 @@ struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rule
  * returns. */
 void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot);
 
-/* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if it is whole. */
+/* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if
+ * it is whole. */
 void daemon_watch_lists(struct daemon *daemon);
 
 #endif

@@ -43,6 +43,7 @@ enum keeper_word {
 	WORD_READY,            /* keeper: rights are dropped, error is 0 or why not */
 	WORD_RECURSOR,         /* daemon: run this configuration (fd 0) */
 	WORD_READER,           /* daemon: run this configuration (fd 0) on this socket (fd 1) */
+	WORD_ALERTER,          /* the same */
 	WORD_RECURSOR_STARTED, /* keeper: pid runs, fds are its workers' sockets */
 	WORD_RECURSOR_ENDED,   /* keeper: the one that ran has died */
 };
@@ -117,7 +118,7 @@ static int line_receive(
 
 /* ---- the keeper's own process ---- */
 
-enum child_kind { CHILD_RECURSOR, CHILD_READER, CHILD_COUNT };
+enum child_kind { CHILD_RECURSOR, CHILD_READER, CHILD_ALERTER, CHILD_COUNT };
 
 static const struct {
 	const char *noun, *title, *option;
@@ -125,6 +126,7 @@ static const struct {
 } kinds[CHILD_COUNT] = {
 	[CHILD_RECURSOR] = { "recursor", "usherd: recursor", "--recursor", false },
 	[CHILD_READER] = { "reader", "usherd: reader", "--reader", true },
+	[CHILD_ALERTER] = { "alerter", "usherd: alerter", "--alerter", true },
 };
 
 struct child {
@@ -349,6 +351,8 @@ static bool process_obey(struct process *process)
 		child_replace(process, &process->child[CHILD_RECURSOR], fds[0], -1);
 	else if (message.word == WORD_READER && count == 2)
 		child_replace(process, &process->child[CHILD_READER], fds[0], fds[1]);
+	else if (message.word == WORD_ALERTER && count == 2)
+		child_replace(process, &process->child[CHILD_ALERTER], fds[0], fds[1]);
 	else
 		close_all(fds, count);
 	return true;
@@ -470,7 +474,9 @@ _Noreturn static void process_main(int line, const struct keeper_options *option
 		.workers = options->workers,
 		.child = { [CHILD_RECURSOR] = { CHILD_RECURSOR, options->recursor_uid, options->recursor_gid,
 		                   -1, -1 },
-		        [CHILD_READER] = { CHILD_READER, options->reader_uid, options->reader_gid, -1, -1 } },
+		        [CHILD_READER] = { CHILD_READER, options->reader_uid, options->reader_gid, -1, -1 },
+		        [CHILD_ALERTER] = { CHILD_ALERTER, options->reader_uid, options->reader_gid, -1,
+		                -1 } },
 	};
 	struct keeper_message ready = { .word = WORD_READY };
 	ready.error = process_prepare(&process, &line, options);
@@ -625,6 +631,11 @@ int keeper_recursor(struct keeper *keeper, const char *text, size_t len)
 int keeper_reader(struct keeper *keeper, const char *text, size_t len, int socket)
 {
 	return socket < 0 ? -EBADF : keeper_say(keeper, WORD_READER, text, len, socket);
+}
+
+int keeper_alerter(struct keeper *keeper, const char *text, size_t len, int socket)
+{
+	return socket < 0 ? -EBADF : keeper_say(keeper, WORD_ALERTER, text, len, socket);
 }
 
 pid_t keeper_recursor_pid(const struct keeper *keeper)

@@ -2,7 +2,8 @@
  * The keeper: a small process forked from usherd before threads start and rights are dropped. It holds what
  * it takes to start children under their own uid (CAP_SETUID, CAP_SETGID, CAP_KILL and nothing else), execs
  * them, passes their sockets, and starts them again when they die. Children: the recursor (uid recursor-user,
- * one socket a worker) and the reader (uid user, serves log.sock). All end with their parent: usherd killed
+ * one socket a worker), the reader (uid user, serves log.sock) and the alerter (uid user, serves
+ * alerts.sock). All end with their parent: usherd killed
  * by -9 leaves no orphan.
  */
 #ifndef USHER_KEEPER_H
@@ -56,15 +57,19 @@ int keeper_recursor(struct keeper *keeper, const char *text, size_t len);
  */
 int keeper_reader(struct keeper *keeper, const char *text, size_t len, int socket);
 
+/* The same for the alerter, whose socket is alerts.sock. */
+int keeper_alerter(struct keeper *keeper, const char *text, size_t len, int socket);
+
 pid_t keeper_recursor_pid(const struct keeper *keeper); /* 0: not running */
 unsigned keeper_recursor_restarts(const struct keeper *keeper);
 
 /* Ends the children and the keeper. */
 void keeper_stop(struct keeper *keeper);
 
-/* Entry points of the children: `usherd` execs itself as "usherd: recursor" with argv[1] "--recursor" or
- * "--reader". They do not return. */
+/* Entry points of the children: `usherd` execs itself as "usherd: recursor" with argv[1] "--recursor",
+ * "--reader" or "--alerter". They do not return. */
 _Noreturn void recursor_main(int argc, char **argv);
 _Noreturn void reader_main(int argc, char **argv);
+_Noreturn void alerter_main(int argc, char **argv);
 
 #endif

@@ -88,6 +88,8 @@ int main(int argc, char **argv)
 		recursor_main(argc, argv);
 	if (argc > 1 && strcmp(argv[1], "--reader") == 0)
 		reader_main(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "--alerter") == 0)
+		alerter_main(argc, argv);
 	while ((option = getopt(argc, argv, "c:dnpVh")) != -1) {
 		switch (option) {
 		case 'c':

@@ -36,7 +36,7 @@ static void start_folders(const struct config *config, const struct account *acc
 		const char *name;
 		mode_t mode;
 	} folders[] = { { "", 0750 }, { "lists", 0755 }, { "log", 0700 }, { "rules", 0755 },
-		{ "ledger", 0700 }, { "names", 0700 }, { "devices", 0700 } };
+		{ "ledger", 0700 }, { "names", 0700 }, { "devices", 0700 }, { "alerts", 0700 } };
 	char path[PATH_MAX];
 	int ret;
 
@@ -139,6 +139,7 @@ static void start_run_sockets(struct daemon *daemon, const struct account *accou
 	daemon->stats_fd = start_unix_socket(config, account, "stats.sock", "usher-stats");
 	daemon->control_fd = start_unix_socket(config, account, "control.sock", "usher-admin");
 	daemon->log_fd = start_unix_socket(config, account, "log.sock", "usher-dsl");
+	daemon->alerts_fd = start_unix_socket(config, account, "alerts.sock", "usher-admin");
 	if (config->access_count > 0)
 		start_open_log_socket(config);
 	daemon->stats_tcp_fd = -1;

@@ -172,14 +172,15 @@ char *stats_json(const struct stats_sum *sum, const struct stats_gauges *gauges)
 {
 	/* The order of DESIGN.md 6; what has a place here is filled below. */
 	json_t *root = json_pack("{s:s, s:o, s:o, s:{}, s:{}, s:{}, s:{}, s:{}, s:{s:o, s:o}, s:{s:i, s:o}, "
-	                         "s:o, s:{}, s:{s:o}, s:{}, s:{s:o}, s:o, s:o, s:o}",
+	                         "s:o, s:{}, s:{s:o}, s:{}, s:{s:o}, s:o, s:{s:o, s:o}, s:o, s:o}",
 	        "version", gauges->version, "uptime_s", number(gauges->uptime_s), "generation",
 	        generation_json(gauges), "queries", "answers", "blocked", "rewritten", "profiles", "cache",
 	        "entries", number(gauges->cache_entries), "bytes", number(gauges->cache_bytes), "log",
 	        "events", 0, "pending", number(gauges->log_pending), "latency_us", latency_json(sum),
 	        "upstream", "recursion", "in_flight", number(gauges->recursion_in_flight), "overload", "tcp",
-	        "clients", number(gauges->tcp_clients), "sources", sources_json(gauges), "recursor_restarts",
-	        number(gauges->recursor_restarts), "other", number(sum->labelled[0]));
+	        "clients", number(gauges->tcp_clients), "sources", sources_json(gauges), "alerts", "waiting",
+	        number(gauges->alerts_waiting), "failing", number(gauges->alerts_failing),
+	        "recursor_restarts", number(gauges->recursor_restarts), "other", number(sum->labelled[0]));
 	if (!root)
 		return NULL;
 	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++)
@@ -291,6 +292,9 @@ static void print_gauges(FILE *out, const struct stats_gauges *gauges)
 		        gauges->generation_age_s >= 0, (uint64_t)gauges->generation_age_s },
 		{ "sources_held", "List sources whose last update is held back", true, gauges->sources_held },
 		{ "sealed_unfed", "Sealed categories that no list fills", true, gauges->sealed_unfed },
+		{ "alerts_waiting", "Alert messages that have not been sent yet", true,
+		        gauges->alerts_waiting },
+		{ "alerts_failing", "Alert messages that were tried in vain", true, gauges->alerts_failing },
 		{ "cache_entries", "Answers in the packet cache", true, gauges->cache_entries },
 		{ "cache_bytes", "Octets of the packet cache in use", true, gauges->cache_bytes },
 		{ "recursion_in_flight", "Questions under way to the recursor", true,

@@ -118,6 +118,7 @@ struct stats_gauges {
 	uint64_t recursion_in_flight; /* questions under way to the recursor */
 	uint64_t log_pending;         /* events in the rings, not yet committed */
 	uint64_t recursor_restarts;
+	uint64_t alerts_waiting, alerts_failing; /* messages not sent yet; of these, tried in vain */
 	uint64_t sources_held, sealed_unfed; /* lists: sources held back; sealed categories without a name */
 	struct stats_source_age {
 		const char *source;

@@ -104,6 +104,7 @@ int episodes_command(struct command_context *context);
 int signals_command(struct command_context *context);
 int report_command(struct command_context *context);
 int ship_command(struct command_context *context);
+int alert_command(struct command_context *context);
 int stats_command(struct command_context *context);
 int allow_command(struct command_context *context);
 int block_command(struct command_context *context);

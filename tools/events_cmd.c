@@ -170,7 +170,8 @@ static void signal_on_screen(void *arg, const char *line, const json_t *signal)
 	const json_t *evidence = json_object_get(signal, "evidence");
 	const char *cells[] = { log_cell_text(signal, "rule", numbers[0]), when,
 		log_cell_text(signal, "client", numbers[0]), log_cell_text(signal, "profile", numbers[0]),
-		log_cell_text(signal, "text", numbers[1]), names };
+		log_cell_text(signal, "category", numbers[0]), log_cell_text(signal, "text", numbers[1]),
+		names };
 
 	if (screen->rows >= screen->most) {
 		screen->left++;

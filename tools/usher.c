@@ -153,6 +153,14 @@ static const struct command {
 	        "anything, with\n"
 	        "--dry-run or without: change the rules and see what they would have told. Who reads it is "
 	        "recorded.\n" HELP_TIME },
+	{ "alert", alert_command, "what was told to whom, and a test of the ways there",
+	        "usher alert list\n"
+	        "usher alert test\n"
+	        "\n"
+	        "list  messages sent, waiting and failing, without what they tell.\n"
+	        "test  sends one to every recipient of `alerts` and says what became of each; ends with 1 if "
+	        "one "
+	        "failed.\n" },
 	{ "report", report_command, "for the DSL, the head, governors and data protection",
 	        "usher report daily|weekly|term|staff|subject-access [--format html|text|csv|cpoms] "
 	        "[--output "

@@ -959,7 +959,7 @@ static void what_is_not_in_effect_is_warned_of(void **state)
 	struct config *config = good(every_key);
 
 	assert_false(has_warning(config, "keywords"));
-	assert_true(has_warning(config, "alerts.mail-to: checked"));
+	assert_false(has_warning(config, "alerts"));
 	assert_false(has_warning(config, "leases"));
 	assert_false(has_warning(config, "terms.holidays"));
 	config_free(config);

@@ -106,10 +106,10 @@ static void json_has_every_documented_key(void **state)
 		{ "cache", "bytes" }, { "cache", "hits" }, { "cache", "misses" }, { "log", "events" },
 		{ "log", "pending" }, { "log", "lost" }, { "upstream", "queries" },
 		{ "upstream", "timeouts" }, { "upstream", "latency_us" }, { "sources", "held" },
-		{ "sources", "sealed_unfed" }, { "tcp", "accepted" }, { "tcp", "closed" },
-		{ "tcp", "closed_idle" }, { "tcp", "closed_cap" }, { "tcp", "closed_slow" },
-		{ "tcp", "refused" }, { "recursion", "refused_client" }, { "recursion", "refused_all" },
-		{ "overload", "dropped" }, { "overload", "overflowed" } };
+		{ "sources", "sealed_unfed" }, { "alerts", "waiting" }, { "alerts", "failing" },
+		{ "tcp", "accepted" }, { "tcp", "closed" }, { "tcp", "closed_idle" }, { "tcp", "closed_cap" },
+		{ "tcp", "closed_slow" }, { "tcp", "refused" }, { "recursion", "refused_client" },
+		{ "recursion", "refused_all" }, { "overload", "dropped" }, { "overload", "overflowed" } };
 	struct stats_sum sum = { 0 };
 	struct stats_gauges gauges = gauges_of_a_school();
 	json_t *root = read_json(&sum, &gauges);
