@@ -275,8 +275,7 @@ static void status_alerts(json_t *parts, const struct daemon *daemon)
 	long long failing = manifest_number(health, "failing");
 
 	if (!alerts_have_recipients(&daemon->config->alerts))
-		part_add(parts, "alerts", "ok",
-		        "off: no mail-to, webhook or syslog is configured");
+		part_add(parts, "alerts", "ok", "off: no mail-to, webhook or syslog is configured");
 	else if (failing > 0)
 		part_add(parts, "alerts", "failed",
 		        "%lld messages could not be sent yet: %s (`usher alert list`)", failing,
