@@ -83,6 +83,7 @@ void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapsh
 {
 	rules_free(daemon->rules);
 	daemon->rules = rules;
+	daemon->rules_trouble[0] = '\0'; /* their file is whole again */
 	daemon_hand_out(daemon, snapshot);
 }
 

@@ -65,7 +65,8 @@ struct daemon {
 	struct operations operations;
 
 	struct rules *rules;               /* one reference; never NULL */
-	char rules_trouble[RULES_WHY_MAX]; /* "" or what is wrong with their file */
+	char rules_trouble[RULES_WHY_MAX]; /* "" or what was wrong with their file at start; until a change
+	                                      has made another */
 	bool rules_locked;                 /* it can't be read: a change would lose what is in it */
 
 	int stats_fd, stats_tcp_fd, control_fd, log_fd,

@@ -111,15 +111,15 @@ void rules_control_trouble(const struct daemon *daemon, char text[1024])
 		const char *profile = rules_get(daemon->rules, i)->profile;
 		lost += profile != NULL && config_profile(daemon->config, profile) < 0;
 	}
-	if (daemon->rules_locked)
-		snprintf(text, 1024, "%s", daemon->rules_trouble);
-	else if (rules_were_put_aside(dir))
+	if (rules_were_put_aside(dir))
 		snprintf(text, 1024,
 		        "%.600s; the damaged file is kept as rules.damaged: see in `usher ledger` what "
 		        "changed last, "
 		        "change it again, then remove that file",
 		        daemon->rules_trouble[0] != '\0' ? daemon->rules_trouble
 		                                         : "an earlier start found the rules damaged");
+	else if (daemon->rules_trouble[0] != '\0')
+		snprintf(text, 1024, "%s", daemon->rules_trouble);
 	else if (lost > 0)
 		snprintf(text, 1024,
 		        "%zu of them name a profile that the configuration does not have, and have no effect",
@@ -441,7 +441,13 @@ static bool change_keep(const struct daemon *daemon, const struct rules *next, c
 	ret = ledger_append(ledger, uid, what, detail);
 	if (ret == 0)
 		return true;
-	rules_revert(dir);
+	int back = rules_revert(dir);
+	if (back < 0)
+		return refuse(refusal, 500,
+		        "the ledger cannot be written (%s), and the rule cannot be taken from the disk (%s): "
+		        "it is not in "
+		        "effect now, but will be when usherd starts next",
+		        strerror(-ret), strerror(-back));
 	if (ret == -E2BIG)
 		return refuse(refusal, 409,
 		        "nothing has changed: these are too many rules at once; name --profile or "

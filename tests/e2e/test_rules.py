@@ -233,6 +233,14 @@ def test_rules_outlive_kill_and_damage_is_told(lab):
         (u.folder / 'state/rules/rules.damaged').unlink()
         assert next(p for p in u.json('status')[0]['parts'] if p['part'] == 'rules')['state'] == 'ok'
 
+        u.stop()
+        store.unlink()
+        u.start()
+        part = next(p for p in u.json('status')[0]['parts'] if p['part'] == 'rules')
+        assert part['state'] == 'warning' and 'is gone' in part['text'] and u.json('rules', 'list')
+        u.cli('rules', 'remove', acknowledged[0], *WHY)
+        assert next(p for p in u.json('status')[0]['parts'] if p['part'] == 'rules')['state'] == 'ok'
+
 
 def ledger(u):
     return [json.loads(line) for line in (u.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
