@@ -126,6 +126,10 @@ struct config_profile {
 	const char *name;
 	struct config_network *networks;
 	size_t network_count;
+	struct config_device {          /* its own, whatever their address (neighbours.h) */
+		uint8_t mac[6];
+	} *devices;
+	size_t device_count;
 	uint64_t block;                 /* bits of categories; sealed ones are added by policy, not here */
 	uint64_t watch;                 /* categories that resolve and are logged, where they are not blocked */
 	struct name *allow_names, *block_names;

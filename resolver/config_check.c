@@ -9,6 +9,7 @@
 #include "builtin.h"
 #include "config_option.h"
 #include "config_value.h"
+#include "leases.h"
 
 #define RULES_MAX 60000 /* allow-names and block-names of all profiles: rules are numbered in 16 bits */
 #define STARTER "starter"
@@ -334,6 +335,49 @@ static void check_blocks(struct config_reader *reader)
 	}
 }
 
+struct device_place {
+	const struct config_device *device;
+	size_t profile;
+};
+
+static int device_compare(const void *left, const void *right)
+{
+	const struct device_place *a = left, *b = right;
+	int order = memcmp(a->device->mac, b->device->mac, sizeof a->device->mac);
+
+	return order != 0 ? order : a->profile < b->profile ? -1 : a->profile > b->profile;
+}
+
+/* A device has one profile. */
+static void check_devices(struct config_reader *reader)
+{
+	const struct config *config = reader->config;
+	const struct config_node *profiles = config_node_find(reader->tree->root, "profiles");
+	size_t count = 0, at = 0;
+	char text[18];
+
+	for (size_t i = 0; i < config->profile_count; i++)
+		count += config->profiles[i].device_count;
+	struct device_place *places = calloc(count + 1, sizeof *places);
+	if (places == NULL) {
+		reader->tree->no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < config->profile_count; i++)
+		for (size_t k = 0; k < config->profiles[i].device_count; k++)
+			places[at++] = (struct device_place){ &config->profiles[i].devices[k], i };
+	qsort(places, count, sizeof *places, device_compare);
+	for (size_t i = 1; i < count; i++) {
+		if (memcmp(places[i].device->mac, places[i - 1].device->mac, 6) != 0)
+			continue;
+		lease_mac_text(places[i].device->mac, text);
+		PROBLEM(reader, child_at(profiles, places[i].profile),
+		        "profiles[%zu].devices: found %s a second time, expected once: %s has it already",
+		        places[i].profile, text, config->profiles[places[i - 1].profile].name);
+	}
+	free(places);
+}
+
 static void check_profiles(struct config_reader *reader)
 {
 	const struct config *config = reader->config;
@@ -522,6 +566,7 @@ void config_check(struct config_reader *reader)
 	check_sources(reader);
 	check_networks(reader);
 	check_periods(reader);
+	check_devices(reader);
 	check_profiles(reader);
 	check_blocks(reader);
 	check_engines(reader);

@@ -12,6 +12,7 @@
 #include "blocklists/tsig.h"
 #include "blocklists/zone.h"
 #include "config_value.h"
+#include "leases.h"
 
 #define TEXT_MAX 1000
 #define WORKERS_MAX 256
@@ -374,6 +375,25 @@ PRINT(cookie_secret)
 }
 
 KIND(cookie_secret, .example = "\"00112233445566778899aabbccddeeff\"");
+
+READ(mac)
+{
+	struct config_device *device = at;
+
+	/* A group's address is no device's (IEEE 802). */
+	if (lease_mac_parse(device->mac, node->text) < 0 || (device->mac[0] & 1) != 0)
+		config_wrong(reader, node, "a device's MAC address such as aa:bb:cc:dd:ee:ff");
+}
+
+PRINT(mac)
+{
+	char text[18];
+
+	lease_mac_text(((const struct config_device *)at)->mac, text);
+	fprintf(printer->to, "\"%s\"", text);
+}
+
+KIND(mac, .example = "aa:bb:cc:dd:ee:ff");
 
 READ(holiday)
 {

@@ -304,6 +304,7 @@ static const struct config_option profile_period_options[] = {
 static const struct config_option profile_options[] = {
 	ONE("name", word_free, config_profile, name, .required = true, .doc = "what commands and the log call it"),
 	LIST("networks", network, config_profile, networks, network_count, .doc = "its clients; the longest network wins"),
+	LIST("devices", mac, config_profile, devices, device_count, .doc = "MAC addresses of devices that are its own whatever their address, in networks this machine is connected to"),
 	ONE("block", categories, config_profile, block, .doc = "categories that are blocked"),
 	ONE("watch", categories, config_profile, watch, .doc = "categories that resolve and are logged"),
 	LIST("allow-names", name, config_profile, allow_names, allow_count, .below_suffix = true, .doc = "never blocked by a category, with all below; sealed ones excepted"),

@@ -79,7 +79,7 @@ extern const struct config_kind kind_text, kind_word_free, kind_path, kind_bool,
         kind_seconds, kind_milliseconds, kind_size, kind_word, kind_word_bool, kind_word_text, kind_address,
         kind_forward, kind_network, kind_name, kind_record, kind_category, kind_categories, kind_profile,
         kind_period, kind_days, kind_time, kind_url, kind_source_url, kind_folder_url, kind_secret,
-        kind_proxy, kind_sha256, kind_cookie_secret, kind_minisign_key, kind_workers, kind_addresses, kind_block_answer,
+        kind_proxy, kind_sha256, kind_cookie_secret, kind_mac, kind_minisign_key, kind_workers, kind_addresses, kind_block_answer,
         kind_holiday, kind_target, kind_keyword, kind_decimal, kind_network_file, kind_mail, kind_hook, kind_smtp;
 
 /* "FILE:LINE: PATH: found 'X', expected …" */

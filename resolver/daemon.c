@@ -531,9 +531,7 @@ static void alive_due(evutil_socket_t fd, short what, void *arg)
 
 static void second_due(evutil_socket_t fd, short what, void *arg)
 {
-	struct daemon *daemon = arg;
-
-	device_watch_look(daemon->devices, daemon->config);
+	device_watch_look(((struct daemon *)arg)->devices);
 }
 
 void daemon_start_events(struct daemon *daemon)

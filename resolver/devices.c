@@ -482,9 +482,12 @@ static int day_note(struct devices *devices, int64_t number, const struct record
 		               : day_append(devices, day, record);
 	if (known == NULL || !is_same_device(known, record))
 		return day_append(devices, day, record);
-	if (record->start_s - RENEWED_S > known->end_s || known->end_s == known->start_s)
+	int64_t gap_s = record->source == DEVICE_FROM_NEIGHBOUR ? SEEN_S : RENEWED_S;
+	if (record->start_s - gap_s > known->end_s || known->end_s == known->start_s)
 		return day_append(devices, day, record);
-	return record->end_s > known->end_s ? day_extend(devices, day, known, record->end_s) : 0;
+	/* What was seen needs no second's truth, and a write for each. */
+	int64_t worth_s = record->source == DEVICE_FROM_NEIGHBOUR ? SEEN_S / 4 : 0;
+	return record->end_s - worth_s > known->end_s ? day_extend(devices, day, known, record->end_s) : 0;
 }
 
 int devices_note(struct devices *devices, enum device_source source, const struct lease *lease, int64_t now_s,

@@ -284,12 +284,26 @@ static void query_refuse_stranger(struct query *query)
 		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));
 }
 
+/* A device that a profile names keeps it whatever its address. Never one of a network that is not served. */
+static void query_find_device(struct query *query)
+{
+	struct worker *worker = query->worker;
+	const uint8_t *mac = neighbour_table_find(worker->neighbours, query->address, worker->mono_us);
+	int profile = mac != NULL ? macs_find(worker->snapshot->macs, mac) : -1;
+
+	if (profile >= 0)
+		query->profile = profile;
+}
+
 /* Who asks? A client of no served network is refused here, and false comes back. */
 static bool query_find_profile(struct query *query)
 {
 	query->profile = clients_find(query->worker->snapshot->clients, query->address);
-	if (query->profile != CLIENTS_UNSERVED)
+	if (query->profile != CLIENTS_UNSERVED) {
+		if (query->worker->neighbours != NULL)
+			query_find_device(query);
 		return true;
+	}
 	query_refuse_stranger(query);
 	return false;
 }

@@ -96,10 +96,11 @@ struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct
 		goto fail;
 	snapshot->table = facts_table_new(config, rules, seed);
 	snapshot->clients = clients_new(config);
+	snapshot->macs = macs_new(config);
 	snapshot->networks = networks_new(config);
 	snapshot->bypass_category = config_category(config, "bypass");
-	if (!snapshot->table || !snapshot->clients || !records_index(snapshot) || !slots_take(snapshot) ||
-	        !snapshot->networks)
+	if (!snapshot->table || !snapshot->clients || !snapshot->macs || !records_index(snapshot) ||
+	        !slots_take(snapshot) || !snapshot->networks)
 		goto fail;
 	return snapshot;
 fail:
@@ -125,6 +126,7 @@ void snapshot_free(struct snapshot *snapshot)
 		free(snapshot->records[i].cname);
 	free(snapshot->records);
 	clients_free(snapshot->clients);
+	macs_free(snapshot->macs);
 	facts_table_free(snapshot->table);
 	lists_free(snapshot->lists);
 	rules_free(snapshot->rules);

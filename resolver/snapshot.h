@@ -12,6 +12,7 @@
 #include "clients.h"
 #include "config.h"
 #include "facts.h"
+#include "neighbours.h"
 #include "networks.h"
 
 struct snapshot {
@@ -22,6 +23,7 @@ struct snapshot {
 	struct rules *rules;
 	struct facts_table *table;
 	struct clients *clients;
+	struct macs *macs;
 	struct snapshot_record { /* local records, sorted by owner and type */
 		const struct config_record *record;
 		struct name *cname; /* the target of a CNAME, else NULL */

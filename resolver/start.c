@@ -241,15 +241,6 @@ static void start_names(struct daemon *daemon)
 		log_error("names: %s: %s", path, strerror(-ret));
 }
 
-static void start_devices(struct daemon *daemon)
-{
-	int ret = device_watch_start(&daemon->devices, daemon->config);
-
-	if (ret < 0)
-		log_fatal("devices: cannot be watched: %s", strerror(-ret));
-	device_watch_look(daemon->devices, daemon->config);
-}
-
 static void start_workers(struct daemon *daemon, const struct start_sockets *sockets)
 {
 	const struct config *config = daemon->config;
@@ -289,6 +280,25 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 			log_fatal("worker %u cannot be started: %s", i, strerror(-ret));
 	}
 	snapshot_free(snapshot);
+}
+
+static void publish_neighbours(void *arg, struct neighbour_table *table)
+{
+	struct daemon *daemon = arg;
+
+	for (unsigned i = 0; i < daemon->worker_count; i++)
+		worker_set_neighbours(daemon->workers[i], neighbour_table_ref(table));
+}
+
+/* After the workers, which are handed what it finds. */
+static void start_devices(struct daemon *daemon)
+{
+	int ret = device_watch_start(
+	        &daemon->devices, daemon->base, daemon->config, publish_neighbours, daemon);
+
+	if (ret < 0)
+		log_fatal("devices: cannot be watched: %s", strerror(-ret));
+	device_watch_look(daemon->devices);
 }
 
 static void start_descriptors(void)
@@ -335,8 +345,8 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	rules_control_open(daemon);
 	start_log(daemon);
 	start_names(daemon);
-	start_devices(daemon);
 	start_workers(daemon, &sockets);
+	start_devices(daemon);
 	free(sockets.udp);
 	free(sockets.tcp);
 	free(sockets.wildcard);

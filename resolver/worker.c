@@ -93,6 +93,11 @@ static void worker_woken(evutil_socket_t fd, short what, void *arg)
 	struct snapshot *snapshot = atomic_exchange(&worker->next_snapshot, NULL);
 	if (snapshot != NULL)
 		worker_take_snapshot(worker, snapshot);
+	struct neighbour_table *neighbours = atomic_exchange(&worker->next_neighbours, NULL);
+	if (neighbours != NULL) {
+		neighbour_table_free(worker->neighbours);
+		worker->neighbours = neighbours;
+	}
 	int recursor = atomic_exchange(&worker->next_recursor, 0);
 	if (recursor != 0)
 		recursion_connect(worker->recursion, recursor > 0 ? recursor - 1 : -1);
@@ -168,6 +173,8 @@ void worker_free(struct worker *worker)
 	lists_view_close(worker->view);
 	snapshot_free(worker->snapshot);
 	snapshot_free(atomic_exchange(&worker->next_snapshot, NULL));
+	neighbour_table_free(worker->neighbours);
+	neighbour_table_free(atomic_exchange(&worker->next_neighbours, NULL));
 	int recursor = atomic_exchange(&worker->next_recursor, 0);
 	if (recursor > 0)
 		close(recursor - 1);
@@ -261,6 +268,12 @@ static void worker_wake(struct worker *worker)
 void worker_set_snapshot(struct worker *worker, struct snapshot *snapshot)
 {
 	snapshot_free(atomic_exchange(&worker->next_snapshot, snapshot));
+	worker_wake(worker);
+}
+
+void worker_set_neighbours(struct worker *worker, struct neighbour_table *table)
+{
+	neighbour_table_free(atomic_exchange(&worker->next_neighbours, table));
 	worker_wake(worker);
 }
 

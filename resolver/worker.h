@@ -30,6 +30,7 @@ struct worker {
 	unsigned index;
 	struct event_base *base;
 	struct snapshot *snapshot; /* one reference; read by this thread alone */
+	struct neighbour_table *neighbours; /* one reference; NULL: no profile names devices */
 	struct lists_view *view;   /* of the snapshot's lists, NULL without any */
 	struct cache *cache;       /* shared */
 	struct recursion *recursion;
@@ -71,6 +72,7 @@ struct worker {
 	struct event *wake, *tick, *drain;
 	uint64_t drain_until_us;
 	_Atomic(struct snapshot *) next_snapshot;
+	_Atomic(struct neighbour_table *) next_neighbours;
 	_Atomic int next_recursor; /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
 	_Atomic bool stopping;
 	_Atomic uint32_t stamp_taken; /* of the snapshot in use */
@@ -103,6 +105,7 @@ int worker_start(struct worker **out, const struct worker_options *options);
 /* From the main thread: hand over a reference to a snapshot; a socket to a new recursor (-1: it has gone). */
 void worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 void worker_set_recursor(struct worker *worker, int fd);
+void worker_set_neighbours(struct worker *worker, struct neighbour_table *table);
 
 /* Stops taking queries, finishes what is under way for at most 1.5 s. worker_join() waits for that and frees.
  */

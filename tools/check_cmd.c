@@ -15,6 +15,7 @@
 #include "resolver/clients.h"
 #include "resolver/facts.h"
 #include "resolver/message.h"
+#include "resolver/neighbours.h"
 #include "resolver/policy.h"
 
 #define COMMAND "check"
@@ -96,6 +97,26 @@ static int check_read(struct check *check, struct command_context *context)
  * ----------------------------------------------------------------------------------------------------------
  */
 
+/* As the daemon does: the card behind the address, in a network this machine is connected to, may have a
+ * profile of its own. */
+static int check_find_device(const struct check *check, int profile)
+{
+	struct macs *macs = macs_new(check->config);
+	struct neighbour_table *table = NULL;
+	struct neighbour *list = NULL;
+	size_t count;
+
+	if (macs != NULL && macs_count(macs) > 0 && neighbours_read(&list, &count) == 0)
+		table = neighbour_table_new(list, count, macs, 0);
+	const uint8_t *mac = table != NULL ? neighbour_table_find(table, check->client.address, 0) : NULL;
+	if (mac != NULL)
+		profile = macs_find(macs, mac);
+	neighbour_table_free(table);
+	free(list);
+	macs_free(macs);
+	return profile;
+}
+
 static int check_find_profile(struct check *check)
 {
 	check->profile = (int)check->config->default_profile;
@@ -111,6 +132,8 @@ static int check_find_profile(struct check *check)
 		return COMMAND_FAILED;
 	check->profile = clients_find(clients, check->client.address);
 	clients_free(clients);
+	if (check->profile != CLIENTS_UNSERVED)
+		check->profile = check_find_device(check, check->profile);
 	return 0;
 }
 

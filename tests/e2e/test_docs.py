@@ -54,7 +54,7 @@ def test_every_option_is_documented(page):
 
 
 @pytest.mark.parametrize('page', ['conf/*.yaml', 'conf/usher.yaml.5'])
-@pytest.mark.parametrize('key', ['networks', 'block', 'allow-names', 'block-names', 'safe-search', 'youtube', 'block-answer', 'block-ttl', 'periods', 'internal',
+@pytest.mark.parametrize('key', ['networks', 'devices', 'block', 'allow-names', 'block-names', 'safe-search', 'youtube', 'block-answer', 'block-ttl', 'periods', 'internal',
                                  'rate-limit', 'default', 'log', 'keep', 'on-list-failure', 'strip-ech', 'forward', 'dnssec', 'trust-anchor', 'root-hints',
                                  'allow-loopback', 'serve-stale', 'max-ttl', 'keep-generations', 'max-shrink', 'must-pass', 'must-block', 'sources', 'tcp-clients', 'tcp-per-client',
                                  'tcp-idle', 'in-flight', 'in-flight-per-client', 'cookies', 'cookie-secrets', 'nsid', 'version', 'rebinding-exempt', 'blocked-networks', 'blocked-network-files',

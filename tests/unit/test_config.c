@@ -175,6 +175,7 @@ static const char every_key[] =
         "profiles:\n"
         "  - name: pupils\n"
         "    networks: [10.20.0.0/16, \"fd00:20::/48\"]\n"
+        "    devices: [\"aa:bb:cc:dd:ee:01\", AA-BB-CC-DD-EE-02]\n"
         "    block: [adult, gambling, drugs, hate, self-harm, violence, piracy, malware, phishing, bypass, "
         "social, games]\n"
         "    watch: [chat]\n"
