@@ -269,6 +269,17 @@ static void status_log(json_t *parts, const struct daemon *daemon)
 	        *trouble == '\0' ? "written to disk" : trouble);
 }
 
+/* Without them the log goes on, but nobody can tell whose device it was. */
+static void status_devices(json_t *parts, const struct daemon *daemon)
+{
+	const char *trouble = device_watch_trouble(daemon->devices);
+
+	if (*trouble != '\0')
+		part_add(parts, "devices", "warning", "%s", trouble);
+	else if (daemon->config->lease_count > 0)
+		part_add(parts, "devices", "ok", "%zu lease files are followed", daemon->config->lease_count);
+}
+
 static void status_alerts(json_t *parts, const struct daemon *daemon)
 {
 	json_t *health = alerts_health(daemon);
@@ -298,6 +309,7 @@ static void handle_status(struct http_request *request, void *arg)
 	status_rules(parts, daemon);
 	status_recursor(parts, daemon);
 	status_log(parts, daemon);
+	status_devices(parts, daemon);
 	status_alerts(parts, daemon);
 	part_add(parts, "ledger", daemon->ledger_trouble[0] == '\0' ? "ok" : "failed", "%s",
 	        daemon->ledger_trouble[0] == '\0' ? "every change and every read is written down"

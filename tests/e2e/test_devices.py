@@ -19,6 +19,7 @@ def test_log_names_the_device_of_that_moment(lab):
     with usherd({'workers': 1, 'leases': [{'file': '{folder}/kea.csv'}], 'profiles': [profile('pupils'), profile('staff', log='no-client', block=['gambling'])]}, LISTS) as u:
         said = u.said()
         assert 'kea.csv: No such file' in said
+        assert ('devices', 'warning') in {(p['part'], p['state']) for p in u.json('status')[0]['parts']}
 
         # A laptop has the address, and a pupil at it asks.
         leases = u.write('kea.csv', KEA + kea_row(PUPIL, 'aa:bb:cc:00:00:01', 'laptop-1', start=int(time.time()) - 10)
