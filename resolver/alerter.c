@@ -30,6 +30,7 @@
 #include "alert_text.h"
 #include "block_log.h"
 #include "courier.h"
+#include "event_query.h"
 #include "http.h"
 #include "keeper.h"
 #include "log.h"
@@ -63,6 +64,7 @@ struct alerter {
 	struct alert_queue *queue;
 	struct courier *courier;
 	struct signals *signals;
+	struct devices *devices;
 	bool muted;   /* looking back */
 	struct live { /* alerts that gather, and the evaluator's signal behind each */
 		char id[20];
@@ -75,7 +77,7 @@ struct alerter {
 	struct http_request *test_request;
 	struct test tests[TESTS_MAX];
 	size_t test_count;
-	bool has_failed; /* to save: said once */
+	bool has_failed, is_blind; /* to save, to read the log: said once */
 };
 
 static int64_t now_s(void)
@@ -88,9 +90,9 @@ static void id_text(const struct signal *signal, char text[20])
 	snprintf(text, 20, "%016" PRIx64, signal->id);
 }
 
-static json_t *signal_object(const struct signal *signal)
+static json_t *signal_object(const struct alerter *alerter, const struct signal *signal)
 {
-	char *text = signal_json(signal);
+	char *text = signal_with_device(alerter->devices, signal);
 	json_t *object = text ? json_loads(text, 0, NULL) : NULL;
 
 	free(text);
@@ -133,7 +135,7 @@ static void heard(void *arg, const struct signal *signal, enum signal_stage stag
 		return;
 	id_text(signal, id);
 	if (stage == SIGNAL_NEW && !alerter->muted && signal->fired_us / 1000000 > now_s() - TOO_OLD_S) {
-		json_t *object = signal_object(signal);
+		json_t *object = signal_object(alerter, signal);
 		if (object && alert_queue_add(alerter->queue, id, signal->rule->name, object, now_s()))
 			live_add(alerter, id, signal);
 	} else if (stage == SIGNAL_NEW && alert_queue_is_open(alerter->queue, id)) {
@@ -141,7 +143,7 @@ static void heard(void *arg, const struct signal *signal, enum signal_stage stag
 	} else if (stage == SIGNAL_MORE && !alerter->muted && live_find(alerter, id)) {
 		alert_queue_update(alerter->queue, id, NULL, now_s());
 	} else if (stage == SIGNAL_OVER && live_find(alerter, id)) {
-		alert_queue_update(alerter->queue, id, signal_object(signal), now_s());
+		alert_queue_update(alerter->queue, id, signal_object(alerter, signal), now_s());
 		live_drop(alerter, id);
 	}
 }
@@ -150,7 +152,7 @@ static void heard(void *arg, const struct signal *signal, enum signal_stage stag
 static json_t *refreshed(void *arg, const char *id)
 {
 	struct live *live = live_find(arg, id);
-	json_t *object = live ? signal_object(live->signal) : NULL;
+	json_t *object = live ? signal_object(arg, live->signal) : NULL;
 
 	live_drop(arg, id);
 	return object;
@@ -218,8 +220,9 @@ static bool evaluate(struct alerter *alerter)
 	struct block_filter filter = { .severity = -1, .limit = LOOK_MOST, .after_id = alerter->position };
 	int64_t ret = block_log_scan(alerter->log_dir, &filter, feed, alerter);
 
-	if (ret < 0)
+	if (ret < 0 && !alerter->is_blind)
 		log_error("alerts: the log cannot be followed: %s", strerror((int)-ret));
+	alerter->is_blind = ret < 0;
 	return ret == LOOK_MOST;
 }
 
@@ -324,6 +327,7 @@ static void look(struct alerter *alerter)
 {
 	struct moment now = moment_at(now_s());
 
+	devices_refresh(alerter->devices);
 	bool more = evaluate(alerter);
 	look_at_troubles(alerter);
 	alert_queue_make_messages(alerter->queue, alerter->config, &now, refreshed, alerter);
@@ -583,7 +587,8 @@ _Noreturn void alerter_main(int argc, char **argv)
 	alerter.base = event_base_new();
 	alerter.courier = courier_new(&alerter.config->alerts);
 	alerter.signals = signals_new(alerter.config, heard, &alerter);
-	if (!alerter.base || !alerter.courier || !alerter.signals)
+	alerter.devices = devices_beside(alerter.log_dir);
+	if (!alerter.base || !alerter.courier || !alerter.signals || !alerter.devices)
 		log_fatal("out of memory");
 	serve(&alerter);
 	save(&alerter, alerter.position != 0);

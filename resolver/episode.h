@@ -86,7 +86,8 @@ void episode_free(struct episode *episode);
  * pointers. */
 int episode_compare(const void *a, const void *b);
 
-/* One JSON object, DESIGN.md 5. malloc()ed; NULL without memory. */
-char *episode_json(const struct episode *episode);
+/* One JSON object, DESIGN.md 5. device: who had the address then, NULL unknown. malloc()ed; NULL without
+ * memory. */
+char *episode_json(const struct episode *episode, const char *device);
 
 #endif

@@ -42,15 +42,15 @@ static json_t *names_json(const struct episode *episode)
 	return names;
 }
 
-char *episode_json(const struct episode *episode)
+char *episode_json(const struct episode *episode, const char *device)
 {
-	json_t *json = json_pack("{s:o, s:n, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:b, s:b}",
-	        "client", client_json(episode), "device", "profile", text_json(episode->profile), "severity",
-	        config_severity_text(episode->severity), "category", text_json(episode->category), "first",
-	        time_json(episode->first_us), "last", time_json(episode->last_us), "count",
-	        (json_int_t)episode->count, "names", names_json(episode), "more", (json_int_t)episode->more,
-	        "watched", (json_int_t)episode->watched, "bypass", episode->bypass, "background",
-	        episode->background);
+	json_t *json = json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:b, s:b}",
+	        "client", client_json(episode), "device", text_json(device), "profile",
+	        text_json(episode->profile), "severity", config_severity_text(episode->severity), "category",
+	        text_json(episode->category), "first", time_json(episode->first_us), "last",
+	        time_json(episode->last_us), "count", (json_int_t)episode->count, "names",
+	        names_json(episode), "more", (json_int_t)episode->more, "watched",
+	        (json_int_t)episode->watched, "bypass", episode->bypass, "background", episode->background);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

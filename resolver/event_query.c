@@ -5,13 +5,12 @@
 #include <string.h>
 
 #include "episode.h"
-#include "signal.h"
 
 #define CLOCK_SLACK_US                                                                                       \
 	INT64_C(60000000) /* an id is the time of its commit, which is later, but for a clock set back */
 
-const char *const event_query_parameters[] = { "client", "profile", "category", "severity", "name", "since",
-	"until", "limit", "format", NULL };
+const char *const event_query_parameters[] = { "client", "device", "profile", "category", "severity", "name",
+	"since", "until", "limit", "format", NULL };
 
 /* Oldest first, from a time on, as many as there are. */
 static struct block_filter oldest_first(const struct block_filter *filter, int64_t since_us)
@@ -32,10 +31,25 @@ static int64_t write_line(char *json, FILE *out)
 	return ret;
 }
 
+/* Whether it is of the device that is asked for, as it was then. */
+static bool is_of_device(
+        const struct log_query *query, struct devices *devices, const struct block_record *record)
+{
+	struct block_record joined = *record;
+	struct device room;
+
+	if (query->device[0] == '\0')
+		return true;
+	log_query_join(devices, &joined, &room);
+	return device_is(&room, query->device);
+}
+
 /* ---- episodes ---- */
 
 struct gathering {
+	const struct log_query *query;
 	struct episodes *episodes;
+	struct devices *devices;
 	struct episode **kept;
 	size_t count, room, limit;
 	int error;
@@ -80,11 +94,23 @@ static void gather(void *arg, const struct episode *episode)
 static bool feed_episodes(void *arg, const struct block_record *record)
 {
 	struct gathering *gathering = arg;
-	int ret = episodes_feed(gathering->episodes, record);
+	int ret = 0;
+
+	if (is_of_device(gathering->query, gathering->devices, record))
+		ret = episodes_feed(gathering->episodes, record);
 
 	if (ret < 0)
 		gathering->error = ret;
 	return gathering->error == 0;
+}
+
+static char *episode_with_device(struct devices *devices, const struct episode *episode)
+{
+	struct device room = { .confidence = DEVICE_UNKNOWN };
+
+	if (episode->has_client)
+		devices_find(devices, episode->client, episode->last_us, &room);
+	return episode_json(episode, device_label(&room));
 }
 
 static int64_t write_episodes(struct gathering *gathering, FILE *out)
@@ -95,19 +121,23 @@ static int64_t write_episodes(struct gathering *gathering, FILE *out)
 		qsort(gathering->kept, gathering->count, sizeof *gathering->kept, episode_compare);
 	size_t count = gathering->count < gathering->limit ? gathering->count : gathering->limit;
 	for (size_t i = 0; i < count && ret == 0; i++)
-		ret = write_line(episode_json(gathering->kept[i]), out);
+		ret = write_line(episode_with_device(gathering->devices, gathering->kept[i]), out);
 	return ret < 0 ? ret : (int64_t)count;
 }
 
-int64_t episodes_run(
-        const struct config *config, const struct block_filter *filter, const char *dir, FILE *out)
+int64_t episodes_run(const struct config *config, const struct log_query *query, const char *dir, FILE *out)
 {
-	struct gathering gathering = { .limit = filter->limit ? filter->limit : EVENT_QUERY_LIMIT };
-	struct block_filter scan = oldest_first(filter, filter->since_us);
+	struct gathering gathering = { .query = query,
+		.limit = query->filter.limit ? query->filter.limit : EVENT_QUERY_LIMIT };
+	struct block_filter scan = oldest_first(&query->filter, query->filter.since_us);
 
 	gathering.episodes = episodes_new(config, gather, &gathering);
-	if (!gathering.episodes)
+	gathering.devices = devices_beside(dir);
+	if (!gathering.episodes || !gathering.devices) {
+		episodes_free(gathering.episodes);
+		devices_free(gathering.devices);
 		return -ENOMEM;
+	}
 	int64_t ret = block_log_scan(dir, &scan, feed_episodes, &gathering);
 	if (ret >= 0)
 		episodes_finish(gathering.episodes);
@@ -117,6 +147,7 @@ int64_t episodes_run(
 		episode_free(gathering.kept[i]);
 	free(gathering.kept);
 	episodes_free(gathering.episodes);
+	devices_free(gathering.devices);
 	return ret;
 }
 
@@ -124,7 +155,9 @@ int64_t episodes_run(
 
 /* The last state of each signal, in the order in which they were made. */
 struct hearing {
+	const struct log_query *query;
 	struct signals *signals;
+	struct devices *devices;
 	struct heard {
 		uint64_t id;
 		char *json;
@@ -151,6 +184,15 @@ static struct heard *hearing_place(struct hearing *hearing, uint64_t id)
 	return &hearing->heard[hearing->count++];
 }
 
+char *signal_with_device(struct devices *devices, const struct signal *signal)
+{
+	struct device room = { .confidence = DEVICE_UNKNOWN };
+
+	if (signal->has_client)
+		devices_find(devices, signal->client, signal->last_us, &room);
+	return signal_json(signal, device_label(&room));
+}
+
 /* Its place is where it was made, its text what it was in the end. */
 static void hear(void *arg, const struct signal *signal, enum signal_stage stage)
 {
@@ -160,7 +202,7 @@ static void hear(void *arg, const struct signal *signal, enum signal_stage stage
 		return;
 	struct heard *heard = hearing_place(hearing, signal->id);
 	if (heard && stage == SIGNAL_OVER)
-		heard->json = signal_json(signal);
+		heard->json = signal_with_device(hearing->devices, signal);
 	if (!heard || (stage == SIGNAL_OVER && !heard->json))
 		hearing->error = -ENOMEM;
 }
@@ -168,24 +210,31 @@ static void hear(void *arg, const struct signal *signal, enum signal_stage stage
 static bool feed_signals(void *arg, const struct block_record *record)
 {
 	struct hearing *hearing = arg;
-	int ret = signals_feed(hearing->signals, record);
+	int ret = 0;
+
+	if (is_of_device(hearing->query, hearing->devices, record))
+		ret = signals_feed(hearing->signals, record);
 
 	if (ret < 0)
 		hearing->error = ret;
 	return hearing->error == 0;
 }
 
-int64_t signals_run(
-        const struct config *config, const struct block_filter *filter, const char *dir, FILE *out)
+int64_t signals_run(const struct config *config, const struct log_query *query, const char *dir, FILE *out)
 {
-	struct hearing hearing = { .since_us = filter->since_us };
-	struct block_filter scan = oldest_first(filter, filter->since_us - SIGNAL_LEAD_S * INT64_C(1000000));
-	uint64_t limit = filter->limit ? filter->limit : EVENT_QUERY_LIMIT;
+	struct hearing hearing = { .query = query, .since_us = query->filter.since_us };
+	struct block_filter scan =
+	        oldest_first(&query->filter, query->filter.since_us - SIGNAL_LEAD_S * INT64_C(1000000));
+	uint64_t limit = query->filter.limit ? query->filter.limit : EVENT_QUERY_LIMIT;
 	int64_t lines = 0;
 
 	hearing.signals = signals_new(config, hear, &hearing);
-	if (!hearing.signals)
+	hearing.devices = devices_beside(dir);
+	if (!hearing.signals || !hearing.devices) {
+		signals_free(hearing.signals);
+		devices_free(hearing.devices);
 		return -ENOMEM;
+	}
 	int64_t ret = block_log_scan(dir, &scan, feed_signals, &hearing);
 	signals_finish(hearing.signals);
 	if (hearing.error < 0)
@@ -200,5 +249,6 @@ int64_t signals_run(
 	}
 	free(hearing.heard);
 	signals_free(hearing.signals);
+	devices_free(hearing.devices);
 	return ret < 0 ? ret : lines;
 }

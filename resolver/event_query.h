@@ -9,6 +9,9 @@
 
 #include "block_log.h"
 #include "config.h"
+#include "devices.h"
+#include "log_query.h"
+#include "signal.h"
 
 #define EVENT_QUERY_LIMIT 10000 /* lines, where no limit is asked for */
 
@@ -17,16 +20,17 @@ extern const char *const event_query_parameters[];
 
 /*
  * Episodes (episode.h) of the records that pass, danger first, background last, then the newest; at most
- * filter->limit of them. Returns the lines written or negative errno.
+ * query->filter.limit of them (0: EVENT_QUERY_LIMIT). Returns the lines written or negative errno.
  */
-int64_t episodes_run(
-        const struct config *config, const struct block_filter *filter, const char *dir, FILE *out);
+int64_t episodes_run(const struct config *config, const struct log_query *query, const char *dir, FILE *out);
 
 /*
- * Signals (signal.h) that were made since filter->since_us, newest first. Records up to SIGNAL_LEAD_S before
- * are looked at too. Returns the lines written or negative errno.
+ * Signals (signal.h) that were made since query->filter.since_us, newest first. Records up to SIGNAL_LEAD_S
+ * before are looked at too. Returns the lines written or negative errno.
  */
-int64_t signals_run(
-        const struct config *config, const struct block_filter *filter, const char *dir, FILE *out);
+int64_t signals_run(const struct config *config, const struct log_query *query, const char *dir, FILE *out);
+
+/* signal_json() with the device that had the client's address then. */
+char *signal_with_device(struct devices *devices, const struct signal *signal);
 
 #endif

@@ -82,7 +82,7 @@ static int log_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_
 /* ---- /v1/episodes, /v1/signals ---- */
 
 static int events_answer(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX],
-        int64_t (*run)(const struct config *, const struct block_filter *, const char *, FILE *))
+        int64_t (*run)(const struct config *, const struct log_query *, const char *, FILE *))
 {
 	struct log_query query;
 
@@ -91,7 +91,7 @@ static int events_answer(const struct reader_ask *ask, FILE *out, char why[JOB_W
 	if (!ask->parameter(ask->arg, "limit"))
 		query.filter.limit = 0;
 	scope_apply(ask->scope, &query.filter, false);
-	int64_t ret = run(ask->config, &query.filter, ask->log_dir, out);
+	int64_t ret = run(ask->config, &query, ask->log_dir, out);
 	if (ret >= 0)
 		return 0;
 	snprintf(why, JOB_WHY_MAX, "the log cannot be read: %s", strerror((int)-ret));

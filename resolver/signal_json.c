@@ -73,18 +73,18 @@ static json_t *evidence_json(const struct signal *signal)
 	return array;
 }
 
-char *signal_json(const struct signal *signal)
+char *signal_json(const struct signal *signal, const char *device)
 {
 	char id[20], sentence[200];
 
 	snprintf(id, sizeof id, "%016" PRIx64, signal->id);
 	signal_sentence(signal, sentence, sizeof sentence);
 	json_t *json =
-	        json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:n, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I}",
+	        json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I}",
 	                "id", id, "rule", signal->rule->name, "kind", kinds[signal->rule->kind], "sent",
 	                signal->is_sent, "severity", config_severity_text(signal->severity), "profile",
 	                text_json(signal->profile), "client", client_json(signal->has_client, signal->client),
-	                "device", "category", text_json(signal->category), "first",
+	                "device", text_json(device), "category", text_json(signal->category), "first",
 	                time_json(signal->first_us), "last", time_json(signal->last_us), "count",
 	                (json_int_t)signal->count, "clients", (int)signal->clients, "text", sentence,
 	                "evidence", evidence_json(signal), "more", (json_int_t)signal->more);

@@ -201,27 +201,27 @@ static void print_signals(char *text, size_t most)
 /* ---- the commands ---- */
 
 /* Without usherd the filter is as the reader would have it: no limit but the one asked for. */
-static struct block_filter offline_filter(const struct log_ask *ask)
+static struct log_query offline_query(const struct log_ask *ask)
 {
-	struct block_filter filter = ask->query.filter;
+	struct log_query query = ask->query;
 
 	if (!log_ask_value(ask, "limit"))
-		filter.limit = 0;
-	return filter;
+		query.filter.limit = 0;
+	return query;
 }
 
 static int64_t episodes_offline(const struct log_ask *ask, const char *dir, FILE *out)
 {
-	struct block_filter filter = offline_filter(ask);
+	struct log_query query = offline_query(ask);
 
-	return episodes_run(ask->config, &filter, dir, out);
+	return episodes_run(ask->config, &query, dir, out);
 }
 
 static int64_t signals_offline(const struct log_ask *ask, const char *dir, FILE *out)
 {
-	struct block_filter filter = offline_filter(ask);
+	struct log_query query = offline_query(ask);
 
-	return signals_run(ask->config, &filter, dir, out);
+	return signals_run(ask->config, &query, dir, out);
 }
 
 /* What a table leaves out, it counts: so it asks for all, but for what --limit leaves. */

@@ -136,7 +136,8 @@ static const struct command {
 	        "  --verify   checks that no entry was altered, removed or added; ends with 1 if one "
 	        "was\n" HELP_TIME },
 	{ "episodes", episodes_command, "blocked lookups as events: one line for a burst and its retries",
-	        "usher episodes [--client ADDRESS/NETWORK] [--profile P] [--category C] [--severity S] "
+	        "usher episodes [--client ADDRESS/NETWORK] [--device NAME|MAC] [--profile P] [--category C] "
+	        "[--severity S] "
 	        "[--name "
 	        "SUFFIX]\n"
 	        "               [--since TIME] [--until TIME] [--limit N]\n"

@@ -51,7 +51,7 @@ def test_ways_around_a_block_are_one_episode_with_it(u):
 
 
 @pytest.mark.parametrize('words, count', [([], 6), (['--severity', 'danger'], 2), (['--profile', 'staff'], 1), (['--name', 'harm.org'], 2),
-                                          (['--until', '1h'], 0), (['--limit', '1'], 1), (['--category', 'ads', '--since', '1h'], 1)])
+                                          (['--until', '1h'], 0), (['--limit', '1'], 1), (['--device', 'nobodys-ipad'], 0), (['--category', 'ads', '--since', '1h'], 1)])
 def test_filters_are_those_of_the_log(u, words, count):
     assert len(u.json('episodes', *words)) == count
 

@@ -424,7 +424,7 @@ static void json_has_every_key(void **state)
 	(void)state;
 	ask(TEN, 0, "a\\\"b\\010.own.test", NULL);
 	episodes_finish(episodes);
-	char *text = episode_json(kept[0]);
+	char *text = episode_json(kept[0], "IPAD-7");
 	json_t *json = json_loads(text, 0, NULL);
 	static const char *const keys[] = { "client", "device", "profile", "severity", "category", "first",
 		"last", "count", "names", "more", "watched", "bypass", "background" };

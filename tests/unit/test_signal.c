@@ -51,7 +51,7 @@ static void hear(void *arg, const struct signal *signal, enum signal_stage stage
 	told[i].severity = signal->severity;
 	told[i].evidence = signal->evidence_count;
 	snprintf(told[i].rule, sizeof told[i].rule, "%s", signal->rule->name);
-	char *json = signal_json(signal);
+	char *json = signal_json(signal, NULL);
 	snprintf(told[i].json, sizeof told[i].json, "%s", json);
 	free(json);
 }
