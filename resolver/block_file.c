@@ -41,17 +41,32 @@ int64_t block_file_day(int64_t time_us)
 	return time_us / day_us - (time_us % day_us < 0);
 }
 
-void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind)
+void block_file_set_name(struct block_file *file)
 {
-	time_t start = (time_t)(day * BLOCK_DAY_S);
-	bool whole_days = keep_s % BLOCK_DAY_S == 0;
-	char date[32] = "";
+	time_t start = (time_t)(file->day * BLOCK_DAY_S);
+	bool whole_days = file->keep_s % BLOCK_DAY_S == 0;
+	char date[32] = "", revision[16] = "";
 	struct tm tm;
 
 	if (gmtime_r(&start, &tm))
 		strftime(date, sizeof date, "%Y-%m-%d", &tm);
-	snprintf(name, BLOCK_FILE_NAME_MAX, "%s-%" PRIu32 "%c%s", date,
-	        whole_days ? keep_s / BLOCK_DAY_S : keep_s, whole_days ? 'd' : 's', endings[kind]);
+	if (file->revision)
+		snprintf(revision, sizeof revision, "-r%" PRIu32, file->revision);
+	if (file->hold)
+		snprintf(file->name, sizeof file->name, "%s-case%" PRIu32 "%s", date, file->hold,
+		        endings[file->kind]);
+	else
+		snprintf(file->name, sizeof file->name, "%s-%" PRIu32 "%c%s%s", date,
+		        whole_days ? file->keep_s / BLOCK_DAY_S : file->keep_s, whole_days ? 'd' : 's',
+		        revision, endings[file->kind]);
+}
+
+void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind)
+{
+	struct block_file file = { .day = day, .keep_s = keep_s, .kind = kind };
+
+	block_file_set_name(&file);
+	strcpy(name, file.name);
 }
 
 /* A name is ours if writing what it says gives it again; damaged ones after the first have a number behind
@@ -66,24 +81,38 @@ static bool name_is(const char *name, const char *again, enum block_file_kind ki
 	return digits > 0 && name[len + 1 + digits] == 0;
 }
 
+/* "90d", "90d-r2", "case7"; what follows is checked by writing the name again. */
+static bool name_parse_class(struct block_file *file, const char *class)
+{
+	char *unit;
+
+	if (sscanf(class, "case%" SCNu32, &file->hold) == 1) {
+		file->keep_s = UINT32_MAX;
+		return file->hold > 0;
+	}
+	unsigned long long keep = strtoull(class, &unit, 10);
+	if (*unit == 'd')
+		keep = keep > UINT32_MAX ? keep : keep * BLOCK_DAY_S;
+	if (keep > UINT32_MAX || *unit == 0)
+		return false;
+	file->keep_s = (uint32_t)keep;
+	if (sscanf(unit + 1, "-r%" SCNu32, &file->revision) != 1)
+		file->revision = 0;
+	return true;
+}
+
 static bool name_parse(struct block_file *file, const char *name)
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(name, "%Y-%m-%d-", &tm);
-	char *unit, again[BLOCK_FILE_NAME_MAX];
 
-	if (!end)
-		return false;
-	unsigned long long keep = strtoull(end, &unit, 10);
-	if (*unit == 'd')
-		keep = keep > UINT32_MAX ? keep : keep * BLOCK_DAY_S;
-	if (keep > UINT32_MAX)
+	*file = (struct block_file){ 0 };
+	if (!end || !name_parse_class(file, end))
 		return false;
 	file->day = (int64_t)timegm(&tm) / BLOCK_DAY_S;
-	file->keep_s = (uint32_t)keep;
 	for (file->kind = BLOCK_FILE_STORE; file->kind <= BLOCK_FILE_DAMAGED; file->kind++) {
-		block_file_name(again, file->day, file->keep_s, file->kind);
-		if (name_is(name, again, file->kind))
+		block_file_set_name(file);
+		if (name_is(name, file->name, file->kind))
 			break;
 	}
 	return file->kind <= BLOCK_FILE_DAMAGED;
@@ -142,6 +171,75 @@ no_memory:
 	*files = NULL;
 	*count = 0;
 	return -ENOMEM;
+}
+
+static bool same_class(const struct block_file *a, const struct block_file *b)
+{
+	return a->day == b->day && a->keep_s == b->keep_s && a->hold == b->hold;
+}
+
+bool block_file_is_current(const struct block_file *file, const struct block_file *files, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (files[i].kind == BLOCK_FILE_STORE && same_class(&files[i], file) &&
+		        files[i].revision > file->revision)
+			return false;
+	return true;
+}
+
+int block_file_list_current(const char *dir, struct block_file **files, size_t *count)
+{
+	size_t all;
+
+	int ret = block_file_list(dir, files, &all);
+	*count = 0;
+	if (ret < 0)
+		return ret;
+	/* one that is not current becomes something else; it is no reason for any other to be */
+	for (size_t from = 0, to; from < all; from = to) {
+		for (to = from + 1; to < all && (*files)[to].day == (*files)[from].day;)
+			to++;
+		for (size_t i = from; i < to; i++)
+			if (!block_file_is_current(&(*files)[i], *files + from, to - from))
+				(*files)[i].kind = BLOCK_FILE_DAMAGED;
+	}
+	for (size_t i = 0; i < all; i++)
+		if ((*files)[i].kind == BLOCK_FILE_STORE)
+			(*files)[(*count)++] = (*files)[i];
+	return 0;
+}
+
+uint32_t block_file_revision(const char *dir, int64_t day, uint32_t keep_s)
+{
+	struct block_file *files;
+	size_t count;
+	uint32_t revision = 0;
+
+	if (block_file_list(dir, &files, &count) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		if (files[i].kind == BLOCK_FILE_STORE && files[i].hold == 0 && files[i].day == day &&
+		        files[i].keep_s == keep_s && files[i].revision > revision)
+			revision = files[i].revision;
+	free(files);
+	return revision;
+}
+
+int64_t block_file_end_s(const struct block_file *file, int64_t today)
+{
+	int64_t day_end_s = (file->day + 1) * BLOCK_DAY_S, written_s = file->written_us / 1000000;
+
+	return file->day > today || written_s > day_end_s ? written_s : day_end_s;
+}
+
+int block_file_sync_folder(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ret = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
 }
 
 void block_file_forget_rings(const char *dir_path, int64_t before_s)

@@ -1,6 +1,7 @@
 /*
  * The files of the block log: one LMDB environment a UTC day and retention class, DIR/2026-11-22-90d.mdb, with its lock file
- * beside it (.mdb-lock), and .mdb.damaged (.mdb.damaged.1, …) where one had to be moved aside. The key table stands at the head of block_file.c.
+ * beside it (.mdb-lock); 2026-11-22-90d-r2.mdb where it was written anew without some rows (the highest counts, with a lock file of its
+ * own); 2026-11-22-case7.mdb, rows that are held for case 7, copies of what is or was in the others; and .mdb.damaged (.mdb.damaged.1, …) where one had to be moved aside. The key table stands at the head of block_file.c.
  */
 #ifndef USHER_BLOCK_FILE_H
 #define USHER_BLOCK_FILE_H
@@ -17,7 +18,8 @@ enum block_file_kind { BLOCK_FILE_STORE, BLOCK_FILE_LOCK, BLOCK_FILE_DAMAGED };
 
 struct block_file {
 	int64_t day;                    /* since 1970, UTC */
-	uint32_t keep_s;
+	uint32_t keep_s;                /* of a case: UINT32_MAX */
+	uint32_t revision, hold;        /* 0: as it was begun; 0: no case's */
 	enum block_file_kind kind;
 	uint64_t size;
 	int64_t written_us;             /* last change */
@@ -25,10 +27,28 @@ struct block_file {
 };
 
 int64_t block_file_day(int64_t time_us); /* also before 1970 */
+/* As it was begun. */
 void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind);
+/* Writes file->name from the rest. */
+void block_file_set_name(struct block_file *file);
 
 /* All files of dir, newest day first; *files is malloc()ed. Other files are passed over. Returns 0 or negative errno. */
 int block_file_list(const char *dir, struct block_file **files, size_t *count);
+
+/* The same, only the stores that count: those of cases, and of each day and class the highest revision. */
+int block_file_list_current(const char *dir, struct block_file **files, size_t *count);
+
+/* False if a store among files has the same day and class and a higher revision. */
+bool block_file_is_current(const struct block_file *file, const struct block_file *files, size_t count);
+
+/* The highest revision of a day and class, 0 where there is none. */
+uint32_t block_file_revision(const char *dir, int64_t day, uint32_t keep_s);
+
+/* When its last event was at the latest: a clock that was not set yet gives a day long past to new events, and one that was wrong a day to come. */
+int64_t block_file_end_s(const struct block_file *file, int64_t today);
+
+/* Renames and unlinks in dir are on disk. */
+int block_file_sync_folder(const char *dir);
 
 /* Unlinks rings that were moved aside (ring-*.damaged, see ring.h) before that time: they hold events too. */
 void block_file_forget_rings(const char *dir, int64_t before_s);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "block_erase.h"
 #include "block_file.h"
 #include "block_item.h"
 #include "block_store.h"
@@ -22,11 +23,16 @@
 #define LOOK_MS 20      /* between two looks at rings that fill fast */
 #define BATCH_MAX 32768 /* events in one turn */
 #define PRUNE_S 3600
+#define ERASE_MS 100 /* at a stretch */
 #define SENTENCES 8
 
 struct block_log {
 	struct block_log_options options;
 	struct block_store *store;
+	struct block_erase *erase;
+	pthread_mutex_t erase_mutex; /* of erase */
+	bool erases;                 /* it has more to do */
+	int erase_error;             /* 0 or negative errno */
 	struct block_item *items;
 	uint64_t *cursors;
 	uint64_t damaged; /* records of this turn that cannot be read */
@@ -77,14 +83,21 @@ static void say_waiting(struct block_log *log)
 	say(log, sentence);
 }
 
-/* All is written; what remains to be said is of the clock. */
+/* All is written; what remains to be said is of the clock, and of rows that must go. */
 static void say_written(struct block_log *log)
 {
+	char sentence[sizeof log->sentence[0]] = "";
+
 	log->waiting = false;
-	say(log, log->doubted_uptime_s
-	                 ? "the clock is more than a day ahead of the log: until it has been so "
-	                   "for a day, nothing is deleted by it"
-	                 : "");
+	if (log->erase_error)
+		snprintf(sentence, sizeof sentence,
+		        "rows that must go cannot be taken away: %s; it is tried again every minute",
+		        strerror(-log->erase_error));
+	else if (log->doubted_uptime_s)
+		snprintf(sentence, sizeof sentence,
+		        "the clock is more than a day ahead of the log: until it has been so for a day, "
+		        "nothing is deleted by it");
+	say(log, sentence);
 }
 
 /* ---- one turn ---- */
@@ -252,14 +265,52 @@ static bool sleep_until_due(struct block_log *log)
 	return go_on;
 }
 
+static bool is_stopping(struct block_log *log)
+{
+	pthread_mutex_lock(&log->mutex);
+	bool stopping = log->stopping;
+	pthread_mutex_unlock(&log->mutex);
+	return stopping;
+}
+
+static int64_t uptime_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* What must go before its time, a while between two turns; never while events wait. */
+static void erase_some(struct block_log *log)
+{
+	int64_t until = uptime_ms() + ERASE_MS;
+	int ret = 0;
+
+	if (log->waiting) {
+		log->erases = false;
+		return;
+	}
+	do {
+		pthread_mutex_lock(&log->erase_mutex);
+		ret = block_erase_step(log->erase, log->believed_s);
+		pthread_mutex_unlock(&log->erase_mutex);
+	} while (ret > 0 && uptime_ms() < until && !some_ring_fills(log));
+	log->erases = ret > 0;
+	if (ret != 0)
+		log->erase_error = ret < 0 ? ret : 0;
+	if (ret < 0)
+		say_written(log);
+}
+
 static void *writer_main(void *arg)
 {
 	struct block_log *log = arg;
 
-	while (sleep_until_due(log)) {
+	while (log->erases ? !is_stopping(log) : sleep_until_due(log)) {
 		while (turn(log))
 			;
 		prune_if_due(log);
+		erase_some(log);
 	}
 	while (turn(log))
 		;
@@ -270,6 +321,7 @@ static void *writer_main(void *arg)
 
 static void log_free(struct block_log *log)
 {
+	block_erase_free(log->erase);
 	block_store_close(log->store);
 	free(log->items);
 	free(log->cursors);
@@ -291,7 +343,11 @@ static int open_store(struct block_log *log)
 	for (unsigned i = 0; i < count && ret == 0; i++)
 		ring_sequence_after(log->options.rings[i], sequences[i]);
 	free(ids);
-	return ret;
+	if (ret < 0)
+		return ret;
+	log->erase = block_erase_new(log->store, log->options.dir);
+	return log->erase ? block_erase_set_keeps(log->erase, log->options.keeps, log->options.keep_count)
+	                  : -ENOMEM;
 }
 
 static int start_thread(struct block_log *log)
@@ -299,11 +355,20 @@ static int start_thread(struct block_log *log)
 	pthread_condattr_t attributes;
 
 	pthread_mutex_init(&log->mutex, NULL);
+	pthread_mutex_init(&log->erase_mutex, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&log->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
 	return -pthread_create(&log->thread, NULL, writer_main, log);
+}
+
+int block_log_set_keeps(struct block_log *log, const struct block_keep *keeps, size_t count)
+{
+	pthread_mutex_lock(&log->erase_mutex);
+	int ret = block_erase_set_keeps(log->erase, keeps, count);
+	pthread_mutex_unlock(&log->erase_mutex);
+	return ret;
 }
 
 int block_log_start(struct block_log **out, const struct block_log_options *options)
@@ -347,5 +412,6 @@ void block_log_stop(struct block_log *log)
 	pthread_join(log->thread, NULL);
 	pthread_cond_destroy(&log->wake);
 	pthread_mutex_destroy(&log->mutex);
+	pthread_mutex_destroy(&log->erase_mutex);
 	log_free(log);
 }

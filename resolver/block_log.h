@@ -38,11 +38,19 @@ bool block_log_write(struct ring *ring, const struct block_event *event);
 
 struct block_log;                       /* the writer */
 
+/* How long a profile's rows are kept: also those in files of a longer class. */
+struct block_keep {
+	const char *profile;
+	uint32_t keep_s;
+};
+
 struct block_log_options {
 	const char *dir;                /* state-dir/log */
 	uint64_t max_size;              /* octets, all days together: the oldest days go first; 0: no bound */
 	struct ring **rings;
 	unsigned ring_count;
+	const struct block_keep *keeps; /* see block_log_set_keeps() */
+	size_t keep_count;
 	/* called on the writer's thread with a sentence when something is wrong, and with "" when it is right again */
 	void (*trouble)(void *arg, const char *sentence);
 	void *arg;
@@ -54,6 +62,8 @@ struct block_log_options {
  */
 int block_log_start(struct block_log **out, const struct block_log_options *options);
 void block_log_stop(struct block_log *log); /* commits what is left */
+/* From now on rows of these profiles are kept so long, and no longer than when they were logged. Any thread; copied. */
+int block_log_set_keeps(struct block_log *log, const struct block_keep *keeps, size_t count);
 uint64_t block_log_lost(const struct block_log *log); /* events the writer had to drop: damaged in their ring */
 const char *block_log_trouble(const struct block_log *log); /* "" or a sentence; any thread, for reading at once */
 

@@ -1,5 +1,6 @@
 #include "block_reader.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 struct block_reader {
 	MDB_env *env;
 	MDB_dbi dbi;
+	bool borrowed; /* env is somebody else's */
 };
 
 int block_reader_open(struct block_reader **out, const char *dir, const char *name)
@@ -29,11 +31,23 @@ int block_reader_open(struct block_reader **out, const char *dir, const char *na
 	return 0;
 }
 
+int block_reader_of(struct block_reader **out, MDB_env *env, MDB_dbi dbi)
+{
+	struct block_reader *reader = calloc(1, sizeof *reader);
+
+	*out = reader;
+	if (!reader)
+		return -ENOMEM;
+	*reader = (struct block_reader){ env, dbi, true };
+	return 0;
+}
+
 void block_reader_close(struct block_reader *reader)
 {
 	if (!reader)
 		return;
-	mdb_env_close(reader->env);
+	if (!reader->borrowed)
+		mdb_env_close(reader->env);
 	free(reader);
 }
 
@@ -155,6 +169,44 @@ int block_reader_segments(struct block_reader *reader, uint64_t after_id, const 
 	if (walk.stop != 0)
 		return walk.stop;
 	return ret == MDB_NOTFOUND ? 0 : block_file_error(ret);
+}
+
+static int rings_found(MDB_cursor *cursor, int (*found)(void *arg, uint64_t ring_id, uint64_t sequence),
+        void *arg, int *stop)
+{
+	MDB_val key, value;
+	uint8_t octets[BLOCK_KEY_LEN];
+
+	key = block_file_key(octets, BLOCK_KEY_RING, 0);
+	int ret = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	for (; ret == 0 && block_file_key_is(&key, BLOCK_KEY_RING);
+	        ret = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		uint64_t big = 0;
+		if (value.mv_size == sizeof big)
+			memcpy(&big, value.mv_data, sizeof big);
+		*stop = found(arg, block_file_key_number(&key), be64toh(big));
+		if (*stop != 0)
+			return 0;
+	}
+	return ret == MDB_NOTFOUND ? 0 : ret;
+}
+
+int block_reader_rings(
+        struct block_reader *reader, int (*found)(void *arg, uint64_t ring_id, uint64_t sequence), void *arg)
+{
+	MDB_txn *txn;
+	MDB_cursor *cursor;
+	int stop = 0, ret = block_file_read(reader->env, &txn);
+
+	if (ret != 0)
+		return block_file_error(ret);
+	ret = mdb_cursor_open(txn, reader->dbi, &cursor);
+	if (ret == 0) {
+		ret = rings_found(cursor, found, arg, &stop);
+		mdb_cursor_close(cursor);
+	}
+	mdb_txn_abort(txn);
+	return stop != 0 ? stop : block_file_error(ret);
 }
 
 static int get(

@@ -13,6 +13,11 @@ struct block_reader;
 /* Opens the file name in dir. Returns 0 or negative errno, -ENOENT if it was pruned meanwhile. Not twice in one process at a time. */
 int block_reader_open(struct block_reader **out, const char *dir, const char *name);
 void block_reader_close(struct block_reader *reader);
+/* The same of an environment that is open in this process; it stays so. */
+int block_reader_of(struct block_reader **out, MDB_env *env, MDB_dbi dbi);
+/* Calls found with each ring's newest sequence number, until it does not return 0. Returns that, or negative errno. */
+int block_reader_rings(struct block_reader *reader, int (*found)(void *arg, uint64_t ring_id, uint64_t sequence),
+	void *arg);
 
 /* Id of the newest event, 0 if there is none. */
 uint64_t block_reader_last_id(struct block_reader *reader);

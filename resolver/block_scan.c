@@ -17,6 +17,7 @@
 #include "block_file.h"
 #include "block_reader.h"
 #include "block_segment.h"
+#include "erasure.h"
 #include "log.h"
 
 /* Files whose last commit is so much older than both the position and now hold nothing newer. See
@@ -41,8 +42,10 @@ struct scan {
 	const struct block_filter *filter;
 	bool (*found)(void *arg, const struct block_item *item);
 	void *arg;
-	bool any_order;
-	uint64_t last_id; /* order of ids: what came later is left for the next scan */
+	bool any_order, sorts;
+	const struct erasure *erasure; /* rows that are being erased are gone already; NULL: none */
+	uint64_t given_id; /* the event given last: one that is held for a case stands there twice */
+	uint64_t last_id;  /* order of ids: what came later is left for the next scan */
 	int64_t found_count;
 	bool ended;
 
@@ -152,7 +155,7 @@ static bool item_counts(const struct scan *scan, const struct segment *segment, 
 		return false;
 	if (by_id(scan) && (item->id <= scan->filter->after_id || item->id > scan->last_id))
 		return false;
-	return true;
+	return !scan->erasure || !block_item_passes(item, &scan->erasure->filter);
 }
 
 /* Unpacks a segment and orders those of its events that pass. A damaged one is passed over, and said (a
@@ -181,7 +184,7 @@ static int segment_open(const struct scan *scan, struct segment *segment)
 	for (int i = 0; i < count; i++)
 		if (item_counts(scan, segment, &segment->items[i]))
 			segment->order[segment->count++] = &segment->items[i];
-	if (!by_id(scan) && !scan->any_order)
+	if (!by_id(scan) && scan->sorts)
 		qsort(segment->order, segment->count, sizeof *segment->order, newest_first);
 	return 0;
 }
@@ -206,6 +209,9 @@ static struct segment *segment_next(struct scan *scan)
 
 static void give(struct scan *scan, const struct block_item *item)
 {
+	if (item->id == scan->given_id)
+		return;
+	scan->given_id = item->id;
 	scan->found_count++;
 	scan->ended = !scan->found(scan->arg, item) ||
 	              (scan->filter->limit && (uint64_t)scan->found_count >= scan->filter->limit);
@@ -251,6 +257,19 @@ static int give_all(struct scan *scan)
 
 /* ---- files ---- */
 
+/* One that was just written anew has another name since the folder was read. */
+static int open_file(const struct scan *scan, struct block_reader **reader, const struct block_file *file)
+{
+	struct block_file next = *file;
+	int ret = block_reader_open(reader, scan->dir, file->name);
+
+	if (ret != -ENOENT || file->hold)
+		return ret;
+	next.revision = block_file_revision(scan->dir, file->day, file->keep_s);
+	block_file_set_name(&next);
+	return next.revision > file->revision ? block_reader_open(reader, scan->dir, next.name) : ret;
+}
+
 /* Opens the files, which stay open while their segments are merged, and collects. One that cannot be read is
  * said and passed over. */
 static int collect(
@@ -259,7 +278,7 @@ static int collect(
 	int ret = 0;
 
 	for (size_t i = 0; i < count && ret == 0; i++) {
-		ret = block_reader_open(&readers[i], scan->dir, files[i].name);
+		ret = open_file(scan, &readers[i], &files[i]);
 		scan->reader = readers[i];
 		scan->file_events = 0;
 		if (ret == 0)
@@ -278,30 +297,22 @@ static int collect(
 static int scan_files(struct scan *scan, const struct block_file *files, size_t count)
 {
 	struct block_reader **readers = calloc(count + 1, sizeof *readers);
+	bool any_order = scan->any_order;
 	if (!readers)
 		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		any_order =
+		        any_order && !files[i].hold; /* sorted, an event and its copy stand side by side */
+	scan->sorts = !any_order;
 	scan->segment_count = 0;
 	int ret = collect(scan, files, count, readers);
 	if (ret == 0)
-		ret = scan->any_order ? give_all(scan) : merge(scan);
+		ret = any_order ? give_all(scan) : merge(scan);
 	for (size_t i = 0; i < scan->segment_count; i++)
 		segment_clear(&scan->segments[i]);
 	for (size_t i = 0; i < count; i++)
 		block_reader_close(readers[i]);
 	free(readers);
-	return ret;
-}
-
-/* The stores only. */
-static int list_stores(const char *dir, struct block_file **files, size_t *count)
-{
-	size_t all;
-
-	int ret = block_file_list(dir, files, &all);
-	*count = 0;
-	for (size_t i = 0; ret == 0 && i < all; i++)
-		if ((*files)[i].kind == BLOCK_FILE_STORE)
-			(*files)[(*count)++] = (*files)[i];
 	return ret;
 }
 
@@ -311,7 +322,7 @@ static int scan_days(struct scan *scan)
 	struct block_file *files;
 	size_t count;
 
-	int ret = list_stores(scan->dir, &files, &count);
+	int ret = block_file_list_current(scan->dir, &files, &count);
 	for (size_t from = 0, to; ret == 0 && !scan->ended && from < count; from = to) {
 		for (to = from + 1; to < count && files[to].day == files[from].day;)
 			to++;
@@ -368,7 +379,7 @@ static int scan_ids(struct scan *scan)
 	struct block_file *files;
 	size_t count;
 
-	int ret = list_stores(scan->dir, &files, &count);
+	int ret = block_file_list_current(scan->dir, &files, &count);
 	if (ret < 0)
 		return ret;
 	count = skip_settled(files, count, scan->filter->after_id);
@@ -376,7 +387,7 @@ static int scan_ids(struct scan *scan)
 	free(files);
 	if (scan->last_id <= scan->filter->after_id)
 		return 0;
-	ret = list_stores(scan->dir, &files, &count);
+	ret = block_file_list_current(scan->dir, &files, &count);
 	if (ret < 0)
 		return ret;
 	count = skip_settled(files, count, scan->filter->after_id);
@@ -393,7 +404,12 @@ int64_t block_scan_items(const char *dir, const struct block_filter *filter, boo
 	};
 
 	scan.open_filter = block_filter_is_open(filter) && !filter->since_us && !filter->until_us;
-	int ret = filter->after_id ? scan_ids(&scan) : scan_days(&scan);
+	struct erasure *erasure = NULL;
+	int ret = erasure_read(dir, &erasure);
+	scan.erasure = erasure;
+	if (ret == 0)
+		ret = filter->after_id ? scan_ids(&scan) : scan_days(&scan);
+	free(erasure);
 	free(scan.segments);
 	return ret < 0 && ret != -ENOENT ? ret : scan.found_count;
 }
@@ -425,7 +441,7 @@ uint64_t block_log_last_id(const char *dir)
 	struct block_file *files;
 	size_t count;
 
-	if (list_stores(dir, &files, &count) < 0)
+	if (block_file_list_current(dir, &files, &count) < 0)
 		return 0;
 	uint64_t last = last_id(dir, files, count);
 	free(files);

@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #include "block_file.h"
-#include "block_group.h"
+#include "block_copy.h"
+#include "block_put.h"
 #include "block_segment.h"
 
 #define OPEN_MAX 8
@@ -27,7 +28,7 @@ struct open_file {
 	MDB_env *env; /* NULL: free */
 	MDB_dbi dbi;
 	int64_t day;
-	uint32_t keep_s;
+	uint32_t keep_s, revision;
 	uint64_t used; /* when, in appends */
 	char name[BLOCK_FILE_NAME_MAX];
 };
@@ -70,9 +71,9 @@ static void file_path(const struct block_store *store, const char *name, char pa
 /* A name that no earlier one has; at last the last one's. */
 static void damaged_path(const struct block_store *store, const struct open_file *file, char path[4096])
 {
-	char name[BLOCK_FILE_NAME_MAX], numbered[BLOCK_FILE_NAME_MAX + 16];
+	char name[BLOCK_FILE_NAME_MAX + 8], numbered[BLOCK_FILE_NAME_MAX + 24];
 
-	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_DAMAGED);
+	snprintf(name, sizeof name, "%s.damaged", file->name);
 	file_path(store, name, path);
 	for (unsigned i = 1; i < DAMAGED_MAX && access(path, F_OK) == 0; i++) {
 		snprintf(numbered, sizeof numbered, "%s.%u", name, i);
@@ -83,12 +84,12 @@ static void damaged_path(const struct block_store *store, const struct open_file
 /* Out of the way with its lock, for somebody to look at, until its keep is over. */
 static void file_move_aside(const struct block_store *store, const struct open_file *file)
 {
-	char name[BLOCK_FILE_NAME_MAX], from[4096], to[4096];
+	char name[BLOCK_FILE_NAME_MAX + 8], from[4096], to[4096];
 
 	file_path(store, file->name, from);
 	damaged_path(store, file, to);
 	rename(from, to);
-	block_file_name(name, file->day, file->keep_s, BLOCK_FILE_LOCK);
+	snprintf(name, sizeof name, "%s-lock", file->name);
 	file_path(store, name, from);
 	unlink(from);
 }
@@ -118,9 +119,12 @@ static struct open_file *file_slot(struct block_store *store, int64_t day, uint3
 			slot = file;
 	}
 	file_close(slot);
+	struct block_file named = { .day = day, .keep_s = keep_s };
+	named.revision = slot->revision = block_file_revision(store->dir, day, keep_s);
+	block_file_set_name(&named);
 	slot->day = day;
 	slot->keep_s = keep_s;
-	block_file_name(slot->name, day, keep_s, BLOCK_FILE_STORE);
+	strcpy(slot->name, named.name);
 	return slot;
 }
 
@@ -258,21 +262,10 @@ void block_store_close(struct block_store *store)
 
 /* One transaction on its way. */
 struct append {
-	MDB_txn *txn;
-	MDB_dbi dbi;
+	struct block_put put;
 	uint64_t id;          /* of the next event */
 	size_t segment_count; /* items in store->segment */
-	uint64_t octets;
 };
-
-static int put(struct append *append, enum block_key kind, uint64_t number, void *data, size_t len)
-{
-	uint8_t octets[BLOCK_KEY_LEN];
-	MDB_val key = block_file_key(octets, kind, number), value = { len, data };
-
-	append->octets += len;
-	return mdb_put(append->txn, append->dbi, &key, &value, 0);
-}
 
 /* Takes the newest segment back if it is not full. A damaged one is left alone: the next begins a new one. */
 static int segment_resume(struct block_store *store, struct append *append)
@@ -282,14 +275,14 @@ static int segment_resume(struct block_store *store, struct append *append)
 	struct block_span span;
 
 	append->segment_count = 0;
-	int ret = block_file_newest(append->txn, append->dbi, &key, &summary);
+	int ret = block_file_newest(append->put.txn, append->put.dbi, &key, &summary);
 	if (ret != 0)
 		return ret == MDB_NOTFOUND ? 0 : ret;
 	struct block_piece head = { summary.mv_data, summary.mv_size };
 	if (block_segment_span(&span, &head) < 0 || span.count == BLOCK_SEGMENT_EVENTS)
 		return 0;
 	key = block_file_key(octets, BLOCK_KEY_DATA, span.first_id);
-	ret = mdb_get(append->txn, append->dbi, &key, &data);
+	ret = mdb_get(append->put.txn, append->put.dbi, &key, &data);
 	if (ret != 0)
 		return ret == MDB_NOTFOUND ? 0 : ret;
 	int count = block_segment_unpack(store->segment, store->clients, &head,
@@ -298,99 +291,12 @@ static int segment_resume(struct block_store *store, struct append *append)
 	return 0;
 }
 
-/* Where the newest group goes on, if it is not full, or the next begins; *grouped: how many of those from
- * there on have one. */
-static int ungrouped_from(MDB_cursor *cursor, uint64_t *id, size_t *grouped)
-{
-	static const struct block_filter all = { .severity = -1 };
-	struct block_group group;
-	MDB_val key, value;
-	int ret = block_file_seek(cursor, BLOCK_KEY_GROUP, UINT64_MAX, &key, &value);
-
-	*id = *grouped = 0;
-	if (ret != 0)
-		return ret == MDB_NOTFOUND ? 0 : ret;
-	*id = block_file_key_number(&key);
-	if (block_group_read(&group, &(struct block_piece){ value.mv_data, value.mv_size }, &all) < 0)
-		return 0; /* damaged: made anew */
-	*grouped = group.count;
-	if (group.count == BLOCK_GROUP_SEGMENTS) {
-		*id = group.span[group.count - 1].last_id + 1;
-		*grouped = 0;
-	}
-	return 0;
-}
-
-struct summaries {
-	struct block_piece piece[BLOCK_GROUP_SEGMENTS];
-	size_t count, grouped;
-	uint64_t first_id;
-};
-
-/* Those of the newest group that is not full, and of the segments behind it. Returns an LMDB result. */
-static int ungrouped_summaries(MDB_cursor *cursor, struct summaries *summaries)
-{
-	MDB_val key, value;
-	uint8_t octets[BLOCK_KEY_LEN];
-	uint64_t from;
-
-	summaries->count = 0;
-	int ret = ungrouped_from(cursor, &from, &summaries->grouped);
-	if (ret != 0)
-		return ret;
-	key = block_file_key(octets, BLOCK_KEY_SUMMARY, from);
-	for (ret = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	        ret == 0 && summaries->count < BLOCK_GROUP_SEGMENTS &&
-	        block_file_key_is(&key, BLOCK_KEY_SUMMARY);
-	        ret = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		if (summaries->count == 0)
-			summaries->first_id = block_file_key_number(&key);
-		summaries->piece[summaries->count++] = (struct block_piece){ value.mv_data, value.mv_size };
-	}
-	return ret == MDB_NOTFOUND ? 0 : ret;
-}
-
-/* After a full segment: where enough are in no group yet, they become one, or more of one. */
-static int group_put_if_due(struct append *append)
-{
-	struct summaries summaries;
-	struct block_piece group;
-	MDB_cursor *cursor;
-
-	int ret = mdb_cursor_open(append->txn, append->dbi, &cursor);
-	if (ret != 0)
-		return ret;
-	ret = ungrouped_summaries(cursor, &summaries);
-	mdb_cursor_close(cursor);
-	if (ret != 0 || summaries.count < summaries.grouped + BLOCK_GROUP_STEP)
-		return ret;
-	int packed = block_group_pack(&group, summaries.piece, summaries.count);
-	if (packed < 0)
-		return packed == -ENOMEM ? ENOMEM : 0;
-	ret = put(append, BLOCK_KEY_GROUP, summaries.first_id, group.data, group.len);
-	free(group.data);
-	return ret;
-}
-
-/* Packs before it puts: what it packs may lie in the pages that the put changes. */
 static int segment_put(struct block_store *store, struct append *append)
 {
-	struct block_piece summary, data;
-	uint64_t first_id = store->segment[0].id;
+	size_t count = append->segment_count;
 
-	if (append->segment_count == 0)
-		return 0;
-	int ret = block_segment_pack(&summary, &data, store->segment, append->segment_count);
-	if (ret < 0)
-		return -ret;
-	ret = put(append, BLOCK_KEY_DATA, first_id, data.data, data.len);
-	if (ret == 0)
-		ret = put(append, BLOCK_KEY_SUMMARY, first_id, summary.data, summary.len);
-	free(summary.data);
-	free(data.data);
-	bool full = append->segment_count == BLOCK_SEGMENT_EVENTS;
 	append->segment_count = 0;
-	return ret == 0 && full ? group_put_if_due(append) : ret;
+	return count > 0 ? block_put_segment(&append->put, store->segment, count) : 0;
 }
 
 static int put_items(
@@ -423,7 +329,7 @@ static int put_sequences(
 	for (unsigned i = 0; i < store->ring_count && ret == 0; i++) {
 		uint64_t big = htobe64(store->committed[i]);
 		if (big)
-			ret = put(append, BLOCK_KEY_RING, store->ring_ids[i], &big, sizeof big);
+			ret = block_put(&append->put, BLOCK_KEY_RING, store->ring_ids[i], &big, sizeof big);
 	}
 	return ret;
 }
@@ -454,34 +360,34 @@ static void file_lengthen(struct open_file *file)
 static int append_once(
         struct block_store *store, struct open_file *file, const struct block_item *items, size_t count)
 {
-	struct append append = { .dbi = file->dbi };
+	struct append append = { .put = { .dbi = file->dbi } };
 	uint64_t now = (uint64_t)now_us();
 	int dead;
 
 	/* The pages that a reader held when it was killed are not used again before it is forgotten. */
 	mdb_reader_check(file->env, &dead);
-	int ret = mdb_txn_begin(file->env, NULL, 0, &append.txn);
+	int ret = mdb_txn_begin(file->env, NULL, 0, &append.put.txn);
 	if (ret != 0)
 		return ret;
 	append.id = now > store->next_id ? now : store->next_id;
 	for (unsigned i = 0; i < store->ring_count; i++)
-		store->committed[i] = ring_committed(append.txn, append.dbi, store->ring_ids[i]);
+		store->committed[i] = ring_committed(append.put.txn, append.put.dbi, store->ring_ids[i]);
 	if (all_committed(store, items, count)) {
-		mdb_txn_abort(append.txn);
+		mdb_txn_abort(append.put.txn);
 		return 0;
 	}
 	ret = put_items(store, &append, items, count);
 	if (ret == 0)
 		ret = put_sequences(store, &append, items, count);
 	if (ret != 0) {
-		mdb_txn_abort(append.txn);
+		mdb_txn_abort(append.put.txn);
 		return ret;
 	}
-	ret = mdb_txn_commit(append.txn);
+	ret = mdb_txn_commit(append.put.txn);
 	if (ret == 0) {
 		file_lengthen(file);
 		store->next_id = append.id;
-		store->grown += append.octets;
+		store->grown += append.put.octets;
 	}
 	return ret;
 }
@@ -515,27 +421,30 @@ static void file_remove(struct block_store *store, const struct block_file *file
 	char path[4096];
 
 	for (unsigned i = 0; i < OPEN_MAX; i++)
-		if (store->open[i].day == file->day && store->open[i].keep_s == file->keep_s)
+		if (store->open[i].day == file->day && store->open[i].keep_s == file->keep_s &&
+		        store->open[i].revision == file->revision)
 			file_close(&store->open[i]);
 	file_path(store, file->name, path);
 	unlink(path);
 }
 
-/*
- * Its last event is not newer than this. A clock that was not set yet gives a day long past to new events,
- * and one that was wrong a day to come; the file's change time tells of both.
- */
-static int64_t file_end_s(const struct block_file *file, int64_t today)
-{
-	int64_t day_end_s = (file->day + 1) * BLOCK_DAY_S, written_s = file->written_us / 1000000;
-
-	return file->day > today || written_s > day_end_s ? written_s : day_end_s;
-}
-
 /* A store stands right before its lock in a list, and a lock without its store is nothing. */
 static bool has_lock(const struct block_file *store, const struct block_file *lock)
 {
-	return store->kind == BLOCK_FILE_STORE && store->day == lock->day && store->keep_s == lock->keep_s;
+	return store->kind == BLOCK_FILE_STORE && store->day == lock->day && store->keep_s == lock->keep_s &&
+	       store->revision == lock->revision && store->hold == lock->hold;
+}
+
+/* What is held for a case stays; what was written anew without some rows goes. */
+static bool is_kept(
+        const struct block_file *file, const struct block_file *files, size_t count, int64_t now_s)
+{
+	int64_t today = block_file_day(now_s * 1000000);
+
+	if (file->hold)
+		return true;
+	return block_file_end_s(file, today) + file->keep_s > now_s &&
+	       block_file_is_current(file, files, count);
 }
 
 int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size)
@@ -554,7 +463,7 @@ int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_siz
 	for (size_t i = 0; i < count; i++) {
 		bool keep = files[i].kind == BLOCK_FILE_LOCK
 		                    ? left > 0 && has_lock(&files[left - 1], &files[i])
-		                    : file_end_s(&files[i], today) + files[i].keep_s > now_s;
+		                    : is_kept(&files[i], files, count, now_s);
 		if (!keep) {
 			file_remove(store, &files[i]);
 			continue;
@@ -562,15 +471,37 @@ int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_siz
 		total += files[i].size;
 		files[left++] = files[i];
 	}
-	while (total > max_size && left > 0 && files[left - 1].day < today) {
-		total -= files[--left].size;
-		file_remove(store, &files[left]);
-	}
+	while (total > max_size && left > 0 && files[--left].day < today)
+		if (!files[left].hold) {
+			total -= files[left].size;
+			file_remove(store, &files[left]);
+		}
 	free(files);
 	block_file_forget_rings(store->dir, now_s - DAMAGED_RING_KEEP_S);
 	store->over_size = total > max_size;
 	store->grown = 0;
 	return 0;
+}
+
+int block_store_reader(struct block_store *store, const struct block_file *file, struct block_reader **reader)
+{
+	struct open_file *open;
+	int ret = file_get(store, file->day, file->keep_s, &open);
+
+	if (ret < 0)
+		return ret;
+	return open->revision == file->revision ? block_reader_of(reader, open->env, open->dbi) : -ENOENT;
+}
+
+void block_store_remove(struct block_store *store, const struct block_file *file)
+{
+	struct block_file lock = *file;
+
+	file_remove(store, file);
+	lock.kind = BLOCK_FILE_LOCK;
+	block_file_set_name(&lock);
+	if (file->kind == BLOCK_FILE_STORE)
+		file_remove(store, &lock);
 }
 
 int64_t block_store_written_s(const struct block_store *store)

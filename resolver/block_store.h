@@ -4,7 +4,9 @@
 #ifndef USHER_BLOCK_STORE_H
 #define USHER_BLOCK_STORE_H
 
+#include "block_file.h"
 #include "block_item.h"
+#include "block_reader.h"
 
 #define BLOCK_STORE_WHY_MAX 256
 
@@ -29,6 +31,12 @@ int block_store_append(struct block_store *store, const struct block_item *items
  * The present day stays; if it alone is too large, appends fail with -EDQUOT until it is not.
  */
 int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size);
+
+/* A reader of a current file, in the writer's own environment: to be closed before the next append. Returns 0 or negative errno. */
+int block_store_reader(struct block_store *store, const struct block_file *file, struct block_reader **reader);
+
+/* Closes and unlinks a file, and its lock. */
+void block_store_remove(struct block_store *store, const struct block_file *file);
 
 /* The last change of any file when the store was opened, seconds since 1970; 0: there was none. */
 int64_t block_store_written_s(const struct block_store *store);

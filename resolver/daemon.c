@@ -420,11 +420,19 @@ static int reload_lists(
 	return ret;
 }
 
+size_t daemon_keeps(const struct config *config, struct block_keep keeps[CONFIG_PROFILES_MAX])
+{
+	for (size_t i = 0; i < config->profile_count; i++)
+		keeps[i] = (struct block_keep){ config->profiles[i].name, config->profiles[i].keep_s };
+	return config->profile_count;
+}
+
 /* Puts a checked configuration and its lists into effect. */
 static int reload_apply(
         struct daemon *daemon, struct config *config, struct lists *lists, char why[CONFIG_WHY_MAX])
 {
 	struct config *config_before = daemon->config;
+	struct block_keep keeps[CONFIG_PROFILES_MAX];
 	struct lists *lists_before = daemon->lists;
 
 	daemon->config = config;
@@ -440,6 +448,8 @@ static int reload_apply(
 	lists_free(lists_before);
 	if (device_watch_configure(daemon->devices, config) < 0)
 		log_error("reload: no memory for the lease files; those of before are followed");
+	if (block_log_set_keeps(daemon->log, keeps, daemon_keeps(config, keeps)) < 0)
+		log_error("reload: out of memory: the log is kept as before");
 	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_tellers(daemon) < 0)
 		log_error("reload: a child process could not be started anew; it goes on as it was");
 	for (size_t i = 0; i < config->warning_count; i++)

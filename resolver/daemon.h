@@ -126,4 +126,7 @@ void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapsh
  * it is whole. */
 void daemon_watch_lists(struct daemon *daemon);
 
+/* How long the log of each profile is kept, for the log's writer. Returns their number. */
+size_t daemon_keeps(const struct config *config, struct block_keep keeps[CONFIG_PROFILES_MAX]);
+
 #endif

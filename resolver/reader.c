@@ -26,6 +26,7 @@
 #include "ledger.h"
 #include "log.h"
 #include "log_query.h"
+#include "rights.h"
 
 #define CONFIG_FD 3
 #define SOCKET_FD 4
@@ -115,6 +116,11 @@ static const struct reader_route routes[] = {
 	{ "GET", "/v1/log", "log.read", log_query_parameters, log_answer, .counts = true },
 	{ "GET", "/v1/episodes", "log.episodes", event_query_parameters, episodes_answer },
 	{ "GET", "/v1/signals", "log.signals", event_query_parameters, signals_answer },
+	{ "GET", "/v1/retention", "retention.read", rights_no_parameters, rights_retention, .counts = true },
+	{ "GET", "/v1/case", "case.read", rights_no_parameters, rights_cases, .manages = true },
+	{ "POST", "/v1/case/hold", NULL, rights_hold_parameters, rights_hold, .manages = true },
+	{ "POST", "/v1/case/release", NULL, rights_release_parameters, rights_release, .manages = true },
+	{ "POST", "/v1/forget", NULL, rights_forget_parameters, rights_forget, .manages = true },
 };
 static const struct reader_route follow_route = { "GET", "/v1/log/follow", "log.follow",
 	log_query_parameters };

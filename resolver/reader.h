@@ -31,7 +31,7 @@ typedef int reader_answer(const struct reader_ask *ask, FILE *out, char why[JOB_
 
 struct reader_route {
 	const char *method, *path;
-	const char *what; /* in the ledger */
+	const char *what; /* in the ledger; NULL: the answer records it itself */
 	/* Ends with NULL. Of a GET without others: log_query_parameters. */
 	const char *const *parameters;
 	reader_answer *answer;

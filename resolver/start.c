@@ -209,6 +209,7 @@ static void log_trouble(void *arg, const char *sentence)
 
 static void start_log(struct daemon *daemon)
 {
+	struct block_keep keeps[CONFIG_PROFILES_MAX];
 	char path[PATH_MAX];
 
 	start_rings(daemon);
@@ -218,6 +219,8 @@ static void start_log(struct daemon *daemon)
 		.max_size = daemon->config->log_max_size,
 		.rings = daemon->rings,
 		.ring_count = daemon->ring_count,
+		.keeps = keeps,
+		.keep_count = daemon_keeps(daemon->config, keeps),
 		.trouble = log_trouble,
 		.arg = daemon,
 	};

@@ -189,6 +189,30 @@ static const struct command {
 	        "and goes on from there the next time.\n"
 	        "  --once     send what there is, then end\n"
 	        "  --schema   print the table's definition, and ten questions to it\n" },
+	{ "retention", retention_command, "proof that the log forgets in time",
+	        "usher retention --verify\n"
+	        "\n"
+	        "Reads every row of the log and prints, for each class of files and each profile, the oldest "
+	        "row and\n"
+	        "whether it should be gone. Ends with 1 if one should.\n" },
+	{ "case", case_command, "rows of the log that are held for a case",
+	        "usher case hold --client ADDRESS/NETWORK --since TIME [--until TIME] [--profile P] [--name "
+	        "SUFFIX]\n"
+	        "                --reason TEXT\n"
+	        "usher case list\n"
+	        "usher case release NUMBER --reason TEXT\n"
+	        "\n"
+	        "What is held stays until it is released, however long the log is kept. For root and members "
+	        "of usher-dsl.\n" HELP_TIME },
+	{ "forget", forget_command, "erase rows of the log",
+	        "usher forget --client ADDRESS/NETWORK [--profile P] [--name SUFFIX] [--since TIME] [--until "
+	        "TIME]\n"
+	        "             --reason TEXT\n"
+	        "\n"
+	        "Takes these rows out of every file, for good. What is held for a case is refused. That it "
+	        "was "
+	        "done, by whom\n"
+	        "and why, is recorded, not what it was. For root and members of usher-dsl.\n" HELP_TIME },
 	{ "stats", stats_command, "counters of a running usherd",
 	        "usher stats [--watch]\n"
 	        "\n"

@@ -25,6 +25,9 @@
 
 #include "resolver/block_file.h"
 #include "resolver/block_segment.h"
+#include "resolver/cases.h"
+#include "resolver/erasure.h"
+#include "resolver/retention.h"
 
 #define DAY_US (INT64_C(86400) * 1000000)
 #define DAYS(n) ((n)*86400u)
@@ -697,153 +700,6 @@ static void scan_ends_when_told(void **state)
 	assert_int_equal(calls, 1);
 }
 
-/* ---- searches of many segments ---- */
-
-#define MANY 12000 /* twelve segments: a group of eight and four more */
-
-/* Event number i: client, profile, category, severity and name go round at different paces; some are rare. */
-static struct block_event many_event(unsigned i, struct name *name, uint8_t client[16])
-{
-	static const char *const profiles[] = { "pupils", "staff", "guest" };
-	char text[64];
-
-	snprintf(text, sizeof text, "www.n%u.%s", i % 997 == 0 ? 0 : i % 61 + 1, i % 2 ? "com" : "org");
-	*name = name_of(text);
-	memcpy(client, pupil, 16);
-	client[14] = (uint8_t)(i / 1000);
-	client[15] = (uint8_t)(i % 251);
-	struct block_event event = event_at(noon(1) + i, name);
-	event.client = i % 97 ? client : NULL;
-	event.profile = profiles[i % 3];
-	event.category = i % 5 ? i == 7777 ? "rare" : "gambling" : NULL;
-	event.severity = i % 1999 ? SEVERITY_CAUTION : SEVERITY_DANGER;
-	return event;
-}
-
-static void log_many(void)
-{
-	struct name name;
-	uint8_t client[16];
-
-	for (unsigned i = 0; i < MANY; i++) {
-		struct block_event event = many_event(i, &name, client);
-		assert_true(block_log_write(rings[0], &event));
-		if (i % 3000 == 2999)
-			commit();
-	}
-}
-
-/* What a search must find, by the test of the filter on each event alone. */
-static unsigned many_that_pass(const struct block_filter *filter)
-{
-	struct name name;
-	uint8_t client[16];
-	unsigned passing = 0;
-
-	for (unsigned i = 0; i < MANY; i++) {
-		struct block_event event = many_event(i, &name, client);
-		struct block_record record = { .time_us = event.time_us,
-			.client = event.client,
-			.profile = event.profile,
-			.category = event.category,
-			.name = name,
-			.matched = name,
-			.severity = event.severity };
-		passing += block_log_passes(&record, filter);
-	}
-	return passing;
-}
-
-static void assert_search_is_whole(const struct block_filter *filter, bool finds)
-{
-	unsigned expected = many_that_pass(filter);
-	assert_int_equal(expected > 0, finds);
-	assert_int_equal(count(filter), expected);
-}
-
-static struct block_filter of_network(uint8_t c, uint8_t d, unsigned length)
-{
-	struct block_filter filter = { .severity = -1, .has_client = true };
-	memcpy(filter.client.address, (const uint8_t[16]){ [10] = 0xff, [11] = 0xff, [12] = 10, 20, c, d },
-	        16);
-	filter.client.length = (uint8_t)length;
-	return filter;
-}
-
-static void searches_by_groups_find_what_each_event_says(void **state)
-{
-	(void)state;
-	log_many();
-	struct block_filter danger = { .severity = SEVERITY_DANGER },
-	                    rare = { .severity = -1, .category = "rare" },
-	                    none = { .severity = -1, .category = "none" },
-	                    guests = { .severity = -1, .profile = "guest" },
-	                    name = { .severity = -1, .name = name_of("n0.com") },
-	                    absent = { .severity = -1, .name = name_of("n99.com") },
-	                    part = { .severity = -1, .since_us = noon(1) + 4500, .until_us = noon(1) + 9500 };
-	struct block_filter client = of_network(3, 8, 128), network = of_network(8, 0, 120),
-	                    nobody = of_network(77, 0, 120), wide = of_network(0, 0, 104),
-	                    both = of_network(3, 0, 120);
-	both.name = name_of("com");
-	both.profile = "staff";
-	const struct block_filter *found[] = { &everything, &danger, &rare, &guests, &name, &part, &client,
-		&network, &wide, &both };
-	const struct block_filter *not_found[] = { &none, &absent, &nobody };
-	for (size_t i = 0; i < sizeof found / sizeof *found; i++)
-		assert_search_is_whole(found[i], true);
-	for (size_t i = 0; i < sizeof not_found / sizeof *not_found; i++)
-		assert_search_is_whole(not_found[i], false);
-}
-
-/* Also where a page ends in the middle of a group, or a segment. */
-static void paging_by_ids_gives_each_event_once(void **state)
-{
-	(void)state;
-	struct block_filter page = { .severity = -1, .limit = 700, .after_id = 1 };
-	unsigned all = 0, got;
-
-	log_many();
-	do {
-		struct seen seen = scan(&page);
-		free(seen.json);
-		got = seen.count;
-		all += got;
-		page.after_id = seen.last_id;
-	} while (got == 700);
-	assert_int_equal(all, MANY);
-}
-
-static void damaged_group_costs_no_event(void **state)
-{
-	(void)state;
-	char path[400];
-	MDB_env *env;
-	MDB_dbi dbi;
-	MDB_txn *txn;
-	MDB_cursor *cursor;
-	MDB_val key, value;
-
-	log_many();
-	store_path(path, 1);
-	const char *file = strrchr(path, '/') + 1;
-	assert_int_equal(block_file_open(&env, &dbi, dir, file, 0, 1 << 24), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
-	assert_int_equal(mdb_cursor_open(txn, dbi, &cursor), 0);
-	assert_int_equal(block_file_seek(cursor, BLOCK_KEY_GROUP, UINT64_MAX, &key, &value), 0);
-	uint8_t *copy = malloc(value.mv_size);
-	memcpy(copy, value.mv_data, value.mv_size);
-	copy[value.mv_size / 2] ^= 1;
-	value.mv_data = copy;
-	assert_int_equal(mdb_cursor_put(cursor, &key, &value, MDB_CURRENT), 0);
-	mdb_cursor_close(cursor);
-	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
-	free(copy);
-	assert_search_is_whole(&everything, true);
-	struct block_filter network = of_network(8, 0, 120);
-	assert_search_is_whole(&network, true);
-}
-
 static void store_that_is_not_there_is_empty(void **state)
 {
 	(void)state;
@@ -1426,6 +1282,322 @@ static void event_of_a_hostile_ring_is_refused(void **state)
 	}
 }
 
+/* ---- searches of many segments ---- */
+
+#define MANY 12000 /* twelve segments: a group of eight and four more */
+
+/* Event number i: client, profile, category, severity and name go round at different paces; some are rare. */
+static struct block_event many_event(unsigned i, struct name *name, uint8_t client[16])
+{
+	static const char *const profiles[] = { "pupils", "staff", "guest" };
+	char text[64];
+
+	snprintf(text, sizeof text, "www.n%u.%s", i % 997 == 0 ? 0 : i % 61 + 1, i % 2 ? "com" : "org");
+	*name = name_of(text);
+	memcpy(client, pupil, 16);
+	client[14] = (uint8_t)(i / 1000);
+	client[15] = (uint8_t)(i % 251);
+	struct block_event event = event_at(noon(1) + i, name);
+	event.client = i % 97 ? client : NULL;
+	event.profile = profiles[i % 3];
+	event.category = i % 5 ? i == 7777 ? "rare" : "gambling" : NULL;
+	event.severity = i % 1999 ? SEVERITY_CAUTION : SEVERITY_DANGER;
+	return event;
+}
+
+static void log_many(void)
+{
+	struct name name;
+	uint8_t client[16];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		struct block_event event = many_event(i, &name, client);
+		assert_true(block_log_write(rings[0], &event));
+		if (i % 3000 == 2999)
+			commit();
+	}
+}
+
+/* What a search must find, by the test of the filter on each event alone. */
+static unsigned many_that_pass(const struct block_filter *filter)
+{
+	struct name name;
+	uint8_t client[16];
+	unsigned passing = 0;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		struct block_event event = many_event(i, &name, client);
+		struct block_record record = { .time_us = event.time_us,
+			.client = event.client,
+			.profile = event.profile,
+			.category = event.category,
+			.name = name,
+			.matched = name,
+			.severity = event.severity };
+		passing += block_log_passes(&record, filter);
+	}
+	return passing;
+}
+
+static void assert_search_is_whole(const struct block_filter *filter, bool finds)
+{
+	unsigned expected = many_that_pass(filter);
+	assert_int_equal(expected > 0, finds);
+	assert_int_equal(count(filter), expected);
+}
+
+static struct block_filter of_network(uint8_t c, uint8_t d, unsigned length)
+{
+	struct block_filter filter = { .severity = -1, .has_client = true };
+	memcpy(filter.client.address, (const uint8_t[16]){ [10] = 0xff, [11] = 0xff, [12] = 10, 20, c, d },
+	        16);
+	filter.client.length = (uint8_t)length;
+	return filter;
+}
+
+static void searches_by_groups_find_what_each_event_says(void **state)
+{
+	(void)state;
+	log_many();
+	struct block_filter danger = { .severity = SEVERITY_DANGER },
+	                    rare = { .severity = -1, .category = "rare" },
+	                    none = { .severity = -1, .category = "none" },
+	                    guests = { .severity = -1, .profile = "guest" },
+	                    name = { .severity = -1, .name = name_of("n0.com") },
+	                    absent = { .severity = -1, .name = name_of("n99.com") },
+	                    part = { .severity = -1, .since_us = noon(1) + 4500, .until_us = noon(1) + 9500 };
+	struct block_filter client = of_network(3, 8, 128), network = of_network(8, 0, 120),
+	                    nobody = of_network(77, 0, 120), wide = of_network(0, 0, 104),
+	                    both = of_network(3, 0, 120);
+	both.name = name_of("com");
+	both.profile = "staff";
+	const struct block_filter *found[] = { &everything, &danger, &rare, &guests, &name, &part, &client,
+		&network, &wide, &both };
+	const struct block_filter *not_found[] = { &none, &absent, &nobody };
+	for (size_t i = 0; i < sizeof found / sizeof *found; i++)
+		assert_search_is_whole(found[i], true);
+	for (size_t i = 0; i < sizeof not_found / sizeof *not_found; i++)
+		assert_search_is_whole(not_found[i], false);
+}
+
+/* Also where a page ends in the middle of a group, or a segment. */
+static void paging_by_ids_gives_each_event_once(void **state)
+{
+	(void)state;
+	struct block_filter page = { .severity = -1, .limit = 700, .after_id = 1 };
+	unsigned all = 0, got;
+
+	log_many();
+	do {
+		struct seen seen = scan(&page);
+		free(seen.json);
+		got = seen.count;
+		all += got;
+		page.after_id = seen.last_id;
+	} while (got == 700);
+	assert_int_equal(all, MANY);
+}
+
+static void damaged_group_costs_no_event(void **state)
+{
+	(void)state;
+	char path[400];
+	MDB_env *env;
+	MDB_dbi dbi;
+	MDB_txn *txn;
+	MDB_cursor *cursor;
+	MDB_val key, value;
+
+	log_many();
+	store_path(path, 1);
+	const char *file = strrchr(path, '/') + 1;
+	assert_int_equal(block_file_open(&env, &dbi, dir, file, 0, 1 << 24), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_cursor_open(txn, dbi, &cursor), 0);
+	assert_int_equal(block_file_seek(cursor, BLOCK_KEY_GROUP, UINT64_MAX, &key, &value), 0);
+	uint8_t *copy = malloc(value.mv_size);
+	memcpy(copy, value.mv_data, value.mv_size);
+	copy[value.mv_size / 2] ^= 1;
+	value.mv_data = copy;
+	assert_int_equal(mdb_cursor_put(cursor, &key, &value, MDB_CURRENT), 0);
+	mdb_cursor_close(cursor);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	free(copy);
+	assert_search_is_whole(&everything, true);
+	struct block_filter network = of_network(8, 0, 120);
+	assert_search_is_whole(&network, true);
+}
+
+/* ---- what is held, what goes before its time ---- */
+
+static void log_of(int days_ago, const char *profile, const char *text)
+{
+	struct name name = name_of(text);
+	struct block_event event = event_at(noon(days_ago), &name);
+	event.profile = profile;
+	assert_true(block_log_write(rings[0], &event));
+}
+
+/* The log, until what it has to take away is gone. */
+static void run_with_keeps(const struct block_keep *keeps, size_t keep_count)
+{
+	struct block_log *log;
+	struct block_log_options options = {
+		.dir = dir, .rings = rings, .ring_count = RINGS, .keeps = keeps, .keep_count = keep_count
+	};
+	assert_int_equal(block_log_start(&log, &options), 0);
+	usleep(700000);
+	assert_string_equal(block_log_trouble(log), "");
+	block_log_stop(log);
+}
+
+static unsigned rows_of(const char *profile)
+{
+	struct block_filter filter = { .severity = -1, .profile = profile };
+	return count(&filter);
+}
+
+static char *retention_lines(const char *yaml, int64_t overdue)
+{
+	static char why[CONFIG_WHY_MAX];
+	struct config *config;
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_int_equal(config_parse(&config, yaml, strlen(yaml), "test", why), 0);
+	assert_int_equal(retention_verify(config, dir, out), overdue);
+	fclose(out);
+	config_free(config);
+	return text;
+}
+
+static void shorter_keep_takes_rows_out_of_files_of_a_longer_class(void **state)
+{
+	(void)state;
+	const struct block_keep keeps[] = { { "pupils", DAYS(7) }, { "staff", DAYS(90) } };
+	static const char yaml[] =
+	        "default-profile: pupils\nprofiles: [{name: pupils, networks: [10.20.0.0/16], keep: 7d}, "
+	        "{name: staff, networks: [10.30.0.0/16]}]\n";
+	log_of(0, "pupils", "today.test");
+	log_of(6, "pupils", "young.test");
+	log_of(20, "pupils", "secret.test");
+	log_of(20, "staff", "staff.test");
+	log_of(30, "pupils", "alone.test");
+	commit();
+	free(retention_lines(yaml, 1));
+	age_files(20, DAYS(90), 20);
+	age_files(30, DAYS(90), 30);
+	run_with_keeps(keeps, 2);
+	assert_int_equal(rows_of("pupils"), 2);
+	assert_int_equal(rows_of("staff"), 1);
+	char *lines = retention_lines(yaml, 0);
+	assert_non_null(strstr(lines, "\"profile\":\"pupils\",\"keep_s\":604800,\"files\":2,\"rows\":2,"));
+	free(lines);
+	char path[400];
+	store_path(path, 30);
+	assert_int_equal(access(path, F_OK), -1);
+	store_path(path, 20);
+	assert_int_equal(access(path, F_OK), -1);
+	strcpy(path + strlen(path) - strlen(".mdb"), "-r1.mdb");
+	assert_true(file_holds(path, "staff"));
+	assert_false(file_holds(path, "secret"));
+}
+
+static void prolonged_keep_does_not_prolong_what_was_promised(void **state)
+{
+	(void)state;
+	const struct block_keep keeps[] = { { "pupils", DAYS(365) } };
+	struct name name = name_of("old.test");
+	struct block_event event = event_at(noon(40), &name);
+
+	event.keep_s = DAYS(30);
+	log_of(0, "pupils", "today.test");
+	assert_true(block_log_write(rings[0], &event));
+	commit();
+	age_files(40, DAYS(30), 40);
+	run_with_keeps(keeps, 1);
+	assert_int_equal(rows_of("pupils"), 1);
+}
+
+/* An erasure while events of the same client keep coming: a line behind it, all of them or none. */
+static void erasure_takes_all_rows_up_to_its_moment_and_none_after(void **state)
+{
+	(void)state;
+	struct block_filter erased = { .severity = -1, .name = name_of("n1.org"), .until_us = noon(0) };
+	struct erasure *pending;
+
+	log_many();
+	unsigned before = count(&everything), gone = count(&erased);
+	assert_true(gone > 0);
+	assert_int_equal(erasure_begin(dir, &erased), 0);
+	assert_int_equal(count(&everything), before - gone);
+	run_with_keeps(NULL, 0);
+	assert_int_equal(erasure_read(dir, &pending), 0);
+	assert_null(pending);
+	assert_int_equal(count(&everything), before - gone);
+	log_name(noon(0) + 1, "n1.org");
+	commit();
+	assert_int_equal(count(&everything), before - gone + 1);
+}
+
+static void erasure_takes_what_is_damaged_too(void **state)
+{
+	(void)state;
+	struct block_filter erased = { .severity = -1, .name = name_of("nobody.test") };
+	char path[420], ring[340];
+
+	log_of(1, "pupils", "secret.test");
+	commit();
+	cut_store(1, 2);
+	commit();
+	store_path(path, 1);
+	snprintf(ring, sizeof ring, "%s/ring-0.damaged", dir);
+	close(open(ring, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(erasure_begin(dir, &erased), 0);
+	run_with_keeps(NULL, 0);
+	assert_int_equal(access(ring, F_OK), -1);
+	assert_false(erasure_is_pending(dir));
+}
+
+static void held_rows_stay_and_stand_there_once(void **state)
+{
+	(void)state;
+	struct block_filter held = { .severity = -1, .name = name_of("held.test") };
+	char path[400];
+	uint32_t number = 0;
+	int lock, other;
+
+	log_of(0, "pupils", "today.test");
+	log_of(3, "pupils", "held.test");
+	log_of(3, "pupils", "other.test");
+	log_of(5, "staff", "held.test");
+	commit();
+	json_t *detail = json_object();
+	assert_int_equal(cases_lock(dir, &lock), 0);
+	assert_int_equal(cases_lock(dir, &other), -EBUSY);
+	assert_int_equal(cases_hold(dir, &held, detail), 1);
+	assert_int_equal(json_integer_value(json_object_get(detail, "rows")), 2);
+	json_decref(detail);
+	assert_int_equal(count(&everything), 4);
+	assert_int_equal(cases_held(dir, &held, &number), 2);
+	assert_int_equal(number, 1);
+	store_path(path, 3);
+	assert_int_equal(unlink(path), 0);
+	store_path(path, 5);
+	assert_int_equal(unlink(path), 0);
+	commit();
+	assert_int_equal(count(&everything), 3);
+	struct block_log *log = start_with(1);
+	block_log_stop(log);
+	assert_int_equal(count(&held), 2);
+	assert_int_equal(cases_release(dir, 1), 0);
+	assert_int_equal(cases_release(dir, 1), -ENOENT);
+	assert_int_equal(count(&held), 0);
+	cases_unlock(lock);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
 
 int main(void)
@@ -1455,6 +1627,11 @@ int main(void)
 		TEST(reader_sees_the_profiles_of_its_scope_only),
 		TEST(limit_keeps_the_newest),
 		TEST(scan_ends_when_told),
+		TEST(shorter_keep_takes_rows_out_of_files_of_a_longer_class),
+		TEST(prolonged_keep_does_not_prolong_what_was_promised),
+		TEST(erasure_takes_all_rows_up_to_its_moment_and_none_after),
+		TEST(erasure_takes_what_is_damaged_too),
+		TEST(held_rows_stay_and_stand_there_once),
 		TEST(searches_by_groups_find_what_each_event_says),
 		TEST(paging_by_ids_gives_each_event_once),
 		TEST(damaged_group_costs_no_event),

@@ -1,0 +1,33 @@
+/*
+ * Rows of the block log that are held for a case: copies, in files of their own (DIR/2026-11-22-case7.mdb), that neither `keep` nor
+ * log.max-size nor an erasure takes away, until the case is released. DIR/case-7.json says who holds what and why; a case is one from the
+ * moment that is there. All here is for the reader's children and tools; one change at a time (DIR/case.lock).
+ */
+#ifndef USHER_CASES_H
+#define USHER_CASES_H
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#include "block_log.h"
+
+/* Returns 0, -EBUSY where somebody else holds it, or negative errno. */
+int cases_lock(const char *dir, int *fd);
+void cases_unlock(int fd);
+
+/*
+ * Holds the rows that pass the filter (client, name, profile, profiles, since, until). detail: what the case says of itself; borrowed, "case",
+ * "at" and "rows" are set in it. Returns the case's number, 0 if no row passes, or negative errno. The lock must be held.
+ */
+int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *detail);
+
+/* Ends a case: its rows go, unless they are kept anyway. Returns 0, -ENOENT or negative errno. The lock must be held. */
+int cases_release(const char *dir, uint32_t number);
+
+/* All cases, {"case","at",…} each, in order of their numbers; the caller's. NULL without memory. */
+json_t *cases_list(const char *dir);
+
+/* How many rows are held that pass the filter, and a number of a case that holds some. Returns it or negative errno. */
+int64_t cases_held(const char *dir, const struct block_filter *filter, uint32_t *number);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * Each change is in the ledger before it is made. An erasure's entry says who, why, when and how many rows,
+ * not which: the ledger would keep what the log shall forget.
+ */
+#include "rights.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "block_item.h"
+#include "cases.h"
+#include "erasure.h"
+#include "ledger.h"
+#include "log_query.h"
+#include "retention.h"
+
+#define WAIT_MS 30000 /* for the writer to end an erasure; a client waits a minute */
+#define LOOK_MS 20
+
+const char *const rights_hold_parameters[] = { "client", "profile", "name", "since", "until", "reason",
+	NULL };
+const char *const rights_forget_parameters[] = { "client", "profile", "name", "since", "until", "reason",
+	NULL };
+const char *const rights_release_parameters[] = { "case", "reason", NULL };
+const char *const rights_no_parameters[] = { NULL };
+
+static const char *value_of(const struct reader_ask *ask, const char *name)
+{
+	const char *value = ask->parameter(ask->arg, name);
+	return value && *value ? value : NULL;
+}
+
+static int failed(int ret, const char *what, char why[JOB_WHY_MAX])
+{
+	if (ret == -EBUSY) {
+		snprintf(why, JOB_WHY_MAX, "rows are being held or erased at the moment: try again soon");
+		return 409;
+	}
+	snprintf(why, JOB_WHY_MAX, "%s: %s", what, strerror(-ret));
+	return 503;
+}
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* The rows that are asked for, up to now, of what the person reads in full. Returns 0 or a status. */
+static int read_rows(const struct reader_ask *ask, struct block_filter *filter, char why[JOB_WHY_MAX])
+{
+	struct log_query query;
+
+	if (!value_of(ask, "client") || !value_of(ask, "reason")) {
+		snprintf(why, JOB_WHY_MAX, "%s: expected, but not given",
+		        value_of(ask, "client") ? "reason" : "client");
+		return 400;
+	}
+	if (log_query_read(&query, ask->config, ask->parameter, ask->arg, why) < 0)
+		return 400;
+	*filter = query.filter;
+	filter->limit = 0;
+	if (!filter->until_us || filter->until_us > now_us())
+		filter->until_us = now_us();
+	scope_apply(ask->scope, filter, false);
+	return 0;
+}
+
+static int record(const struct reader_ask *ask, const char *what, json_t *detail)
+{
+	return ledger_append(ask->ledger_dir, ask->uid, what, detail);
+}
+
+/* ---- cases ---- */
+
+static json_t *case_detail(const struct reader_ask *ask)
+{
+	json_t *detail = json_object();
+
+	json_object_set_new(detail, "uid", json_integer((json_int_t)ask->uid));
+	for (size_t i = 0; detail && rights_hold_parameters[i]; i++) {
+		const char *value = value_of(ask, rights_hold_parameters[i]);
+		json_object_set_new(
+		        detail, rights_hold_parameters[i], value ? json_string(value) : json_null());
+	}
+	return detail;
+}
+
+static int hold(
+        const struct reader_ask *ask, const struct block_filter *filter, FILE *out, char why[JOB_WHY_MAX])
+{
+	json_t *detail = case_detail(ask);
+	int64_t number = detail ? record(ask, "case.hold", detail) : -ENOMEM;
+
+	if (number == 0)
+		number = cases_hold(ask->log_dir, filter, detail);
+	if (number > 0)
+		json_dumpf(detail, out, JSON_COMPACT);
+	json_decref(detail);
+	if (number < 0)
+		return failed((int)number, "nothing is held", why);
+	if (number == 0) {
+		snprintf(why, JOB_WHY_MAX, "nothing is held: there are no such rows");
+		return 404;
+	}
+	putc('\n', out);
+	return 0;
+}
+
+int rights_hold(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	struct block_filter filter;
+	int lock;
+
+	if (!value_of(ask, "since")) {
+		snprintf(why, JOB_WHY_MAX, "since: expected, but not given");
+		return 400;
+	}
+	int status = read_rows(ask, &filter, why);
+	if (status != 0)
+		return status;
+	int ret = cases_lock(ask->log_dir, &lock);
+	if (ret < 0)
+		return failed(ret, "nothing is held", why);
+	status = hold(ask, &filter, out, why);
+	cases_unlock(lock);
+	return status;
+}
+
+int rights_release(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	const char *number = value_of(ask, "case"), *reason = value_of(ask, "reason");
+	int lock;
+	unsigned id;
+	char end;
+
+	if (!number || !reason || sscanf(number, "%u%c", &id, &end) != 1 || id == 0) {
+		snprintf(why, JOB_WHY_MAX, "expected the number of a case, and a reason");
+		return 400;
+	}
+	int ret = cases_lock(ask->log_dir, &lock);
+	if (ret < 0)
+		return failed(ret, "the case is not released", why);
+	json_t *detail = json_pack("{s:i, s:s}", "case", (int)id, "reason", reason);
+	ret = detail ? record(ask, "case.release", detail) : -ENOMEM;
+	if (ret == 0)
+		ret = cases_release(ask->log_dir, id);
+	cases_unlock(lock);
+	if (ret == 0)
+		json_dumpf(detail, out, JSON_COMPACT);
+	json_decref(detail);
+	if (ret == -ENOENT) {
+		snprintf(why, JOB_WHY_MAX, "there is no case %u", id);
+		return 404;
+	}
+	if (ret < 0)
+		return failed(ret, "the case is not released", why);
+	putc('\n', out);
+	return 0;
+}
+
+int rights_cases(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	json_t *list = cases_list(ask->log_dir), *one;
+	size_t i;
+
+	if (!list)
+		return failed(-ENOMEM, "cases", why);
+	json_array_foreach(list, i, one)
+	{
+		json_dumpf(one, out, JSON_COMPACT);
+		putc('\n', out);
+	}
+	json_decref(list);
+	return 0;
+}
+
+/* ---- erasure ---- */
+
+static bool count_row(void *arg, const struct block_item *item)
+{
+	(*(uint64_t *)arg)++;
+	return true;
+}
+
+/* Nothing that is held is erased. */
+static int check_held(const struct reader_ask *ask, const struct block_filter *filter, char why[JOB_WHY_MAX])
+{
+	uint32_t number = 0;
+	int64_t held = cases_held(ask->log_dir, filter, &number);
+
+	if (held < 0)
+		return failed((int)held, "nothing is erased", why);
+	if (held == 0)
+		return 0;
+	snprintf(why, JOB_WHY_MAX,
+	        "nothing is erased: %" PRId64 " of these rows are held for case %" PRIu32
+	        "; see `usher case list`, and `usher case release`",
+	        held, number);
+	return 409;
+}
+
+static bool await_end(const char *dir)
+{
+	for (int ms = 0; ms < WAIT_MS && erasure_is_pending(dir); ms += LOOK_MS)
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
+	return !erasure_is_pending(dir);
+}
+
+static int forget(
+        const struct reader_ask *ask, const struct block_filter *filter, FILE *out, char why[JOB_WHY_MAX])
+{
+	uint64_t rows = 0;
+
+	if (erasure_is_pending(ask->log_dir))
+		return failed(-EBUSY, "", why);
+	int status = check_held(ask, filter, why);
+	if (status != 0)
+		return status;
+	int64_t ret = block_scan_items(ask->log_dir, filter, true, count_row, &rows);
+	json_t *detail = json_pack("{s:I, s:s}", "rows", (json_int_t)rows, "reason", value_of(ask, "reason"));
+	if (ret >= 0)
+		ret = detail ? record(ask, "log.forget", detail) : -ENOMEM;
+	json_decref(detail);
+	if (ret == 0)
+		ret = erasure_begin(ask->log_dir, filter);
+	if (ret < 0)
+		return failed((int)ret, "nothing is erased", why);
+	fprintf(out, "{\"rows\":%" PRIu64 ",\"finished\":%s}\n", rows,
+	        await_end(ask->log_dir) ? "true" : "false");
+	return 0;
+}
+
+int rights_forget(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	struct block_filter filter;
+	int lock;
+	int status = read_rows(ask, &filter, why);
+
+	if (status != 0)
+		return status;
+	int ret = cases_lock(ask->log_dir, &lock);
+	if (ret < 0)
+		return failed(ret, "nothing is erased", why);
+	status = forget(ask, &filter, out, why);
+	cases_unlock(lock);
+	return status;
+}
+
+/* ---- retention ---- */
+
+int rights_retention(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
+{
+	int64_t ret = retention_verify(ask->config, ask->log_dir, out);
+
+	return ret < 0 ? failed((int)ret, "the log cannot be read", why) : 0;
+}

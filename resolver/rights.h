@@ -1,0 +1,12 @@
+/* The routes of log.sock by which rows are held for a case, erased, and retention is proved. */
+#ifndef USHER_RIGHTS_H
+#define USHER_RIGHTS_H
+
+#include "reader.h"
+
+extern const char *const rights_hold_parameters[], *const rights_release_parameters[], *const rights_forget_parameters[],
+	*const rights_no_parameters[];
+
+reader_answer rights_hold, rights_release, rights_cases, rights_forget, rights_retention;
+
+#endif

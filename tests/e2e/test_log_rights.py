@@ -1,0 +1,144 @@
+"""Issue 6, point 9: the log forgets on time and on request, truly and at once, and keeps what a case holds; whatever kills usherd meanwhile."""
+
+import json
+import os
+import shutil
+import socket
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from usher import descendants, eventually, profile, usherd
+
+LISTS = {'gambling': ['casino.com', 'poker.net']}
+ERASED, KEPT = '10.20.4.31', '10.20.4.32'
+DAY_S = 86400
+
+
+def log_octets(u):
+    """All that lies in the files of the log, rings and left-overs too."""
+    return b''.join(path.read_bytes() for path in (u.folder / 'state').rglob('*') if path.is_file() and 'ledger' not in path.parts)
+
+
+def ledger(u):
+    return [json.loads(line) for line in (u.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
+
+
+def age(u, days):
+    """The files of the class 90d become so many days older: their day, and their last change. usherd must not run; another file must be of
+    today, or it would not believe the clock."""
+    for path in (u.folder / 'state/log').glob('*-90d.mdb'):
+        day, rest = path.name[:10], path.name[10:]
+        older = (datetime.fromisoformat(day) - timedelta(days=days)).date().isoformat()
+        when = path.stat().st_mtime - days * DAY_S
+        moved = path.rename(path.with_name(older + rest))
+        os.utime(moved, (when, when))
+        path.with_name(path.name + '-lock').unlink(missing_ok=True)
+
+
+def fill(u):
+    for i in range(40):
+        u.ask(f'secret{i}.casino.com', client=ERASED)
+        u.ask(f'public{i}.casino.com', client=KEPT)
+    u.log('--limit', 1000, count=80)
+
+
+def test_what_is_forgotten_is_in_no_file_and_the_rest_is(lab):
+    with usherd(lists=LISTS) as u:
+        fill(u)
+        assert b'secret7' in log_octets(u)
+        [answer] = u.json('forget', '--client', ERASED, '--reason', 'request 17')
+        assert answer == {'rows': 40, 'finished': True}
+        octets = log_octets(u)
+        assert b'secret7' not in octets and b'public7' in octets
+        assert socket.inet_aton(ERASED) not in octets and socket.inet_aton(KEPT) in octets
+        assert len(u.log('--client', KEPT)) == 40 and u.log('--client', ERASED) == []
+        entry = next(e for e in ledger(u) if e['what'] == 'log.forget')
+        assert entry['detail'] == {'rows': 40, 'reason': 'request 17'} and entry['uid'] == 0
+        u.ask('again.casino.com', client=ERASED)
+        u.log('--client', ERASED, count=1)
+        u.restart()
+        assert len(u.log('--limit', 1000)) == 41
+        u.cli('forget', '--client', KEPT, '--name', 'public7.casino.com', '--reason', 'one name')
+        assert len(u.log('--client', KEPT)) == 39
+        for words in (['--client', KEPT], ['--reason', 'x'], ['--client', 'nobody', '--reason', 'x']):
+            u.cli('forget', *words, expect=(1, 2))
+
+
+def test_an_erasure_that_kill_9_interrupts_is_shown_nowhere_and_ends_by_itself(lab):
+    """The writer finds the erasure when it starts: as after a kill between the two."""
+    with usherd(lists=LISTS) as u:
+        fill(u)
+        u.kill()
+        erase = {'client': '00000000000000000000ffff0a14041f', 'length': 128, 'name': None, 'profiles': None, 'since_us': 0, 'until_us': 2**60}
+        u.write('state/log/erase.json', json.dumps(erase))
+        store = next((u.folder / 'state/log').glob('*.mdb'))
+        shutil.copy(store, f'{store}.new')
+        assert u.log('--client', ERASED) == [] and len(u.log('--client', KEPT)) == 40
+        u.start()
+        assert eventually(lambda: not (u.folder / 'state/log/erase.json').exists(), 5)
+        assert b'secret7' not in log_octets(u) and len(u.log('--client', KEPT)) == 40
+
+
+def test_a_case_holds_rows_beyond_their_time_and_against_erasure(lab):
+    with usherd(lists=LISTS) as u:
+        fill(u)
+        [case] = u.json('case', 'hold', '--client', ERASED, '--since', '1h', '--reason', 'case 2026-4')
+        assert (case['case'], case['rows'], case['reason']) == (1, 40, 'case 2026-4')
+        assert len(u.log('--limit', 1000)) == 80, 'held rows are there once'
+        assert {c['client']: c['count'] for c in u.json('log', '--count-by', 'client')} == {ERASED: 40, KEPT: 40}
+        refused = u.cli('forget', '--client', ERASED, '--reason', 'x', expect=1)
+        assert '40 of these rows are held for case 1' in refused.stderr
+        u.stop()
+        age(u, 100)
+        u.start()
+        assert len(u.log('--limit', 1000)) == 40 and len(u.log('--client', ERASED)) == 40
+        assert b'public7' not in log_octets(u)
+        assert [c['case'] for c in u.json('case', 'list')] == [1]
+        held = next(line for line in u.json('retention', '--verify') if line['verdict'] == 'held')
+        assert held['class'] == 'case 1' and held['rows'] == 40
+        u.cli('case', 'release', 1, '--reason', 'closed')
+        assert u.log() == [] and u.json('case', 'list') == [] and b'secret7' not in log_octets(u)
+        assert [e['what'] for e in ledger(u) if e['what'].startswith('case.') and e['what'] != 'case.read'] == ['case.hold', 'case.release']
+        u.cli('case', 'release', 1, '--reason', 'again', expect=1)
+        assert 'no such rows' in u.cli('case', 'hold', '--client', '10.9.9.9', '--since', '1h', '--reason', 'x', expect=1).stderr
+
+
+def test_a_shorter_keep_reaches_rows_that_were_promised_longer(lab):
+    config = {'profiles': [profile('pupils'), profile('staff', block=['gambling']), profile('guest', keep='30d')]}
+    with usherd(config, LISTS) as u:
+        u.ask('pupil.casino.com')
+        u.ask('colleague.casino.com', client='10.30.0.5')
+        u.ask('visitor.casino.com', client='10.99.0.5')
+        u.log(count=3)
+        u.stop()
+        age(u, 20)
+        u.start()
+        assert len(u.log()) == 3
+        assert {line['verdict'] for line in u.json('retention', '--verify')} == {'ok'}
+        u.configure({'profiles': [profile('pupils', keep='7d'), profile('staff', block=['gambling']), profile('guest', keep='30d')]})
+        u.restart()
+        assert eventually(lambda: b'pupil\x06casino' not in log_octets(u), 5)
+        assert [r['profile'] for r in u.log()] == ['guest', 'staff']
+        u.configure({'profiles': [profile('pupils', keep='7d'), profile('staff', block=['gambling'], keep='7d'), profile('guest', keep='30d')]})
+        u.reload()
+        assert eventually(lambda: len(u.log()) == 1, 5), 'a reload is enough'
+        assert b'colleague' not in log_octets(u)
+
+
+def test_holding_and_erasing_is_for_root_and_the_dsl(lab):
+    config = {'access': {'dsl': {'profiles': ['pupils']}, 'head': {'profiles': ['staff']}}}
+    with usherd(config, LISTS) as u:
+        u.ask('casino.com')
+        u.log(count=1)
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setuid(65534)
+            body = json.dumps({'client': '10.20.0.0/16', 'reason': 'mine'})
+            os.write(writer, str([u.http('log.sock', path, 'POST', body)[0] for path in ('/v1/forget', '/v1/case/hold', '/v1/case/release')]).encode())
+            os._exit(0)
+        os.close(writer)
+        assert os.read(reader, 100) == b'[403, 403, 400]'
+        os.waitpid(pid, 0)
+        assert len(u.log()) == 1 and [e['what'] for e in ledger(u)].count('log.refused') == 2

@@ -1,0 +1,284 @@
+/* usher retention, case, forget: how long rows stay, which are held longer, and which go before. */
+#include "commands.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log_ask.h"
+#include "resolver/cases.h"
+#include "resolver/retention.h"
+
+#define PATH_LEN 4096
+
+/* ---- rows of answers ---- */
+
+struct columns {
+	const char *const *keys;
+	size_t count;
+	struct command_table *table; /* NULL: CSV */
+};
+
+static void line_as_json(void *arg, const char *line, const json_t *record)
+{
+	puts(line);
+}
+
+static void line_as_cells(void *arg, const char *line, const json_t *record)
+{
+	const struct columns *columns = arg;
+	char numbers[16][32];
+	const char *cells[16];
+
+	for (size_t i = 0; i < columns->count; i++)
+		cells[i] = log_cell_text(record, columns->keys[i], numbers[i]);
+	if (columns->table)
+		command_table_row(columns->table, cells);
+	else
+		command_csv(cells, columns->count);
+}
+
+static void print_lines(
+        const struct command_context *context, char *text, const char *const *keys, size_t count)
+{
+	struct columns columns = { keys, count, NULL };
+
+	if (context->json) {
+		log_each_line(text, line_as_json, NULL);
+		return;
+	}
+	if (context->csv)
+		command_csv(keys, count);
+	else
+		columns.table = command_table_new(keys, count);
+	log_each_line(text, line_as_cells, &columns);
+	if (columns.table)
+		command_table_print(columns.table);
+}
+
+static int ask(const struct config *config, const char *path, json_t *body, char **text)
+{
+	char *json = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	int status = command_http(config, "log.sock", path, json, text);
+
+	free(json);
+	json_decref(body);
+	if (status < 0)
+		return COMMAND_FAILED;
+	return status == 200 ? COMMAND_OK : command_http_failed(status, *text);
+}
+
+/* What root reads of the store itself where usherd does not run. */
+static int read_offline(const struct config *config,
+        int64_t (*read)(const struct config *config, const char *dir, FILE *out), char **text)
+{
+	char dir[PATH_LEN];
+	size_t len;
+
+	command_become_user(config);
+	snprintf(dir, sizeof dir, "%s/log", config->state_dir);
+	FILE *out = open_memstream(text, &len);
+	int64_t ret = out ? read(config, dir, out) : -ENOMEM;
+	if (out && fclose(out) != 0)
+		ret = -ENOMEM;
+	if (ret >= 0)
+		return COMMAND_OK;
+	fprintf(stderr, "usher: the log in %s cannot be read: %s\n", dir, strerror((int)-ret));
+	return COMMAND_FAILED;
+}
+
+static int ask_or_read(const struct config *config, const char *path,
+        int64_t (*read)(const struct config *config, const char *dir, FILE *out), char **text)
+{
+	if (geteuid() == 0 && !log_ask_is_served(config))
+		return read_offline(config, read, text);
+	return ask(config, path, NULL, text);
+}
+
+/* ---- usher retention ---- */
+
+static const char *const retention_keys[] = { "class", "profile", "keep_s", "files", "rows", "oldest",
+	"verdict" };
+
+static void count_overdue(void *arg, const char *line, const json_t *record)
+{
+	char number[32];
+
+	*(unsigned *)arg += strcmp(log_cell_text(record, "verdict", number), "overdue") == 0;
+}
+
+int retention_command(struct command_context *context)
+{
+	const char *verify = NULL;
+	struct command_option option = { "verify", false, &verify };
+	char *text = NULL;
+	unsigned overdue = 0;
+
+	int ret = command_options(context, "retention", &option, 1);
+	if (ret != COMMAND_OK)
+		return ret;
+	if (context->argc > 0 || !verify)
+		return command_usage_error("retention", "expected --verify");
+	ret = ask_or_read(command_config(context), "/v1/retention", retention_verify, &text);
+	if (ret == COMMAND_OK) {
+		char *copy = strdup(text);
+		print_lines(context, text, retention_keys, sizeof retention_keys / sizeof *retention_keys);
+		log_each_line(copy ? copy : text, count_overdue, &overdue);
+		free(copy);
+	}
+	free(text);
+	if (overdue)
+		fprintf(stderr, "usher: %u of these should be gone\n", overdue);
+	return overdue ? COMMAND_FAILED : ret;
+}
+
+/* ---- usher case, usher forget ---- */
+
+static const char *const row_options[] = { "client", "profile", "name", "since", "until", "reason" };
+#define ROW_OPTIONS (sizeof row_options / sizeof *row_options)
+
+/* The options as the body of a request; NULL after saying what is wrong. */
+static json_t *rows_body(struct command_context *context, const char *command)
+{
+	const char *values[ROW_OPTIONS] = { NULL };
+	struct command_option options[ROW_OPTIONS];
+	json_t *body = json_object();
+	int64_t s;
+
+	for (size_t i = 0; i < ROW_OPTIONS; i++)
+		options[i] = (struct command_option){ row_options[i], true, &values[i] };
+	if (command_options(context, command, options, ROW_OPTIONS) != COMMAND_OK || context->argc > 0) {
+		if (context->argc > 0)
+			command_usage_error(command, "unexpected '%s'", context->argv[0]);
+		json_decref(body);
+		return NULL;
+	}
+	for (size_t i = 0; i < ROW_OPTIONS; i++) {
+		char text[32];
+		bool is_time = i == 3 || i == 4;
+		if (values[i] && is_time && command_time(values[i], true, &s) < 0) {
+			command_usage_error(command,
+			        "--%s: found '%s', expected a time such as 30d or 2026-11-23 10:15",
+			        row_options[i], values[i]);
+			json_decref(body);
+			return NULL;
+		}
+		if (values[i] && is_time)
+			snprintf(text, sizeof text, "%lld", (long long)s);
+		if (values[i])
+			json_object_set_new(body, row_options[i], json_string(is_time ? text : values[i]));
+	}
+	return body;
+}
+
+static const char *const case_keys[] = { "case", "at", "uid", "client", "profile", "name", "since", "until",
+	"rows", "reason" };
+#define CASE_KEYS (sizeof case_keys / sizeof *case_keys)
+
+static int64_t list_offline(const struct config *config, const char *dir, FILE *out)
+{
+	json_t *list = cases_list(dir), *one;
+	size_t i;
+
+	(void)config;
+	json_array_foreach(list, i, one)
+	{
+		json_dumpf(one, out, JSON_COMPACT);
+		putc('\n', out);
+	}
+	json_decref(list);
+	return list ? 0 : -ENOMEM;
+}
+
+static int case_list(struct command_context *context)
+{
+	char *text = NULL;
+
+	if (context->argc > 0)
+		return command_usage_error("case", "unexpected '%s'", context->argv[0]);
+	int ret = ask_or_read(command_config(context), "/v1/case", list_offline, &text);
+	if (ret == COMMAND_OK)
+		print_lines(context, text, case_keys, CASE_KEYS);
+	free(text);
+	return ret;
+}
+
+static int case_hold(struct command_context *context)
+{
+	char *text = NULL;
+	json_t *body = rows_body(context, "case");
+
+	if (!body)
+		return COMMAND_USAGE;
+	int ret = ask(command_config(context), "/v1/case/hold", body, &text);
+	if (ret == COMMAND_OK)
+		print_lines(context, text, case_keys, CASE_KEYS);
+	free(text);
+	return ret;
+}
+
+static int case_release(struct command_context *context)
+{
+	const char *reason = NULL;
+	struct command_option option = { "reason", true, &reason };
+	char *text = NULL;
+
+	int ret = command_options(context, "case", &option, 1);
+	if (ret != COMMAND_OK)
+		return ret;
+	if (context->argc != 1 || !reason)
+		return command_usage_error("case", "expected the number of a case, and --reason TEXT");
+	ret = ask(command_config(context), "/v1/case/release",
+	        json_pack("{s:s, s:s}", "case", context->argv[0], "reason", reason), &text);
+	if (ret == COMMAND_OK && context->json)
+		fputs(text, stdout);
+	else if (ret == COMMAND_OK)
+		printf("case %s is released\n", context->argv[0]);
+	free(text);
+	return ret;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct command_context *context);
+} case_commands[] = { { "list", case_list }, { "hold", case_hold }, { "release", case_release } };
+
+int case_command(struct command_context *context)
+{
+	const char *word = context->argc > 0 ? context->argv[0] : "";
+
+	for (size_t i = 0; i < sizeof case_commands / sizeof *case_commands; i++)
+		if (strcmp(case_commands[i].name, word) == 0) {
+			context->argv++;
+			context->argc--;
+			return case_commands[i].run(context);
+		}
+	return command_usage_error("case", "expected hold, list or release");
+}
+
+int forget_command(struct command_context *context)
+{
+	char *text = NULL;
+	json_t *body = rows_body(context, "forget");
+
+	if (!body)
+		return COMMAND_USAGE;
+	int ret = ask(command_config(context), "/v1/forget", body, &text);
+	json_t *answer = ret == COMMAND_OK ? json_loads(text, 0, NULL) : NULL;
+	if (ret == COMMAND_OK && context->json)
+		fputs(text, stdout);
+	else if (ret == COMMAND_OK)
+		printf("%" JSON_INTEGER_FORMAT " rows are erased\n",
+		        json_integer_value(json_object_get(answer, "rows")));
+	if (answer && !json_is_true(json_object_get(answer, "finished"))) {
+		fprintf(stderr, "usher: nobody sees these rows any more; usherd is still taking them out of "
+		                "its files\n");
+		ret = COMMAND_FAILED;
+	}
+	json_decref(answer);
+	free(text);
+	return ret;
+}
