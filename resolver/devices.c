@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@
 #define SEEN_S 120   /* the kernel's word counts this long around what it saw */
 #define BUCKETS 4096
 #define NONE UINT32_MAX
-#define RECORDS_MAX 500000 /* a day: no school has so many, but a device may make up addresses */
+#define RECORDS_MAX 100000 /* a day: no school has so many, but a device may make up addresses */
 
 static const char magic[16] = "usher devices 1\n";
 
@@ -47,7 +48,8 @@ struct record {
 _Static_assert(sizeof(struct record) == 104, "as it lies in the file");
 
 struct day {
-	int64_t day; /* days since 1970 */
+	int64_t day;   /* days since 1970 */
+	uint64_t seed; /* of the hashes: a device chooses its addresses */
 	struct timespec changed;
 	off_t size;
 	struct record *records;
@@ -60,7 +62,7 @@ struct day {
 struct devices {
 	char *dir;
 	struct day *days[DAYS_MAX];
-	uint64_t clock;
+	uint64_t clock, seed;
 };
 
 const char *device_confidence_text(enum device_confidence confidence)
@@ -116,12 +118,12 @@ static bool day_make_room(struct day *day, uint32_t room)
 
 static uint32_t *address_bucket(struct day *day, const uint8_t address[16])
 {
-	return &day->of_address[XXH3_64bits(address, 16) % BUCKETS];
+	return &day->of_address[XXH3_64bits_withSeed(address, 16, day->seed) % BUCKETS];
 }
 
 static uint32_t *mac_bucket(struct day *day, const uint8_t mac[6])
 {
-	return &day->of_mac[XXH3_64bits(mac, 6) % BUCKETS];
+	return &day->of_mac[XXH3_64bits_withSeed(mac, 6, day->seed) % BUCKETS];
 }
 
 /* The record at count is in place: chains it. */
@@ -194,6 +196,7 @@ static struct day *day_load(const struct devices *devices, int64_t number)
 	if (day == NULL)
 		return NULL;
 	day->day = number;
+	day->seed = devices->seed;
 	memset(day->of_address, 0xff, sizeof day->of_address);
 	memset(day->of_mac, 0xff, sizeof day->of_mac);
 	int fd = day_path(devices, number, path) == 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
@@ -238,7 +241,9 @@ struct devices *devices_new(const char *dir)
 	if (devices == NULL)
 		return NULL;
 	devices->dir = strdup(dir);
-	if (devices->dir == NULL) {
+	if (devices->dir == NULL ||
+	        getrandom(&devices->seed, sizeof devices->seed, 0) != sizeof devices->seed) {
+		free(devices->dir);
 		free(devices);
 		return NULL;
 	}
