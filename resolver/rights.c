@@ -1,6 +1,7 @@
 /*
- * Each change is in the ledger before it is made. An erasure's entry says who, why, when and how many rows,
- * not which: the ledger would keep what the log shall forget.
+ * Each change is in the ledger before it is made; a case, with its number, when it is, or it is undone. An
+ * erasure's entry says who, why, when and how many rows, not which: the ledger would keep what the log shall
+ * forget.
  */
 #include "rights.h"
 
@@ -93,10 +94,13 @@ static int hold(
         const struct reader_ask *ask, const struct block_filter *filter, FILE *out, char why[JOB_WHY_MAX])
 {
 	json_t *detail = case_detail(ask);
-	int64_t number = detail ? record(ask, "case.hold", detail) : -ENOMEM;
+	int64_t number = detail ? cases_hold(ask->log_dir, filter, detail) : -ENOMEM;
+	int recorded = number > 0 ? record(ask, "case.hold", detail) : 0;
 
-	if (number == 0)
-		number = cases_hold(ask->log_dir, filter, detail);
+	if (recorded < 0) {
+		cases_release(ask->log_dir, (uint32_t)number);
+		number = recorded;
+	}
 	if (number > 0)
 		json_dumpf(detail, out, JSON_COMPACT);
 	json_decref(detail);

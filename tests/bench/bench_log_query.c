@@ -239,7 +239,13 @@ int main(int argc, char **argv)
 	        (double)octets_on_disk / (double)events);
 	double worst_search = search_all();
 	for (int by = LOG_COUNT_CLIENT; by <= LOG_COUNT_HOUR; by++) {
-		static const char *const what[] = { "", "client", "category", "name", "severity", "hour" };
+		static const char *const what[] = { [LOG_COUNT_CLIENT] = "client",
+			[LOG_COUNT_CATEGORY] = "category",
+			[LOG_COUNT_NAME] = "name",
+			[LOG_COUNT_SEVERITY] = "severity",
+			[LOG_COUNT_HOUR] = "hour" };
+		if (!what[by])
+			continue;
 		took = count_day((enum log_count_by)by, what[by], events / days, days);
 		worst_count = took > worst_count ? took : worst_count;
 	}

@@ -87,6 +87,7 @@ def test_a_case_holds_rows_beyond_their_time_and_against_erasure(lab):
         assert (case['case'], case['rows'], case['reason']) == (1, 40, 'case 2026-4')
         assert len(u.log('--limit', 1000)) == 80, 'held rows are there once'
         assert {c['client']: c['count'] for c in u.json('log', '--count-by', 'client')} == {ERASED: 40, KEPT: 40}
+        assert ledger(u)[-3]['detail'].items() >= {'case': 1, 'rows': 40, 'client': ERASED, 'reason': 'case 2026-4'}.items()
         refused = u.cli('forget', '--client', ERASED, '--reason', 'x', expect=1)
         assert '40 of these rows are held for case 1' in refused.stderr
         u.stop()
