@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import struct
 import threading
 import time
@@ -155,6 +156,42 @@ def test_a_queued_alert_survives_kill_and_is_sent_once(lab):
         u.restart()
         time.sleep(1.5)
         assert len(u.mails()) == 2, 'sent again after a restart'
+
+
+class MailServer(threading.Thread):
+    """Takes one mail by SMTP; its dialogue and the mail are kept."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(('127.0.0.1', 0))
+        self.url = f'smtp://127.0.0.1:{self.socket.getsockname()[1]}'
+        self.said, self.mail = [], b''
+
+    def run(self):
+        connection, _ = self.socket.accept()
+        with connection, connection.makefile('rwb') as stream:
+            def reply(text):
+                stream.write(text + b'\r\n')
+                stream.flush()
+            reply(b'220 mail.school.example')
+            for line in stream:
+                self.said.append(line.strip())
+                if line.startswith(b'DATA'):
+                    reply(b'354 go on')
+                    while not self.mail.endswith(b'\r\n.\r\n'):
+                        self.mail += stream.readline()
+                reply(b'221 bye' if line.startswith(b'QUIT') else b'250 ok')
+
+
+def test_a_mail_server_takes_mail_instead_of_sendmail(lab):
+    server = MailServer()
+    server.start()
+    with School(smtp=server.url, **{'mail-from': 'filter@school.example'}) as u:
+        u.ask('harm.org', client='10.20.1.1')
+        assert eventually(lambda: [m for m in u.alerts() if m['state'] == 'sent'], 8), u.alerts()
+        assert b'MAIL FROM:<filter@school.example>' in server.said and b'RCPT TO:<dsl@school.example>' in server.said
+        assert b'From: filter@school.example\r\n' in server.mail and b'harm.org' in server.mail and b'\n\n' not in server.mail.replace(b'\r\n', b'\r')
+        assert u.mails() == []
 
 
 def test_staff_go_to_the_head_alone_and_quiet_hours_wait(lab):
