@@ -14,6 +14,7 @@
 #include "blocklists/manifest.h"
 #include "alert_queue.h"
 #include "daemon.h"
+#include "probe_control.h"
 #include "rules_control.h"
 
 #define SOURCE_OLD_S (8 * 86400) /* a weekly list that missed a week */
@@ -375,6 +376,8 @@ const struct http_route control_routes[] = {
 	{ "GET", "/v1/status", handle_status },
 	{ "POST", "/v1/reload", handle_reload },
 	{ "POST", "/v1/flush", handle_flush },
+	{ "POST", "/v1/probe", probe_control_ask },
+	{ "POST", "/v1/engines", probe_control_engines },
 	{ "GET", "/v1/rules", rules_control_list },
 	{ "POST", "/v1/rules", rules_control_add },
 	{ "DELETE", "/v1/rules", rules_control_remove },

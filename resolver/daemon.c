@@ -16,6 +16,8 @@
 #include "control.h"
 #include "ledger.h"
 #include "log.h"
+#include "engines.h"
+#include "probe.h"
 #include "tunnel.h"
 
 #define PULSES_MISSED_MAX 2 /* of 5 s each */
@@ -38,6 +40,15 @@ static size_t category_names(const struct config *config, const char *names[CONF
 	return config->category_count;
 }
 
+void daemon_read_engines(struct daemon *daemon)
+{
+	int ret = engines_read(daemon->config, &daemon->engines_failed);
+
+	if (ret < 0)
+		log_warn("safe search: engines.json cannot be read: %s; `usher selftest` writes it anew",
+		        strerror(-ret));
+}
+
 static bool workers_have_taken(const struct daemon *daemon, uint32_t stamp)
 {
 	for (unsigned i = 0; i < daemon->worker_count; i++)
@@ -50,7 +61,10 @@ struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rule
 {
 	struct lists *lists = daemon->lists != NULL ? lists_ref(daemon->lists) : NULL;
 
-	return snapshot_new(config_ref(daemon->config), lists, rules_ref(rules));
+	struct snapshot *snapshot = snapshot_new(config_ref(daemon->config), lists, rules_ref(rules));
+	if (snapshot != NULL)
+		facts_table_fail_engines(snapshot->table, daemon->engines_failed);
+	return snapshot;
 }
 
 /*
@@ -77,6 +91,12 @@ static int daemon_publish(struct daemon *daemon)
 		return -ENOMEM;
 	daemon_hand_out(daemon, snapshot);
 	return 0;
+}
+
+int daemon_fail_engines(struct daemon *daemon, uint64_t failed)
+{
+	daemon->engines_failed = failed;
+	return daemon_publish(daemon);
 }
 
 void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot)
@@ -437,10 +457,12 @@ static int reload_apply(
 
 	daemon->config = config;
 	daemon->lists = lists;
+	daemon_read_engines(daemon);
 	int ret = daemon_publish(daemon);
 	if (ret < 0) {
 		daemon->config = config_before;
 		daemon->lists = lists_before;
+		daemon_read_engines(daemon);
 		snprintf(why, CONFIG_WHY_MAX, "out of memory");
 		return ret;
 	}
@@ -604,6 +626,7 @@ static void daemon_stop(struct daemon *daemon)
 	event_free(daemon->alive);
 	event_free(daemon->second);
 	device_watch_stop(daemon->devices);
+	probe_door_close(daemon->probe_door);
 	event_base_free(daemon->base);
 	for (unsigned i = 0; i < daemon->ring_count; i++)
 		ring_close(daemon->rings[i]);

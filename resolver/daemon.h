@@ -64,6 +64,9 @@ struct daemon {
 	struct device_watch *devices;
 	struct operations operations;
 
+	struct probe_door *probe_door;
+	uint64_t engines_failed; /* bits of the configuration's engines */
+
 	struct rules *rules;               /* one reference; never NULL */
 	char rules_trouble[RULES_WHY_MAX]; /* "" or what was wrong with their file at start; until a change
 	                                      has made another */
@@ -85,8 +88,9 @@ struct daemon {
  */
 void daemon_start(struct daemon *daemon, const char *config_file, struct config *config);
 
-/* Parts of the start (start.c) that concern lists, children and the main loop. */
+/* Parts of the start (start.c) that concern lists, engines, children and the main loop. */
 void daemon_open_lists(struct daemon *daemon);
+void daemon_read_engines(struct daemon *daemon);
 void daemon_start_events(struct daemon *daemon);
 
 /* Runs until SIGTERM or SIGINT, drains, frees all. Returns the exit code. */
@@ -121,6 +125,9 @@ struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rule
 /* Puts rules into effect, with the snapshot made of them; both references are taken over. In effect when it
  * returns. */
 void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot);
+
+/* Puts into effect which engines' safe search does not work (bits). Returns 0 or -ENOMEM. */
+int daemon_fail_engines(struct daemon *daemon, uint64_t failed);
 
 /* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if
  * it is whole. */

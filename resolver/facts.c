@@ -43,6 +43,7 @@ struct facts_table {
 	struct facts_group *groups; /* sorted as the rules are */
 	size_t group_count;
 	struct keywords *keywords;
+	uint64_t engines_failed;
 	int lookalike_category; /* -1: they are not looked for */
 };
 
@@ -252,6 +253,16 @@ void facts_table_free(struct facts_table *table)
 	free(table->rules);
 	free(table->groups);
 	free(table);
+}
+
+void facts_table_fail_engines(struct facts_table *table, uint64_t failed)
+{
+	table->engines_failed = failed;
+}
+
+bool facts_engine_has_failed(const struct facts_table *table, unsigned engine)
+{
+	return table->engines_failed >> engine & 1;
 }
 
 uint64_t facts_table_seed(const struct facts_table *table)

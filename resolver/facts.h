@@ -72,6 +72,9 @@ struct facts_table;
  */
 struct facts_table *facts_table_new(const struct config *config, const struct rules *rules, uint64_t seed);
 void facts_table_free(struct facts_table *table);
+/* Before the table is used: engines (bits) whose safe search does not work, engines.h. */
+void facts_table_fail_engines(struct facts_table *table, uint64_t failed);
+bool facts_engine_has_failed(const struct facts_table *table, unsigned engine);
 uint64_t facts_table_seed(const struct facts_table *table);
 const struct facts_own_rule *facts_rule_get(const struct facts_table *table, unsigned rule);
 const struct facts_group *facts_group_get(const struct facts_table *table, unsigned group);

@@ -421,6 +421,11 @@ static void apply_safe_search(struct decision *d)
 		say(d, TIER_SAFE_SEARCH, false, "%s, but off for %s", engine->name, d->profile->name);
 		return;
 	}
+	if (facts_engine_has_failed(d->table, d->facts->engine)) {
+		say(d, TIER_SAFE_SEARCH, true, "%s: its safe name failed the last selftest", engine->name);
+		decide(d, VERDICT_BLOCK, TIER_SAFE_SEARCH);
+		return;
+	}
 	d->verdict.engine = d->facts->engine;
 	d->verdict.moderate = engine->has_levels && d->profile->youtube == YOUTUBE_MODERATE;
 	const struct name *target = d->verdict.moderate ? &engine->target_moderate : &engine->target;

@@ -10,6 +10,7 @@
 #include "query.h"
 
 #include "block_log.h"
+#include "probe.h"
 #include "reply.h"
 
 #define STRANGER_RATE 100 /* refusals a second to one address */
@@ -36,7 +37,7 @@ void query_finish(struct query *query, size_t len)
 	struct worker *worker = query->worker;
 
 	stats_add(&worker->stats.counter[query->outcome], 1);
-	if (query_is_use(query))
+	if (query->probe == NULL && query_is_use(query))
 		names_count(worker->names, &query->message.name, query->address);
 	if (query->kept || query->tcp) {
 		worker_clock(worker);
@@ -123,7 +124,7 @@ static void query_log(struct query *query, const struct verdict *verdict, const 
 	bool nameless = profile->log != LOG_FULL || (query->facts.flags & FACTS_PROTECTED) != 0;
 	char text[FACTS_SIGNAL_MAX];
 
-	if (profile->log == LOG_OFF && verdict->tier != TIER_SEALED)
+	if (query->probe != NULL || (profile->log == LOG_OFF && verdict->tier != TIER_SEALED))
 		return;
 	struct block_event event = {
 		.time_us = worker->utc_us,
@@ -168,7 +169,9 @@ size_t query_block(struct query *query, const struct verdict *verdict, const str
 {
 	struct worker *worker = query->worker;
 	const struct snapshot *snapshot = worker->snapshot;
-	const char *text = verdict->tier == TIER_RULE ? "school rule" : "not on the allow list";
+	const char *text = verdict->tier == TIER_RULE          ? "school rule"
+	                   : verdict->tier == TIER_SAFE_SEARCH ? "its safe search does not work"
+	                                                       : "not on the allow list";
 
 	if (verdict->tier == TIER_INTERNAL) {
 		query->outcome = STATS_LOCAL;
@@ -308,6 +311,13 @@ static bool query_find_profile(struct query *query)
 	return false;
 }
 
+/* Of who asks past the policy. */
+static const struct verdict verdict_none = { .action = VERDICT_RESOLVE,
+	.tier = TIER_PROTECTED, /* its chain is not judged either */
+	.category = -1,
+	.rule = FACTS_NONE,
+	.engine = FACTS_NONE };
+
 /* Facts, verdict, and what follows. */
 static void query_judge(struct query *query)
 {
@@ -319,8 +329,10 @@ static void query_judge(struct query *query)
 	query->stamp = worker->snapshot->stamp;
 	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
 	struct cache_entry *entry = resolve_lookup(query, &pin);
-	query->verdict = policy_decide(
-	        query_config(query), worker->snapshot->table, &asker, &query->facts, &worker->moment, NULL);
+	query->verdict = query->probe != NULL && query->probe->raw
+	                         ? verdict_none
+	                         : policy_decide(query_config(query), worker->snapshot->table, &asker,
+	                                   &query->facts, &worker->moment, NULL);
 	query->until_s = worker_boundary(worker, (unsigned)query->profile);
 	query_note_until(query, &query->verdict);
 	query_watch(query);
@@ -380,6 +392,14 @@ static void query_limit(struct query *query)
 	query_end(query, STATS_LIMITED, len);
 }
 
+static bool query_is_over_rate(const struct query *query)
+{
+	const struct worker *worker = query->worker;
+
+	return query->probe == NULL && !rate_allow(worker->rate, query->address,
+	                                       query_profile(query)->rate_limit, worker->mono_us / 1000);
+}
+
 /* No question, only a cookie: the answer carries ours (RFC 7873 5.4). */
 static void query_cookie(struct query *query)
 {
@@ -427,8 +447,7 @@ void query_answer(struct query *query)
 	if (!query_find_profile(query))
 		return;
 	stats_add(&worker->stats.labelled[worker->snapshot->profile_slot[query->profile]], 1);
-	if (!rate_allow(
-	            worker->rate, query->address, query_profile(query)->rate_limit, worker->mono_us / 1000))
+	if (query_is_over_rate(query))
 		query_limit(query);
 	else if (ret == RCODE_FORMERR)
 		query_end(query, STATS_FORMERR, reply_error(query, RCODE_FORMERR, EDE_NONE, NULL));

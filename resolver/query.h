@@ -19,6 +19,7 @@
 #include "policy.h"
 #include "worker.h"
 
+struct probe;
 struct stream;
 struct udp;
 
@@ -44,6 +45,7 @@ struct query {
 	size_t out_size;
 	struct query_udp_path *path; /* UDP */
 	struct stream *stream;       /* TCP */
+	struct probe *probe;         /* asked by ourselves: leaves no trace; NULL: it is not */
 	/* Sends an answer; wire NULL: there is none. The query ends with it. */
 	void (*reply)(struct query *query, const uint8_t *wire, size_t len);
 	/* The query waits: kept is its copy that will answer later. May be NULL. */

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "rules_control.h"
 #include "socket.h"
+#include "probe.h"
 #include "tunnel.h"
 
 #define DESCRIPTORS 65536
@@ -342,9 +343,11 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	daemon->rate = rate_new(RATE_CLIENTS);
 	daemon->strangers = rate_new(RATE_STRANGERS);
 	daemon->tunnel = tunnel_new();
-	if (daemon->base == NULL || daemon->heartbeats == NULL)
+	daemon->probe_door = daemon->base != NULL ? probe_door_open(daemon->base) : NULL;
+	if (daemon->probe_door == NULL || daemon->heartbeats == NULL)
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);
+	daemon_read_engines(daemon);
 	rules_control_open(daemon);
 	start_log(daemon);
 	start_names(daemon);

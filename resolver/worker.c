@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "probe.h"
 #include "query.h"
 #include "stream.h"
 #include "udp.h"
@@ -101,6 +102,7 @@ static void worker_woken(evutil_socket_t fd, short what, void *arg)
 	int recursor = atomic_exchange(&worker->next_recursor, 0);
 	if (recursor != 0)
 		recursion_connect(worker->recursion, recursor > 0 ? recursor - 1 : -1);
+	probe_take(worker);
 	if (atomic_load(&worker->stopping) && !event_pending(worker->drain, EV_TIMEOUT, NULL))
 		worker_begin_drain(worker);
 }
@@ -257,7 +259,7 @@ int worker_start(struct worker **out, const struct worker_options *options)
 	return ret;
 }
 
-static void worker_wake(struct worker *worker)
+void worker_wake(struct worker *worker)
 {
 	uint64_t one = 1;
 

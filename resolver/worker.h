@@ -21,6 +21,7 @@
 #include "snapshot.h"
 #include "stats.h"
 
+struct probe;
 struct tunnel;
 struct udp;
 struct streams;
@@ -73,6 +74,7 @@ struct worker {
 	uint64_t drain_until_us;
 	_Atomic(struct snapshot *) next_snapshot;
 	_Atomic(struct neighbour_table *) next_neighbours;
+	_Atomic(struct probe *) probes; /* a chain */
 	_Atomic int next_recursor; /* a socket + 1, or -1: the recursor has gone; 0: nothing new */
 	_Atomic bool stopping;
 	_Atomic uint32_t stamp_taken; /* of the snapshot in use */
@@ -106,6 +108,9 @@ int worker_start(struct worker **out, const struct worker_options *options);
 void worker_set_snapshot(struct worker *worker, struct snapshot *snapshot);
 void worker_set_recursor(struct worker *worker, int fd);
 void worker_set_neighbours(struct worker *worker, struct neighbour_table *table);
+
+/* From any thread: look into the mailbox. */
+void worker_wake(struct worker *worker);
 
 /* Stops taking queries, finishes what is under way for at most 1.5 s. worker_join() waits for that and frees.
  */

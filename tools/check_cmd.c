@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "resolver/clients.h"
+#include "resolver/engines.h"
 #include "resolver/facts.h"
 #include "resolver/message.h"
 #include "resolver/neighbours.h"
@@ -144,6 +145,7 @@ static int check_open(struct check *check)
 	const struct config *config = check->config;
 	const char *categories[CONFIG_CATEGORIES_MAX];
 	char dir[4096], why[LISTS_WHY_MAX] = "";
+	uint64_t failed;
 
 	for (size_t i = 0; i < config->category_count; i++)
 		categories[i] = config->categories[i].name;
@@ -160,6 +162,8 @@ static int check_open(struct check *check)
 		return ret;
 	check->table =
 	        facts_table_new(config, check->rules, check->lists != NULL ? lists_seed(check->lists) : 0);
+	if (check->table != NULL && engines_read(config, &failed) == 0)
+		facts_table_fail_engines(check->table, failed);
 	if (check->lists != NULL)
 		check->view = lists_view_open(check->lists);
 	return check->table != NULL && (check->lists == NULL || check->view != NULL) ? 0 : -ENOMEM;
