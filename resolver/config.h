@@ -247,6 +247,10 @@ struct config {
 		bool enabled;
 		uint32_t days;          /* how long a day is kept */
 	} names;
+	struct config_selftest {        /* names of the school's own that it asks beside the others */
+		struct name *must_block, *must_pass;
+		size_t must_block_count, must_pass_count;
+	} selftest;
 	struct config_ship {            /* "" or socket_len 0: none */
 		const char *site;
 		const char *clickhouse_url, *clickhouse_table, *clickhouse_user, *clickhouse_password_file;

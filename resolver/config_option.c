@@ -209,6 +209,12 @@ static const struct config_option names_options[] = {
 	END
 };
 
+static const struct config_option selftest_options[] = {
+	LIST("must-block", name, config, selftest.must_block, selftest.must_block_count, .max = 1000, .doc = "names that must be blocked for every profile"),
+	LIST("must-pass", name, config, selftest.must_pass, selftest.must_pass_count, .max = 1000, .doc = "names that must resolve for every profile"),
+	END
+};
+
 static const struct config_option clickhouse_options[] = {
 	ONE("url", url, config, ship.clickhouse_url, .fallback = "", .doc = "of its HTTP interface; \"\": none"),
 	ONE("table", word_free, config, ship.clickhouse_table, .fallback = "usher.blocked", .doc = "database.table"),
@@ -358,6 +364,7 @@ const struct config_option config_options[] = {
 	SECTION("log", log_options, .doc = "what was blocked"),
 	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .doc = "DHCP lease files: names of devices"),
+	SECTION("selftest", selftest_options, .doc = "what `usher selftest` asks beside the lists and engines"),
 	SECTION("ship", ship_options, .doc = "systems outside that keep the block log too"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),
 	SECTION("terms", term_options, .doc = "when school is out"),

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <ldns/ldns.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "probe_control.h"
 #include "rules_control.h"
 
+#define SELFTEST_OLD_S 86400
 #define SOURCE_OLD_S (8 * 86400) /* a weekly list that missed a week */
 #define UNBOUND_FIXED "1.25.2"   /* the first libunbound without the faults DESIGN.md 8 names */
 
@@ -236,6 +238,32 @@ static void status_rules(json_t *parts, const struct daemon *daemon)
 	        (unsigned long long)rules_revision(daemon->rules), *trouble != '\0' ? "; " : "", trouble);
 }
 
+/* Of a school that never ran one nothing is said. */
+static void status_selftest(json_t *parts, const struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	char path[PATH_MAX];
+	json_t *record = NULL;
+	struct tm tm = { 0 };
+
+	for (size_t i = 0; i < config->engine_count; i++)
+		if (daemon->engines_failed >> i & 1)
+			part_add(parts, "safe-search", "warning",
+			        "%s is blocked: its safe name failed the last selftest",
+			        config->engines[i].name);
+	snprintf(path, sizeof path, "%s/selftest/last.json", config->state_dir);
+	if (manifest_read(path, &record) < 0)
+		return;
+	long long failed = manifest_number(record, "failed"), passed = manifest_number(record, "passed");
+	const char *at = manifest_text(record, "time");
+	bool old =
+	        strptime(at, "%Y-%m-%dT%H:%M:%S", &tm) == NULL || time(NULL) - timegm(&tm) > SELFTEST_OLD_S;
+	part_add(parts, "selftest", failed > 0 || old ? "warning" : "ok",
+	        "%lld of %lld names got what they should, at %s%s", passed, passed + failed, at,
+	        old ? ": it has not run for a day" : "");
+	json_decref(record);
+}
+
 static bool version_is_below(const char *version, const char *other)
 {
 	unsigned a[3] = { 0 }, b[3] = { 0 };
@@ -308,6 +336,7 @@ static void handle_status(struct http_request *request, void *arg)
 	status_lists(parts, daemon);
 	status_sources(parts, daemon);
 	status_rules(parts, daemon);
+	status_selftest(parts, daemon);
 	status_recursor(parts, daemon);
 	status_log(parts, daemon);
 	status_devices(parts, daemon);

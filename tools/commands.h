@@ -105,6 +105,7 @@ int case_command(struct command_context *context);
 int forget_command(struct command_context *context);
 int episodes_command(struct command_context *context);
 int signals_command(struct command_context *context);
+int selftest_command(struct command_context *context);
 int report_command(struct command_context *context);
 int ship_command(struct command_context *context);
 int alert_command(struct command_context *context);

@@ -180,6 +180,17 @@ static const struct command {
 	        "  --format cpoms  the daily's incidents as rows for a safeguarding system\n"
 	        "  --output FILE   written whole or not at all; FOLDER/ gets a file named by report and day\n"
 	        "  --day DAY       today, yesterday or 2026-11-23, from midnight to midnight\n" HELP_TIME },
+	{ "selftest", selftest_command, "proof that filtering is on, for every group",
+	        "usher selftest [--format text|html] [--watch 15m]\n"
+	        "\n"
+	        "Asks a running usherd, as a device of each profile, for names that must be blocked, "
+	        "resolve, be "
+	        "made safe\n"
+	        "or hidden; keeps a dated record, prints a page. Ends with 1 if a name got what it should "
+	        "not.\n"
+	        "An engine whose safe name does not work is blocked until it does. No trace of it is in the "
+	        "log.\n"
+	        "  --watch   again and again, so often\n" },
 	{ "ship", ship_command, "send the block log to a system outside, and go on",
 	        "usher ship clickhouse|syslog [--once]\n"
 	        "usher ship clickhouse --schema\n"

@@ -136,7 +136,7 @@ def test_without_systemd_it_installs_all_and_starts_nothing(machine):
                  '/usr/local/share/man/man5/usher.yaml.5', '/usr/local/lib/systemd/system/usherd.service',
                  '/usr/local/lib/systemd/system/usher-lists.service', '/usr/local/lib/systemd/system/usher-lists.timer', f'{CONF}/usher.yaml',
                  '/usr/local/lib/systemd/system/usher-report@.service', '/usr/local/lib/systemd/system/usher-report-daily.timer',
-                 '/usr/local/lib/systemd/system/usher-report-weekly.timer', '/usr/local/lib/systemd/system/usher-ship@.service',
+                 '/usr/local/lib/systemd/system/usher-report-weekly.timer', '/usr/local/lib/systemd/system/usher-ship@.service', '/usr/local/lib/systemd/system/usher-selftest.timer',
                  f'{CONF}/guest-wifi.yaml'):
         assert machine.has(path), path
     assert machine.run('stat', '-c', '%U %G %a', STATE) == 'usher usher 750\n'
@@ -211,7 +211,7 @@ def test_remove_keeps_data_and_purge_leaves_nothing(machine):
 def test_systemd_is_told_to_start_it_and_to_stop_it(machine):
     machine.with_systemd(resolved=False)
     machine.install()
-    timers = 'usher-lists.timer usher-report-daily.timer usher-report-weekly.timer'
+    timers = 'usher-lists.timer usher-report-daily.timer usher-report-weekly.timer usher-selftest.timer'
     calls = [call for call in machine.systemctl() if 'is-active' not in call]
     assert calls == ['daemon-reload', f'enable --quiet usherd.service {timers}', 'restart usherd.service', f'start {timers}',
                      'start --no-block usher-lists.service']
@@ -258,7 +258,7 @@ def test_wrong_words_are_named_and_nothing_is_changed(machine, words):
 @pytest.mark.skipif(not shutil.which('systemd-analyze'), reason='systemd is not installed')
 def test_units_are_understood_by_systemd(machine):
     machine.install()
-    said = machine.run('sh', '-c', 'cd /usr/local/lib/systemd/system && systemd-analyze verify --man=no ./usherd.service ./usher-lists.service ./usher-lists.timer ./usher-report@daily.service ./usher-report-daily.timer ./usher-report-weekly.timer ./usher-ship@syslog.service')
+    said = machine.run('sh', '-c', 'cd /usr/local/lib/systemd/system && systemd-analyze verify --man=no ./usherd.service ./usher-lists.service ./usher-lists.timer ./usher-report@daily.service ./usher-report-daily.timer ./usher-report-weekly.timer ./usher-ship@syslog.service ./usher-selftest.service ./usher-selftest.timer')
     assert said == ''
 
 
