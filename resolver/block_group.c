@@ -13,12 +13,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "block_octets.h"
 
 #define VERSION 1
 #define KINDS_MAX 4096
 #define CLIENTS_MAX (BLOCK_GROUP_SEGMENTS * BLOCK_SEGMENT_EVENTS)
+#define CLIENT_SLOTS 131072 /* more than twice CLIENTS_MAX */
 #define CLIENT_LEN 16
 #define MASK_LEN 8
 
@@ -40,6 +42,7 @@ struct packer {
 	struct kind kind[KINDS_MAX];
 	size_t kind_count, client_count;
 	struct client client[CLIENTS_MAX];
+	uint32_t client_slot[CLIENT_SLOTS]; /* number + 1, by hash */
 	uint64_t place[1u << BLOCK_FILTER_LOG2_MAX];
 	unsigned log2;
 	struct block_span span[BLOCK_GROUP_SEGMENTS];
@@ -70,15 +73,35 @@ static void kind_add(struct packer *packer, const struct block_item *event, uint
 	packer->kind[i].mask |= bit;
 }
 
+/* Most clients stand in many segments: found by hash, only the different ones are sorted at the end. */
+static void client_add(struct packer *packer, const uint8_t address[CLIENT_LEN], uint64_t bit)
+{
+	uint32_t at = (uint32_t)XXH3_64bits(address, CLIENT_LEN) % CLIENT_SLOTS;
+
+	for (; packer->client_slot[at]; at = (at + 1) % CLIENT_SLOTS) {
+		struct client *client = &packer->client[packer->client_slot[at] - 1];
+		if (memcmp(client->address, address, CLIENT_LEN) == 0) {
+			client->mask |= bit;
+			return;
+		}
+	}
+	struct client *client = &packer->client[packer->client_count++];
+	memcpy(client->address, address, CLIENT_LEN);
+	client->mask = bit;
+	packer->client_slot[at] = (uint32_t)packer->client_count;
+}
+
 /* A smaller filter has the low bits of the same hashes: each of its places stands for several of a larger. */
 static void filter_add(struct packer *packer, uint64_t bit)
 {
 	const struct block_outline *outline = &packer->outline;
-	uint32_t mask = (1u << outline->filter_log2) - 1;
+	uint32_t mask = (1u << outline->filter_log2) / 8 - 1;
 
-	for (uint32_t i = 0; i <= (1u << BLOCK_FILTER_LOG2_MAX) - 1; i++)
-		if (outline->filter[(i & mask) / 8] & 1 << (i & 7))
-			packer->place[i] |= bit;
+	for (uint32_t i = 0; i < (1u << BLOCK_FILTER_LOG2_MAX) / 8; i++) {
+		uint64_t octet = outline->filter[i & mask];
+		for (unsigned k = 0; k < 8; k++)
+			packer->place[8 * i + k] |= -(octet >> k & 1) & bit;
+	}
 	if (outline->filter_log2 > packer->log2)
 		packer->log2 = outline->filter_log2;
 }
@@ -91,11 +114,8 @@ static void segment_add(struct packer *packer)
 	packer->span[packer->count++] = outline->span;
 	for (uint32_t i = 0; i < outline->circumstance_count; i++)
 		kind_add(packer, &outline->circumstance[i], bit);
-	for (uint32_t i = 0; i < outline->client_count; i++) {
-		struct client *client = &packer->client[packer->client_count++];
-		memcpy(client->address, outline->client[i], CLIENT_LEN);
-		client->mask = bit;
-	}
+	for (uint32_t i = 0; i < outline->client_count; i++)
+		client_add(packer, outline->client[i], bit);
 	filter_add(packer, bit);
 }
 
@@ -109,21 +129,6 @@ static void damaged_add(struct packer *packer)
 static int client_order(const void *a, const void *b)
 {
 	return memcmp(a, b, CLIENT_LEN);
-}
-
-/* Sorts, and makes one of several that are the same. */
-static void clients_merge(struct packer *packer)
-{
-	size_t left = 0;
-
-	qsort(packer->client, packer->client_count, sizeof *packer->client, client_order);
-	for (size_t i = 0; i < packer->client_count; i++) {
-		if (left > 0 && client_order(&packer->client[left - 1], &packer->client[i]) == 0)
-			packer->client[left - 1].mask |= packer->client[i].mask;
-		else
-			packer->client[left++] = packer->client[i];
-	}
-	packer->client_count = left;
 }
 
 static void out_mask(struct block_out *out, uint64_t mask)
@@ -194,7 +199,7 @@ int block_group_pack(struct block_piece *group, const struct block_piece *summar
 		free(packer);
 		return -EBADMSG;
 	}
-	clients_merge(packer);
+	qsort(packer->client, packer->client_count, sizeof *packer->client, client_order);
 	out_group(&out, packer);
 	free(packer);
 	return block_out_finish(&out, 0, group);

@@ -9,7 +9,7 @@
 #include "block_segment.h"
 
 #define BLOCK_GROUP_SEGMENTS 64
-#define BLOCK_GROUP_STEP 8 /* the newest group is written anew with so many more, until it has all */
+#define BLOCK_GROUP_STEP 16 /* the newest group is written anew with so many more, until it has all */
 
 /*
  * Packs the summaries of count (1 to 64) segments, in order of ids. A damaged one has no events. Returns 0 or -ENOMEM, or -EBADMSG: they are

@@ -148,6 +148,16 @@ static int file_order(const void *a, const void *b)
 	return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
 }
 
+/* Where one ring has nearly all, they mostly came in order. */
+static void sort_items(struct block_item *items, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (file_order(&items[i - 1], &items[i]) > 0) {
+			qsort(items, count, sizeof *items, file_order);
+			return;
+		}
+}
+
 static bool same_file(const struct block_item *a, const struct block_item *b)
 {
 	return a->keep_s == b->keep_s && block_file_day(a->time_us) == block_file_day(b->time_us);
@@ -175,7 +185,7 @@ static bool turn(struct block_log *log)
 
 	if (count == 0 && log->damaged == 0)
 		return false;
-	qsort(log->items, count, sizeof *log->items, file_order);
+	sort_items(log->items, count);
 	if (append_all(log, count) < 0) {
 		say_waiting(log);
 		return false;

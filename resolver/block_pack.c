@@ -57,6 +57,12 @@ static uint32_t dictionary_number(struct dictionary *dictionary, const void *dat
 	return dictionary->count - 1;
 }
 
+static void dictionary_init(struct dictionary *dictionary)
+{
+	dictionary->count = 0;
+	memset(dictionary->slot, 0, sizeof dictionary->slot);
+}
+
 static void dictionary_write(const struct dictionary *dictionary, struct block_out *out)
 {
 	block_out_number(out, dictionary->count);
@@ -76,6 +82,21 @@ struct packer {
 };
 
 static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+/* What dictionaries have no entry for yet need not be cleared: that is most of it. */
+static struct packer *packer_new(void)
+{
+	struct packer *packer = malloc(sizeof *packer);
+
+	if (!packer)
+		return NULL;
+	dictionary_init(&packer->texts);
+	dictionary_init(&packer->clients);
+	dictionary_init(&packer->circumstances);
+	dictionary_init(&packer->names);
+	packer->events = (struct block_out){ 0 };
+	return packer;
+}
 
 static uint64_t client_number(struct packer *packer, const uint8_t *client)
 {
@@ -166,7 +187,7 @@ int block_segment_pack(
         struct block_piece *summary, struct block_piece *data, const struct block_item *items, size_t count)
 {
 	struct block_out head = { 0 }, body = { 0 };
-	struct packer *packer = calloc(1, sizeof *packer);
+	struct packer *packer = packer_new();
 	if (!packer)
 		return -ENOMEM;
 

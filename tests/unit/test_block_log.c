@@ -1284,7 +1284,7 @@ static void event_of_a_hostile_ring_is_refused(void **state)
 
 /* ---- searches of many segments ---- */
 
-#define MANY 12000 /* twelve segments: a group of eight and four more */
+#define MANY 18000 /* eighteen segments: a group of sixteen and two more */
 
 /* Event number i: client, profile, category, severity and name go round at different paces; some are rare. */
 static struct block_event many_event(unsigned i, struct name *name, uint8_t client[16])
