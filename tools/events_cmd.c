@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_fold.h"
 #include "resolver/event_query.h"
 
 #define ROWS 20 /* of lesser episodes and of signals: with the danger they are one screen */
@@ -107,12 +108,15 @@ struct screen {
 /* Of danger every name stands there, in as many rows as that takes. */
 static void episode_rows(struct command_table *table, const json_t *episode, bool all_names)
 {
-	char when[2 * LOG_TIME_LEN], numbers[4][32], names[CELL_LEN + 64];
+	char when[2 * LOG_TIME_LEN], numbers[4][32], names[CELL_LEN + 64], clients[32];
 	const json_t *list = json_object_get(episode, "names");
 	const char *category = log_cell_text(episode, "category", numbers[0]);
 	const char *cells[EPISODE_COLUMNS] = { log_cell_text(episode, "severity", numbers[1]), when,
-		log_cell_text(episode, "client", numbers[0]), log_cell_text(episode, "profile", numbers[0]),
-		*category ? category : "own rule", log_cell_text(episode, "count", numbers[2]), names };
+		event_clients_text(episode, clients, sizeof clients)
+		        ? clients
+		        : log_cell_text(episode, "client", numbers[0]),
+		log_cell_text(episode, "profile", numbers[0]), *category ? category : "own rule",
+		log_cell_text(episode, "count", numbers[2]), names };
 	char marked[128];
 
 	if (json_is_true(json_object_get(episode, "bypass"))) {
@@ -132,9 +136,8 @@ static void episode_rows(struct command_table *table, const json_t *episode, boo
 	}
 }
 
-static void episode_on_screen(void *arg, const char *line, const json_t *episode)
+static void episode_on_screen(struct screen *screen, const json_t *episode)
 {
-	struct screen *screen = arg;
 	char number[32];
 	bool danger = strcmp(log_cell_text(episode, "severity", number), "danger") == 0;
 
@@ -148,13 +151,24 @@ static void episode_on_screen(void *arg, const char *line, const json_t *episode
 	}
 }
 
+static void line_kept(void *array, const char *line, const json_t *event)
+{
+	json_array_append(array, (json_t *)(uintptr_t)event);
+}
+
 static void print_episodes(const struct log_ask *ask, char *text)
 {
 	const char *limit = log_ask_value(ask, "limit");
 	struct screen screen = { command_table_new(episode_titles, EPISODE_COLUMNS),
 		limit ? ask->query.filter.limit : ROWS };
+	json_t *episodes = json_array(), *episode;
+	size_t i;
 
-	log_each_line(text, episode_on_screen, &screen);
+	log_each_line(text, line_kept, episodes);
+	json_t *rows = events_folded(episodes);
+	json_array_foreach(rows, i, episode) episode_on_screen(&screen, episode);
+	json_decref(rows);
+	json_decref(episodes);
 	command_table_print(screen.table);
 	if (screen.left > 0)
 		printf("and %zu lesser ones: --limit N shows more\n", screen.left);
@@ -163,39 +177,67 @@ static void print_episodes(const struct log_ask *ask, char *text)
 		        screen.background);
 }
 
-static void signal_on_screen(void *arg, const char *line, const json_t *signal)
+static void signal_on_screen(struct command_table *table, const json_t *signal)
 {
-	struct screen *screen = arg;
-	char when[2 * LOG_TIME_LEN], numbers[3][32], names[CELL_LEN];
-	const json_t *evidence = json_object_get(signal, "evidence");
+	char when[2 * LOG_TIME_LEN], numbers[3][32], names[CELL_LEN], clients[32];
+	json_t *list = event_evidence_names(signal);
+	size_t count = json_array_size(list);
 	const char *cells[] = { log_cell_text(signal, "rule", numbers[0]), when,
-		log_cell_text(signal, "client", numbers[0]), log_cell_text(signal, "profile", numbers[0]),
-		log_cell_text(signal, "category", numbers[0]), log_cell_text(signal, "text", numbers[1]),
-		names };
+		event_clients_text(signal, clients, sizeof clients)
+		        ? clients
+		        : log_cell_text(signal, "client", numbers[0]),
+		log_cell_text(signal, "profile", numbers[0]), log_cell_text(signal, "category", numbers[2]),
+		log_cell_text(signal, "text", numbers[1]), names };
 
-	if (screen->rows >= screen->most) {
-		screen->left++;
-		return;
-	}
 	when_text(signal, when);
-	list_text(evidence, "name", 0, NAMES_A_ROW, names, sizeof names);
-	if (json_array_size(evidence) > NAMES_A_ROW)
+	list_text(list, NULL, 0, NAMES_A_ROW, names, sizeof names);
+	if (count > NAMES_A_ROW)
 		snprintf(names + strlen(names), sizeof names - strlen(names), " and %zu more",
-		        json_array_size(evidence) - NAMES_A_ROW);
-	command_table_row(screen->table, cells);
-	screen->rows++;
+		        count - NAMES_A_ROW);
+	command_table_row(table, cells);
+	json_decref(list);
 }
 
-static void print_signals(char *text, size_t most)
+static void print_signals(const json_t *signals, size_t most)
 {
 	static const char *const titles[] = { "signal", "when", "client", "profile", "category", "what",
 		"names" };
-	struct screen screen = { command_table_new(titles, sizeof titles / sizeof *titles), most };
+	struct command_table *table = command_table_new(titles, sizeof titles / sizeof *titles);
+	const json_t *signal;
+	size_t i;
 
-	log_each_line(text, signal_on_screen, &screen);
-	command_table_print(screen.table);
-	if (screen.left > 0)
-		printf("and %zu more: `usher signals` shows them\n", screen.left);
+	json_array_foreach(signals, i, signal) if (i < most) signal_on_screen(table, signal);
+	command_table_print(table);
+	if (json_array_size(signals) > most)
+		printf("and %zu more: `usher signals` shows them\n", json_array_size(signals) - most);
+}
+
+static void trend_kept(void *array, const char *line, const json_t *signal)
+{
+	if (!event_is_told_by_episodes(signal))
+		json_array_append(array, (json_t *)(uintptr_t)signal);
+}
+
+/* What single episodes do not show, above them. */
+static void print_trends(char *text)
+{
+	json_t *trends = json_array();
+
+	log_each_line(text, trend_kept, trends);
+	if (json_array_size(trends) > 0) {
+		print_signals(trends, ROWS);
+		putchar('\n');
+	}
+	json_decref(trends);
+}
+
+static void print_all_signals(char *text)
+{
+	json_t *signals = json_array();
+
+	log_each_line(text, line_kept, signals);
+	print_signals(signals, SIZE_MAX);
+	json_decref(signals);
 }
 
 /* ---- the commands ---- */
@@ -241,10 +283,7 @@ int episodes_command(struct command_context *context)
 	if (ret == COMMAND_OK)
 		ret = log_ask_answer(&ask, "/v1/episodes", "log.episodes", episodes_offline, &text);
 	if (ret == COMMAND_OK && for_people) {
-		if (*signals) {
-			print_signals(signals, ROWS);
-			putchar('\n');
-		}
+		print_trends(signals);
 		print_episodes(&ask, text);
 	} else if (ret == COMMAND_OK) {
 		if (context->csv)
@@ -269,7 +308,7 @@ int signals_command(struct command_context *context)
 	if (ret == COMMAND_OK)
 		ret = log_ask_answer(&ask, "/v1/signals", "log.signals", signals_offline, &text);
 	if (ret == COMMAND_OK && !context->json && !context->csv)
-		print_signals(text, SIZE_MAX);
+		print_all_signals(text);
 	else if (ret == COMMAND_OK) {
 		if (context->csv)
 			command_csv(signal_keys, SIGNAL_KEY_COUNT);

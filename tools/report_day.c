@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "event_fold.h"
+
 #define NAMES_SHOWN 6
 #define NAMES_LEN 2048
 #define ROWS_SHOWN 25 /* of what can wait: one screen, the rest is a question away */
@@ -86,11 +88,13 @@ static bool is_background(const json_t *episode)
 	return json_is_true(json_object_get(episode, "background"));
 }
 
-/* The device's name, or the address; with both, both. */
+/* The device's name, or the address; with both, both; of several, how many. */
 static void who_text(const json_t *episode, char *text, size_t size)
 {
 	const char *device = text_of(episode, "device"), *client = text_of(episode, "client");
 
+	if (event_clients_text(episode, text, size))
+		return;
 	if (device[0] != '\0' && client[0] != '\0')
 		snprintf(text, size, "%s (%s)", device, client);
 	else
@@ -111,7 +115,7 @@ static void names_text(const json_t *episode, size_t shown, char text[NAMES_LEN]
 		at += (size_t)snprintf(text + at, NAMES_LEN - at, "%s%s", i > 0 ? ", " : "",
 		        json_string_value(json_array_get(names, i)));
 	if (count > shown)
-		snprintf(text + at, NAMES_LEN - at, " and %zu more names", count - shown);
+		snprintf(text + at, NAMES_LEN - at, " and %zu more", count - shown);
 	else if (more > 0)
 		snprintf(text + at, NAMES_LEN - at, " and %" PRIu64 " more lookups", more);
 }
@@ -176,14 +180,16 @@ static bool is_worth_a_look(const json_t *episode)
 	       (is_severity(episode, "caution") || json_is_true(json_object_get(episode, "bypass")));
 }
 
-/* The episodes that are meant, as a table of at most `most` rows. Returns how many there are. */
+/* The episodes that are meant, those alike as one (event_fold.h), as a table of at most `most` rows. Returns
+ * how many rows there were for it. */
 static size_t episodes_shown(struct report *report, const struct report_request *request,
         const json_t *episodes, bool (*is_meant)(const json_t *episode), size_t most)
 {
+	json_t *rows = events_folded(episodes);
 	const json_t *episode;
 	size_t i, count = 0;
 
-	json_array_foreach(episodes, i, episode)
+	json_array_foreach(rows, i, episode)
 	{
 		if (!is_meant(episode))
 			continue;
@@ -192,6 +198,7 @@ static size_t episodes_shown(struct report *report, const struct report_request 
 		if (count++ < most)
 			episode_row(report, request->config, episode);
 	}
+	json_decref(rows);
 	if (count > most)
 		report_sentence(report, TONE_QUIET, "%zu more of these: usher episodes shows them all.",
 		        count - most);
@@ -252,20 +259,11 @@ static void glance(struct report *report, const struct gathered *gathered)
 /* The names that a signal was made of, as an episode's. */
 static void evidence_text(const json_t *signal, char text[NAMES_LEN])
 {
-	json_t *names = json_array(), *evidence;
-	size_t i;
+	json_t *like = json_pack(
+	        "{s:o, s:O}", "names", event_evidence_names(signal), "more", json_object_get(signal, "more"));
 
-	json_array_foreach(json_object_get(signal, "evidence"), i, evidence)
-	        json_array_append(names, json_object_get(evidence, "name"));
-	json_t *like = json_pack("{s:o, s:O}", "names", names, "more", json_object_get(signal, "more"));
 	names_text(like, NAMES_SHOWN, text);
 	json_decref(like);
-}
-
-/* What no single event shows: a threshold says again what the events of danger say. */
-static bool is_trend(const json_t *signal)
-{
-	return strcmp(text_of(signal, "kind"), "threshold") != 0;
 }
 
 static void signal_row(struct report *report, const json_t *signal)
@@ -275,11 +273,7 @@ static void signal_row(struct report *report, const json_t *signal)
 		count };
 
 	when_text(signal, when);
-	if (text_of(signal, "client")[0] != '\0')
-		who_text(signal, who, sizeof who);
-	else
-		snprintf(who, sizeof who, "%" JSON_INTEGER_FORMAT " devices",
-		        json_integer_value(json_object_get(signal, "clients")));
+	who_text(signal, who, sizeof who);
 	evidence_text(signal, names);
 	snprintf(count, sizeof count, "%" JSON_INTEGER_FORMAT,
 	        json_integer_value(json_object_get(signal, "count")));
@@ -293,7 +287,7 @@ static size_t signals_shown(struct report *report, const struct gathered *gather
 
 	json_array_foreach(gathered->signals, i, signal)
 	{
-		if (!is_trend(signal))
+		if (event_is_told_by_episodes(signal))
 			continue;
 		if (count++ == 0)
 			episode_table(report);

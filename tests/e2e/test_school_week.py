@@ -1,0 +1,139 @@
+"""Issue 6's proof: a school's week with what a DSL must not miss in it, and the morning on which one screen tells all of it."""
+
+import socket
+import struct
+import time
+
+import pytest
+
+import week
+from usher import BUILD, PLAIN_BUILD, Usherd, eventually, merged, profile
+
+BUILT = PLAIN_BUILD if (PLAIN_BUILD / 'tests/write_log').exists() else BUILD     # half a million events
+IP_PKTINFO = 8                      # linux/in.h; Python 3.11 does not name it
+SCREEN = 45                         # lines
+OUTSTANDING = 256
+ALLOWED = 'www.plain.com'
+
+
+def wire(number, name, type):
+    labels = b''.join(bytes([len(label)]) + label.encode() for label in name.split('.'))
+    return struct.pack('!6H', number, 0x0100, 1, 0, 0, 0) + labels + struct.pack('!BHH', 0, type, 1)
+
+
+class Replay:
+    """Asks from any client's address over one socket, never more than some at once, and counts what was answered."""
+
+    def __init__(self, u):
+        self.to = (u.server, 53)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.settimeout(5)
+        self.sent = self.answered = self.blocked = 0
+
+    def _receive(self):
+        reply = self.socket.recv(4096)
+        self.answered += 1
+        self.blocked += reply[3] & 15 == 3
+
+    def ask(self, client, name, type):
+        source = struct.pack('=I4s4s', 0, socket.inet_aton(client), bytes(4))
+        self.socket.sendmsg([wire(self.sent & 0xffff, name, type)], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, self.to)
+        self.sent += 1
+        while self.sent - self.answered >= OUTSTANDING:
+            self._receive()
+
+    def finish(self):
+        while self.answered < self.sent:
+            self._receive()
+        self.socket.close()
+
+
+@pytest.fixture(scope='module')
+def school(lab):
+    """usherd with the log of a month, after this morning's lookups were asked of it: (u, the week, the replay, blocked lookups)."""
+    lists = week.categories()
+    profiles = [profile(name, block=list(lists), keep='90d') for name in ('pupils', 'staff', 'guest')]
+    generated = week.Week(time.time_ns() // 1000)
+    u = Usherd({'profiles': profiles, 'log': {'ring': '16MiB'}}, lists, build=BUILT)
+    generated.write(BUILT / 'tests/write_log', u.folder / 'state/log')
+    with u:
+        replay = Replay(u)
+        for client in generated.clients:
+            replay.ask(client.address, ALLOWED, week.A)
+        blocked = 0
+        for client, name, type in generated.morning():
+            replay.ask(client.address, name, type)
+            blocked += 1
+        replay.finish()
+        assert eventually(lambda: u.stats()['log']['pending'] == 0, 5)
+        yield u, generated, replay, blocked
+
+
+def test_every_lookup_was_answered_and_every_blocked_one_logged(school):
+    u, generated, replay, blocked = school
+    assert replay.answered == replay.sent and replay.blocked == blocked
+    rows = u.json('log', '--since', 'today', '--count-by', 'client', '--limit', '2000')
+    assert len(rows) == week.CLIENTS and sum(row['count'] for row in rows) == blocked and u.stats()['log']['lost'] == 0
+
+
+def test_what_was_laid_down_reads_as_what_usherd_writes(school):
+    """Or the past would prove nothing about the present."""
+    u = school[0]
+    now, before = (u.json('log', '--client', week.BURNER, '--name', week.BURN_NAME, *words)[0]
+                   for words in (['--since', 'today'], ['--until', 'today']))
+    assert {key for key in now if now[key] != before[key]} == {'time'}
+
+
+def stories(generated):
+    """The words that each story must be told with, in one line."""
+    return [('slow-burn', week.BURNER, week.BURN_NAME), ('chase', week.CHASER, week.CHASE[0]), ('swarm', '24 devices', week.SWARM_NAME),
+            *(('danger', client, name) for client, name in zip(generated.danger_clients(), week.DANGER))]
+
+
+def untold(text, stories):
+    lines = text.splitlines()[:SCREEN]
+    return [words for words in stories if not any(all(word in line for word in words) for line in lines)]
+
+
+def test_episodes_of_the_morning_tell_every_story_on_one_screen(school):
+    u, generated, *_ = school
+    text = u.cli('episodes', '--since', 'yesterday').stdout
+    assert untold(text, stories(generated)) == [] and len(text.splitlines()) <= SCREEN, text
+    assert text.count('slow-burn') == text.count('chase') == text.count('swarm') == 1, text
+
+
+def test_daily_report_tells_every_story_on_one_screen(school):
+    u, generated, *_ = school
+    text = u.cli('report', 'daily').stdout
+    told = [('again and again', week.BURNER, week.BURN_NAME), ('ways around', week.CHASER, week.CHASE[2]), *(words[1:] for words in stories(generated)[2:])]
+    assert untold(text, told) == [], text
+
+
+def test_signals_of_a_month_replayed_name_the_stories_and_nothing_else(school):
+    u, generated, *_ = school
+    text = u.cli('signals', '--since', '30d', '--dry-run').stdout
+    assert untold(text, stories(generated)) == [], text
+    trends = {(s['kind'], s['client']) for s in u.json('signals', '--since', '30d') if s['kind'] != 'threshold'}
+    assert trends == {('slow-burn', week.BURNER), ('chase', week.CHASER), ('swarm', None)}, text
+
+
+def test_twenty_lookups_make_one_event_and_danger_makes_its_own(school):
+    u, generated, *_ = school
+    episodes = u.json('episodes', '--since', 'yesterday')
+    shown = [e for e in episodes if not e['background']]
+    lookups, acted = sum(e['count'] for e in episodes), sum(e['count'] for e in shown)
+    assert lookups >= 20 * len(shown) and acted >= 20 * len(shown), f'{lookups} lookups, {acted} without background, {len(shown)} events'
+    assert len(episodes) < 10000, 'all of them are here'
+    danger = {(e['client'], name) for e in shown if e['severity'] == 'danger' for name in e['names']}
+    assert danger == {(week.BURNER, week.BURN_NAME), *zip(generated.danger_clients(), week.DANGER)}
+    assert not any(set(e['names']) & {week.BURN_NAME, *week.DANGER} for e in episodes if e['severity'] != 'danger')
+    assert {name for e in shown for name in e['names']} & set(week.CHATTER) == set(), 'phones at night'
+
+
+def test_lesser_rows_are_not_buried_under_thirty_who_did_the_same(school):
+    u = school[0]
+    text = u.cli('episodes', '--since', 'yesterday').stdout
+    assert text.count(week.SWARM_NAME) == 2, 'the signal, and one row for all'
+    alone = u.json('episodes', '--since', 'yesterday', '--name', week.SWARM_NAME)
+    assert len({e['client'] for e in alone}) == week.SWARM_CLIENTS, 'each by itself when asked for'
