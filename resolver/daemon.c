@@ -377,6 +377,7 @@ static void reload_note(const struct config *old, const struct config *new, char
 		        old->stats_listen.socket_len != new->stats_listen.socket_len ||
 		                (new->stats_listen.socket_len > 0 &&
 		                        strcmp(old->stats_listen.text, new->stats_listen.text) != 0) },
+		{ "access", old->access_count == 0 && new->access_count > 0 }, /* log.sock: start.c */
 		{ "cache.size", old->cache_size != new->cache_size },
 		{ "limits.in-flight", old->limits.in_flight != new->limits.in_flight },
 		{ "log", old->log_max_size != new->log_max_size || old->log_ring != new->log_ring },

@@ -31,15 +31,21 @@ static void add(const char **profiles, size_t *count, const char *profile)
 		profiles[(*count)++] = profile;
 }
 
-/* What an entry of `access` gives, if the person is in its group, usher-SUFFIX. */
-static void scope_add(struct scope *scope, const struct config *config, const struct config_access *access,
-        const gid_t *groups, int group_count)
+/* Whether the group usher-SUFFIX is among them. */
+static bool in_usher_group(const gid_t *groups, int count, const char *suffix)
 {
 	char name[128];
 
-	snprintf(name, sizeof name, "usher-%s", access->group);
+	snprintf(name, sizeof name, "usher-%s", suffix);
 	const struct group *group = getgrnam(name);
-	if (!group || !in_group(groups, group_count, group->gr_gid))
+	return group && in_group(groups, count, group->gr_gid);
+}
+
+/* What an entry of `access` gives, if the person is in its group. */
+static void scope_add(struct scope *scope, const struct config *config, const struct config_access *access,
+        const gid_t *groups, int group_count)
+{
+	if (!in_usher_group(groups, group_count, access->group))
 		return;
 	scope->manages |= strcmp(access->group, MANAGERS) == 0;
 	for (size_t i = 0; i < access->profile_count; i++) {
@@ -54,7 +60,7 @@ void scope_of(struct scope *scope, const struct config *config, uid_t uid)
 {
 	gid_t groups[GROUPS_MAX];
 	int count = GROUPS_MAX;
-	bool all = uid == 0 || uid == geteuid() || config->access_count == 0;
+	bool all = uid == 0 || uid == geteuid();
 
 	*scope = (struct scope){ .all = all, .manages = all };
 	if (all)
@@ -62,6 +68,10 @@ void scope_of(struct scope *scope, const struct config *config, uid_t uid)
 	const struct passwd *user = getpwuid(uid);
 	if (!user || getgrouplist(user->pw_name, user->pw_gid, groups, &count) < 0)
 		return;
+	/* The socket may be open to everybody, from a time when there was `access`: it is not what decides.
+	 */
+	if (config->access_count == 0)
+		scope->all = scope->manages = in_usher_group(groups, count, MANAGERS);
 	for (size_t i = 0; i < config->access_count; i++)
 		scope_add(scope, config, &config->access[i], groups, count);
 }

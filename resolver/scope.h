@@ -18,8 +18,8 @@ struct scope {
 };
 
 /*
- * The scope of uid. Root, usherd's own user, and where `access` says nothing everybody whom the socket lets
- * in, read and manage all; the others what their groups may. Members of usher-dsl manage what they read.
+ * The scope of uid. Root, usherd's own user, and where `access` says nothing the members of usher-dsl, read
+ * and manage all; the others what their groups may. Members of usher-dsl manage what they read.
  */
 void scope_of(struct scope *scope, const struct config *config, uid_t uid);
 

@@ -105,6 +105,20 @@ def test_each_read_is_on_record_with_who_and_what(u, people):
     assert refused['detail'] == {'profile': 'staff', 'route': '/v1/log'}
 
 
+def test_taking_access_out_again_opens_the_log_to_nobody(lab, people):
+    """The socket, which every group of `access` may connect to, stays as it was until a restart."""
+    with usherd({'access': {'head': {'profiles': ['staff']}}}, LISTS) as u:
+        u.ask('vpn.net', client='10.30.1.1')
+        u.log(count=1)
+        del u.config['access']
+        u.configure()
+        u.reload()
+        assert eventually(lambda: 'vpn.net' in as_user(people['tdsl'], u, '/v1/log')[1], 3), 'usher-dsl reads all'
+        for name in 'tnobody', 'thead':
+            status, text = as_user(people[name], u, '/v1/log')
+            assert status == 403 and 'vpn' not in text, name
+
+
 def reader_pid(u):
     return eventually(lambda: next((pid for pid in descendants(u.process.pid) if 'reader' in command_line(pid)), None), 5)
 
