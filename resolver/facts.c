@@ -336,7 +336,7 @@ static bool is_worth_imitating(
 	for (size_t i = 0; i < count; i++)
 		if (hits[i].role == ROLE_KNOWN || hits[i].role == ROLE_PROTECTED)
 			return true;
-	return view != NULL && lists_lookup(view, name, hash, &listed) == 0 && listed.categories != 0;
+	return view != NULL && lists_lookup(view, name, hash, &listed) > 0 && listed.categories != 0;
 }
 
 /* text: of name_to_unicode(). twin is set to the name that it looks like, its len to 0 where it only mixes

@@ -38,7 +38,7 @@ def u(lab):
             profile('quiet', networks=['10.77.2.0/24'], block=['adult'], watch=['dating'], log='off'),
         ],
     }
-    lists = {'dating': ['www.plain.com', 'munchen.many.com'], 'social': ['many.plain.com'], 'adult': ['sex.com', 'wikipedia.org'], 'illegal': ['illegal.net']}
+    lists = {'dating': ['www.plain.com', 'munchen.many.com', 'coco.many.com'], 'social': ['many.plain.com'], 'adult': ['sex.com', 'wikipedia.org'], 'illegal': ['illegal.net']}
     with usherd(config, lists) as u:
         yield u
 
@@ -136,7 +136,7 @@ def test_profile_without_a_log_is_not_watched(u):
 
 @pytest.mark.parametrize('number, name, rule', [
     (1, 'раураl.com', 'paypal.com'), (2, 'www.gооgle.com', 'www.google.com'), (3, 'сhildlіne.org.uk', 'childline.org.uk'),
-    (4, 'wіkіреdіа.org', 'wikipedia.org'), (5, 'pаyday.many.com', 'mixed alphabets'),
+    (4, 'wіkіреdіа.org', 'wikipedia.org'), (5, 'pаyday.many.com', 'mixed alphabets'), (6, 'сосо.many.com', 'coco.many.com'),
 ])
 def test_name_that_looks_like_another_is_watched(u, number, name, rule):
     client = f'10.20.5.{number}'
