@@ -20,6 +20,15 @@ struct hop_verdict {
 	struct facts facts;
 };
 
+/* An engine's own alias of itself is its business: its pictures, its help pages. */
+static bool name_is_of_engine(const struct name *name, const struct name *engine)
+{
+	struct name site;
+
+	name_suffix(engine, engine->labels > 2 && memcmp(engine->wire, "\3www", 4) == 0, &site);
+	return name_is_below(name, &site);
+}
+
 static bool hop_is_blocked(void *arg, const struct name *hop)
 {
 	struct hop_verdict *found = arg;
@@ -28,6 +37,8 @@ static bool hop_is_blocked(void *arg, const struct name *hop)
 	struct policy_asker asker = { .profile = (unsigned)query->profile, .address = query->address };
 
 	facts_gather(&found->facts, worker->snapshot->table, worker->view, hop);
+	if (found->facts.engine != FACTS_NONE && name_is_of_engine(&query->message.name, hop))
+		found->facts.engine = FACTS_NONE;
 	found->verdict = policy_decide_hop(query_config(query), worker->snapshot->table, &asker,
 	        &query->verdict, &found->facts, &worker->moment);
 	query_note_until(query, &found->verdict);
@@ -42,7 +53,8 @@ static bool hop_is_notable(void *arg, const struct name *hop)
 	struct facts facts;
 
 	facts_gather(&facts, worker->snapshot->table, worker->view, hop);
-	return facts.listed.categories != 0 || facts.rules != FACTS_NONE ||
+	return facts.listed.categories != 0 || facts.rules != FACTS_NONE || facts.canary != FACTS_NONE ||
+	       facts.engine != FACTS_NONE ||
 	       (facts.flags & (FACTS_INTERNAL | FACTS_LOCAL | FACTS_LISTS_FAILED)) != 0;
 }
 

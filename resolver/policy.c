@@ -405,11 +405,14 @@ static bool decide_default(struct decision *d)
 	return decide(d, VERDICT_RESOLVE, TIER_DEFAULT);
 }
 
-/*
- * What passed is sent to the engine's safe target. Only the profile can turn that off: safe-search for every
- * engine but those with levels (YouTube), which follow the profile's youtube alone, so that either may be off
- * without the other.
- */
+/* Safe search for every engine but those with levels (YouTube), which follow the profile's youtube alone, so
+ * that either may be off without the other. */
+static bool engine_is_rewritten(const struct decision *d, const struct config_engine *engine)
+{
+	return engine->has_levels ? d->profile->youtube != YOUTUBE_OFF : d->profile->safe_search;
+}
+
+/* What passed is sent to the engine's safe target. Only the profile can turn that off. */
 static void apply_safe_search(struct decision *d)
 {
 	char text[NAME_TEXT_MAX];
@@ -417,7 +420,7 @@ static void apply_safe_search(struct decision *d)
 	if (d->facts->engine == FACTS_NONE)
 		return;
 	const struct config_engine *engine = &d->config->engines[d->facts->engine];
-	if (engine->has_levels ? d->profile->youtube == YOUTUBE_OFF : !d->profile->safe_search) {
+	if (!engine_is_rewritten(d, engine)) {
 		say(d, TIER_SAFE_SEARCH, false, "%s, but off for %s", engine->name, d->profile->name);
 		return;
 	}
@@ -473,6 +476,22 @@ static bool covers_chain(const struct verdict *asked)
 	}
 }
 
+/*
+ * An alias of a canary or of a search engine brings the records that the name itself does not get, and every
+ * cache between here and the client would keep them under that name.
+ */
+static bool decide_hop_around(struct decision *d)
+{
+	const struct facts *hop = d->facts;
+	bool engine = hop->engine != FACTS_NONE && engine_is_rewritten(d, &d->config->engines[hop->engine]);
+
+	if (hop->canary == FACTS_NONE && !engine)
+		return false;
+	d->verdict.category = (int16_t)config_category(d->config, "bypass");
+	d->verdict.because = engine ? "safe-search" : "canaries";
+	return decide(d, VERDICT_BLOCK, engine ? TIER_SAFE_SEARCH : TIER_CANARY);
+}
+
 struct verdict policy_decide_hop(const struct config *config, const struct facts_table *table,
         const struct policy_asker *asker, const struct verdict *asked, const struct facts *hop,
         const struct moment *now)
@@ -493,7 +512,7 @@ struct verdict policy_decide_hop(const struct config *config, const struct facts
 		decide(&d, VERDICT_RESOLVE, hop->flags & FACTS_PROTECTED ? TIER_PROTECTED : TIER_INTERNAL);
 		return d.verdict;
 	}
-	if (decide_rule(&d) || decide_category(&d))
+	if (decide_hop_around(&d) || decide_rule(&d) || decide_category(&d))
 		return d.verdict;
 	/* An unknown hop is blocked where an unknown name would fail: the answer must not carry it. */
 	if (decide_list_failure(&d))

@@ -171,7 +171,8 @@ size_t query_block(struct query *query, const struct verdict *verdict, const str
 	const struct snapshot *snapshot = worker->snapshot;
 	const char *text = verdict->tier == TIER_RULE          ? "school rule"
 	                   : verdict->tier == TIER_SAFE_SEARCH ? "its safe search does not work"
-	                                                       : "not on the allow list";
+	                   : verdict->tier == TIER_DEFAULT     ? "not on the allow list"
+	                                                       : "a way around the filter";
 
 	if (verdict->tier == TIER_INTERNAL) {
 		query->outcome = STATS_LOCAL;

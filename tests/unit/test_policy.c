@@ -463,6 +463,26 @@ static void a_listed_hop_blocks_and_an_unlisted_one_passes(void **state)
 	        decide_hop(STAFF, VERDICT_RESOLVE, TIER_DEFAULT, &listed), VERDICT_RESOLVE, TIER_DEFAULT);
 }
 
+/* Caches between us and the client would keep the unsafe address under the engine's name. */
+static void an_alias_of_an_engine_or_a_canary_is_blocked(void **state)
+{
+	struct facts engine = facts_of(0, 0), youtube = facts_of(0, 0), canary = facts_of(0, 0);
+
+	engine.engine = GOOGLE;
+	canary.canary = 0;
+	youtube.engine = YOUTUBE;
+	assert_verdict(
+	        decide_hop(PUPILS, VERDICT_RESOLVE, TIER_DEFAULT, &engine), VERDICT_BLOCK, TIER_SAFE_SEARCH);
+	assert_verdict(
+	        decide_hop(OPEN, VERDICT_RESOLVE, TIER_DEFAULT, &youtube), VERDICT_RESOLVE, TIER_DEFAULT);
+	assert_verdict(decide_hop(PUPILS, VERDICT_RESOLVE, TIER_RULE, &engine), VERDICT_RESOLVE, TIER_RULE);
+	assert_verdict(decide_hop(PUPILS, VERDICT_REWRITE, TIER_SAFE_SEARCH, &engine), VERDICT_RESOLVE,
+	        TIER_SAFE_SEARCH);
+	assert_verdict(
+	        decide_hop(PUPILS, VERDICT_RESOLVE, TIER_DEFAULT, &canary), VERDICT_BLOCK, TIER_CANARY);
+	assert_verdict(decide_hop(OPEN, VERDICT_RESOLVE, TIER_DEFAULT, &canary), VERDICT_BLOCK, TIER_CANARY);
+}
+
 static void the_asked_name_covers_its_chain_except_sealed(void **state)
 {
 	static const enum verdict_tier covers[] = { TIER_PROTECTED, TIER_INTERNAL, TIER_LOCAL_RECORD,
@@ -801,6 +821,7 @@ int main(void)
 		rules_test(safe_search_follows_the_profile_alone),
 		rules_test(no_rule_turns_safe_search_off),
 		rules_test(a_listed_hop_blocks_and_an_unlisted_one_passes),
+		rules_test(an_alias_of_an_engine_or_a_canary_is_blocked),
 		rules_test(the_asked_name_covers_its_chain_except_sealed),
 		rules_test(own_rules_and_help_names_count_on_hops),
 		rules_test(a_public_name_does_not_lead_guests_inside),
