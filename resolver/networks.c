@@ -195,7 +195,26 @@ bool networks_hold_any(const struct networks *networks)
 	return networks->count > 0;
 }
 
-uint64_t networks_find(const struct networks *networks, const uint8_t address[16])
+/* The IPv4 address, mapped, that an IPv6 one stands for where it is translated or tunnelled: NAT64's
+ * well-known prefix (RFC 6052 2.1), 6to4 (RFC 3056 2). Any other is itself. */
+static const uint8_t *address_meant(const uint8_t address[16], uint8_t room[16])
+{
+	static const uint8_t nat64[12] = { 0, 0x64, 0xff, 0x9b }, mapped[12] = { [10] = 0xff, 0xff };
+	static const uint8_t six_to_four[2] = { 0x20, 0x02 };
+	const uint8_t *inside = NULL;
+
+	if (memcmp(address, nat64, sizeof nat64) == 0)
+		inside = address + 12;
+	else if (memcmp(address, six_to_four, sizeof six_to_four) == 0)
+		inside = address + 2;
+	if (inside == NULL)
+		return address;
+	memcpy(room, mapped, sizeof mapped);
+	memcpy(room + 12, inside, 4);
+	return room;
+}
+
+static uint64_t find_range(const struct networks *networks, const uint8_t address[16])
 {
 	struct number wanted = number_of(address);
 	size_t low = 0, high = networks->count;
@@ -208,6 +227,15 @@ uint64_t networks_find(const struct networks *networks, const uint8_t address[16
 			high = middle;
 	}
 	return low > 0 ? networks->ranges[low - 1].categories : 0;
+}
+
+uint64_t networks_find(const struct networks *networks, const uint8_t address[16])
+{
+	uint8_t room[16];
+	const uint8_t *meant = address_meant(address, room);
+	uint64_t found = find_range(networks, address);
+
+	return meant == address ? found : found | find_range(networks, meant);
 }
 
 struct explanation {
@@ -229,8 +257,12 @@ static void explain(void *arg, unsigned category, const struct config_network *n
 const struct config_network *networks_explain(
         const struct config *config, unsigned category, const uint8_t address[16])
 {
+	uint8_t room[16];
 	struct explanation wanted = { .category = category, .address = address };
 
 	visit_all(config, explain, &wanted);
+	wanted.address = address_meant(address, room);
+	if (wanted.best == NULL && wanted.address != address)
+		visit_all(config, explain, &wanted);
 	return wanted.best;
 }

@@ -158,6 +158,24 @@ static void the_search_finds_what_a_look_at_each_finds(void **state)
 	}
 }
 
+/* A router that translates would bring the client there all the same. */
+static void the_address_inside_a_translated_one_counts(void **state)
+{
+	struct config_network host;
+	char text[INET6_ADDRSTRLEN + 4];
+
+	add(0, "198.51.100.0/24");
+	add(1, "2002:c633::/32");
+	build();
+	assert_int_equal(find("64:ff9b::c633:6407"), BIT(0));
+	assert_int_equal(find("64:ff9b::c633:6507"), 0);
+	assert_int_equal(find("64:ff9b:1::c633:6407"), 0);
+	assert_int_equal(find("2002:c633:6407::1"), BIT(0) | BIT(1));
+	assert_int_equal(config_network_parse(&host, "64:ff9b::c633:6407"), 0);
+	config_network_text(networks_explain(&config, 0, host.address), text);
+	assert_string_equal(text, "198.51.100.0/24");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +184,7 @@ int main(void)
 		cmocka_unit_test_setup(networks_in_networks_add_up, forget),
 		cmocka_unit_test_setup(the_ends_of_the_address_space_are_no_ends_of_the_search, forget),
 		cmocka_unit_test_setup(the_longest_network_of_the_category_is_told, forget),
+		cmocka_unit_test_setup(the_address_inside_a_translated_one_counts, forget),
 		cmocka_unit_test_setup_teardown(the_search_finds_what_a_look_at_each_finds, forget, forget),
 	};
 
