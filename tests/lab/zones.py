@@ -149,7 +149,49 @@ self HTTPS 1 . alpn=h2
 inside CNAME files.ad.school.example.
 help CNAME www.childline.org.uk.
 search CNAME www.google.com.
+relay CNAME mask.icloud.com.
 '''),
+    # More of the same: what test_ways_around.py asks for.
+    'ways.com': Zone('''
+a1 CNAME a2
+a2 CNAME a3
+a3 CNAME a4
+a4 CNAME a5
+a5 CNAME a6
+a6 CNAME a7
+a7 CNAME www.casino.com.
+*.wild CNAME www.casino.com.
+empty CNAME empty.thin.net.
+nothing CNAME nothing.thin.net.
+deep DNAME old.cloak.com.
+alias HTTPS 0 svc.cloak.com.
+next CNAME svc.cloak.com.
+port CNAME _8443._https.casino.com.
+mandatory HTTPS 1 www.casino.com. mandatory=port port=8443
+second HTTPS 1 . alpn=h2
+second HTTPS 2 www.casino.com. alpn=h2
+mx MX 10 www.casino.com.
+_sip._tcp SRV 0 0 443 www.casino.com.
+ns NS ns.casino.com.
+txt TXT "www.casino.com is 192.0.2.1"
+network A 192.0.2.20
+network HTTPS 1 . alpn=h2 ipv4hint=192.0.2.20
+hint6 HTTPS 1 . alpn=h2 ipv6hint=2001:db8:f00d::1
+svcbhint SVCB 1 . alpn=dot ipv4hint=192.0.2.20
+nat64 AAAA 64:ff9b::c000:214
+sixtofour AAAA 2002:c000:214::1
+six AAAA 2001:db8:f00d::1
+mapped AAAA ::ffff:192.0.2.20
+toten CNAME ten.rebind.com.
+dns CNAME dns.google.
+bing CNAME www.bing.com.
+video HTTPS 1 www.youtube.com. alpn=h2
+ddg DNAME duckduckgo.com.
+canary CNAME use-application-dns.net.
+idn CNAME xn--bcher-kva.com.
+ods HTTPS 1 . alpn=h2 ech=AEX+DQBBpQAgACD2R5n6kGm1WbzcFKFhVAWZM9Gv4TCSeT4GcXV5tWXsQwAEAAEAAQASY2xvdWRmbGFyZS1lY2guY29tAAA=
+'''),
+    'thin.net': Zone('@ A 192.0.2.90\nempty A 192.0.2.90\n'),
     'https.com': Zone(f'''
 www A 192.0.2.80
 www HTTPS 1 . alpn=h2,h3 ipv4hint=192.0.2.80 ipv6hint=2001:db8::80 ech={ECH}
@@ -252,7 +294,7 @@ strict HTTPS 1 . alpn=h2 ipv4hint=198.51.100.122
 }
 
 for name in ('casino.com', 'poker.net', 'games.org', 'social.net', 'adult.com', 'vpn.net', 'illegal.net', 'drugs.org', 'notcasino.com',
-             'wikipedia.org', 'bbc.co.uk', 'bet365.com', '888casino.com', 'pokerstars.com', 'roblox.com', 'tiktok.com', 'facebook.com'):
+             'wikipedia.org', 'translate.goog', 'cdn.ampproject.org', 'duckdns.org', 'nip.io', 'dns.google', 'unblockedgames.net', 'bbc.co.uk', 'bet365.com', '888casino.com', 'pokerstars.com', 'roblox.com', 'tiktok.com', 'facebook.com'):
     ZONES[name] = Zone(SITE)
 for name in ([f'google.{tld}' for tld in GOOGLE] + [f'yandex.{tld}' for tld in YANDEX] +
              ['ya.ru', 'xn--d1acpjx3f.xn--p1ai', 'duck.com', 'youtube-nocookie.com', 'googleapis.com', 'yahoo.com', 'aol.com']):
