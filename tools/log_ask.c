@@ -45,8 +45,6 @@ static int time_value(struct log_ask *ask, const char *name, char text[LOG_TIME_
 {
 	const char **value = value_place(ask, name);
 	int64_t s;
-	time_t at;
-	struct tm tm;
 
 	if (!value || !*value)
 		return COMMAND_OK;
@@ -54,8 +52,7 @@ static int time_value(struct log_ask *ask, const char *name, char text[LOG_TIME_
 		return command_usage_error(ask->command,
 		        "--%s: found '%s', expected a time such as 1h, yesterday or 2026-11-23 10:15", name,
 		        *value);
-	at = (time_t)s;
-	strftime(text, LOG_TIME_LEN, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
+	log_utc_time(s, text);
 	*value = text;
 	return COMMAND_OK;
 }
@@ -208,6 +205,14 @@ const char *log_cell_text(const json_t *record, const char *key, char text[32])
 		return text;
 	}
 	return json_is_string(value) ? json_string_value(value) : "";
+}
+
+void log_utc_time(int64_t s, char text[LOG_TIME_LEN])
+{
+	time_t at = (time_t)s;
+	struct tm tm;
+
+	strftime(text, LOG_TIME_LEN, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
 }
 
 void log_local_time(const char *utc, char text[LOG_TIME_LEN])

@@ -57,6 +57,9 @@ size_t log_each_line(char *text, void (*each)(void *arg, const char *line, const
 /* A value as text, "" where there is none; numbers are written into the space given. */
 const char *log_cell_text(const json_t *record, const char *key, char text[32]);
 
+/* Seconds since 1970 as the socket takes them: RFC 3339, UTC. */
+void log_utc_time(int64_t s, char text[LOG_TIME_LEN]);
+
 /* UTC as it comes, local as people want it. */
 void log_local_time(const char *utc, char text[LOG_TIME_LEN]);
 

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "log_ask.h"
 
@@ -27,15 +26,6 @@ static void words_add(struct words *words, const char *option, const char *value
 	words->word[words->count] = NULL;
 }
 
-static const char *time_word(int64_t s, char text[LOG_TIME_LEN])
-{
-	time_t at = (time_t)s;
-	struct tm tm;
-
-	strftime(text, LOG_TIME_LEN, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
-	return text;
-}
-
 static void words_fill(struct words *words, const struct report_whom *whom,
         const struct report_period *period, const char *by)
 {
@@ -43,8 +33,10 @@ static void words_fill(struct words *words, const struct report_whom *whom,
 	words_add(words, "--profile", whom->profile);
 	words_add(words, "--client", whom->client);
 	words_add(words, "--device", whom->device);
-	words_add(words, "--since", time_word(period->since, words->since));
-	words_add(words, "--until", time_word(period->until, words->until));
+	log_utc_time(period->since, words->since);
+	log_utc_time(period->until, words->until);
+	words_add(words, "--since", words->since);
+	words_add(words, "--until", words->until);
 	snprintf(words->limit, sizeof words->limit, "%d", REPORT_ROWS_MAX);
 	words_add(words, "--limit", words->limit);
 	words_add(words, "--count-by", by);

@@ -27,14 +27,29 @@ static void line_as_json(void *arg, const char *line, const json_t *record)
 	puts(line);
 }
 
+static bool is_time(const char *key)
+{
+	static const char *const times[] = { "at", "since", "until", "oldest" };
+
+	for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+		if (strcmp(key, times[i]) == 0)
+			return true;
+	return false;
+}
+
 static void line_as_cells(void *arg, const char *line, const json_t *record)
 {
 	const struct columns *columns = arg;
-	char numbers[16][32];
+	char texts[16][LOG_TIME_LEN];
 	const char *cells[16];
 
-	for (size_t i = 0; i < columns->count; i++)
-		cells[i] = log_cell_text(record, columns->keys[i], numbers[i]);
+	for (size_t i = 0; i < columns->count; i++) {
+		cells[i] = log_cell_text(record, columns->keys[i], texts[i]);
+		if (columns->table && is_time(columns->keys[i]) && cells[i][0]) {
+			log_local_time(cells[i], texts[i]);
+			cells[i] = texts[i];
+		}
+	}
 	if (columns->table)
 		command_table_row(columns->table, cells);
 	else
@@ -157,19 +172,19 @@ static json_t *rows_body(struct command_context *context, const char *command)
 		return NULL;
 	}
 	for (size_t i = 0; i < ROW_OPTIONS; i++) {
-		char text[32];
-		bool is_time = i == 3 || i == 4;
-		if (values[i] && is_time && command_time(values[i], true, &s) < 0) {
+		char text[LOG_TIME_LEN];
+		bool time = is_time(row_options[i]);
+		if (values[i] && time && command_time(values[i], true, &s) < 0) {
 			command_usage_error(command,
 			        "--%s: found '%s', expected a time such as 30d or 2026-11-23 10:15",
 			        row_options[i], values[i]);
 			json_decref(body);
 			return NULL;
 		}
-		if (values[i] && is_time)
-			snprintf(text, sizeof text, "%lld", (long long)s);
+		if (values[i] && time)
+			log_utc_time(s, text);
 		if (values[i])
-			json_object_set_new(body, row_options[i], json_string(is_time ? text : values[i]));
+			json_object_set_new(body, row_options[i], json_string(time ? text : values[i]));
 	}
 	return body;
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 from datetime import datetime, timedelta, timezone
@@ -85,6 +86,7 @@ def test_a_case_holds_rows_beyond_their_time_and_against_erasure(lab):
         fill(u)
         [case] = u.json('case', 'hold', '--client', ERASED, '--since', '1h', '--reason', 'case 2026-4')
         assert (case['case'], case['rows'], case['reason']) == (1, 40, 'case 2026-4')
+        assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', case['since'])
         assert len(u.log('--limit', 1000)) == 80, 'held rows are there once'
         assert {c['client']: c['count'] for c in u.json('log', '--count-by', 'client')} == {ERASED: 40, KEPT: 40}
         assert ledger(u)[-3]['detail'].items() >= {'case': 1, 'rows': 40, 'client': ERASED, 'reason': 'case 2026-4'}.items()
