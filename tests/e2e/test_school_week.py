@@ -1,5 +1,7 @@
 """Issue 6's proof: a school's week with what a DSL must not miss in it, and the morning on which one screen tells all of it."""
 
+import re
+import shlex
 import socket
 import struct
 import time
@@ -7,7 +9,7 @@ import time
 import pytest
 
 import week
-from usher import BUILD, PLAIN_BUILD, Usherd, eventually, merged, profile
+from usher import BUILD, PLAIN_BUILD, ROOT, Usherd, eventually, profile
 
 BUILT = PLAIN_BUILD if (PLAIN_BUILD / 'tests/write_log').exists() else BUILD     # half a million events
 IP_PKTINFO = 8                      # linux/in.h; Python 3.11 does not name it
@@ -85,6 +87,11 @@ def test_what_was_laid_down_reads_as_what_usherd_writes(school):
     assert {key for key in now if now[key] != before[key]} == {'time'}
 
 
+@pytest.fixture(scope='module')
+def episodes(school):
+    return school[0].cli('episodes', '--since', 'yesterday').stdout
+
+
 def stories(generated):
     """The words that each story must be told with, in one line."""
     return [('slow-burn', week.BURNER, week.BURN_NAME), ('chase', week.CHASER, week.CHASE[0]), ('swarm', '24 devices', week.SWARM_NAME),
@@ -96,11 +103,9 @@ def untold(text, stories):
     return [words for words in stories if not any(all(word in line for word in words) for line in lines)]
 
 
-def test_episodes_of_the_morning_tell_every_story_on_one_screen(school):
-    u, generated, *_ = school
-    text = u.cli('episodes', '--since', 'yesterday').stdout
-    assert untold(text, stories(generated)) == [] and len(text.splitlines()) <= SCREEN, text
-    assert text.count('slow-burn') == text.count('chase') == text.count('swarm') == 1, text
+def test_episodes_of_the_morning_tell_every_story_on_one_screen(school, episodes):
+    assert untold(episodes, stories(school[1])) == [] and len(episodes.splitlines()) <= SCREEN, episodes
+    assert episodes.count('slow-burn') == episodes.count('chase') == episodes.count('swarm') == 1, episodes
 
 
 def test_daily_report_tells_every_story_on_one_screen(school):
@@ -131,9 +136,37 @@ def test_twenty_lookups_make_one_event_and_danger_makes_its_own(school):
     assert {name for e in shown for name in e['names']} & set(week.CHATTER) == set(), 'phones at night'
 
 
-def test_lesser_rows_are_not_buried_under_thirty_who_did_the_same(school):
-    u = school[0]
-    text = u.cli('episodes', '--since', 'yesterday').stdout
-    assert text.count(week.SWARM_NAME) == 2, 'the signal, and one row for all'
-    alone = u.json('episodes', '--since', 'yesterday', '--name', week.SWARM_NAME)
+def test_lesser_rows_are_not_buried_under_thirty_who_did_the_same(school, episodes):
+    assert episodes.count(week.SWARM_NAME) == 2, 'the signal, and one row for all'
+    alone = school[0].json('episodes', '--since', 'yesterday', '--name', week.SWARM_NAME)
     assert len({e['client'] for e in alone}) == week.SWARM_CLIENTS, 'each by itself when asked for'
+
+
+# ---- the page that the DSL reads -------------------------------------------------------------------------------------------
+
+JARGON = ('dns', 'resolver', 'query', 'queries', 'nxdomain', 'domain', 'hostname', 'packet', 'upstream', 'ttl', 'record type', 'aaaa', 'zone',
+          'recursion', 'cache', 'nameserver', 'port', 'lookup type', 'database')
+
+
+@pytest.fixture(scope='module')
+def page():
+    return re.search(r'^## For the safeguarding lead\n(.*?)^## ', (ROOT / 'README.md').read_text(), re.M | re.S).group(1)
+
+
+def test_page_for_the_dsl_has_no_word_of_jargon(page):
+    assert len(page) > 3000 and [word for word in JARGON if re.search(rf'\b{word}\b', page, re.I)] == []
+
+
+def test_every_command_of_the_page_does_what_it_says(school, page):
+    """In their order: what is held for a case cannot be erased, what is erased is gone."""
+    u = school[0]
+    said = {}
+    for line in re.findall(r'^    usher (.*)$', page, re.M):
+        words = shlex.split(line, comments=True)
+        said[' '.join(words[:2])] = u.cli(*words).stdout
+    assert set(said) >= {'report daily', 'case hold', 'case list', 'case release', 'forget --client', 'report subject-access', 'signals --since'}
+    assert 'case 2026-4' in said['case list'] and week.BURNER in said['case list']
+    assert week.BURN_NAME in said['episodes --name'] and week.CHASER not in said['episodes --name']
+    assert week.BURN_NAME in (u.folder / f'{week.BURNER}.html').read_text()
+    assert 'Student' in (u.folder / 'cases.csv').read_text()
+    assert u.log('--client', week.CHASER) == [] and u.log('--client', week.BURNER) != []

@@ -67,7 +67,7 @@ def clients():
     found = []
     for i in range(CLIENTS):
         network, profile = ('10.20', 'pupils') if i < 1200 else ('10.30', 'staff') if i < 1350 else ('10.99', 'guest')
-        found.append(Client(f'{network}.{1 + i // 200}.{1 + i % 200}', profile, i % 7 == 3, i % 300 == 17))
+        found.append(Client(f'{network}.{1 + i // 200}.{1 + i % 200}', profile, i % 15 == 3, i % 300 == 17))
     return found
 
 
@@ -89,7 +89,7 @@ class Week:
                 yield at + again * 2 * SECOND + self.random.randrange(SECOND), client, name, type
 
     def _page(self, at, client):
-        for name in self.random.sample(ADS, self.random.randint(3, 9)):
+        for name in self.random.sample(ADS, self.random.randint(3, 7)):
             yield from self._asks(at, client, f'{self.random.choice(("ad", "pixel", "js"))}.{name}')
 
     def _tries(self, at, client, names):
@@ -116,13 +116,13 @@ class Week:
 
     def _school_day(self, midnight, client):
         """Hours nine to half past three; what is tried is tried in breaks."""
-        for _ in range(self.random.randint(1, 3)):
+        for _ in range(self.random.randint(0, 2)):
             yield from self._page(midnight + 9 * HOUR + self.random.randrange(6 * HOUR), client)
-        curious = {'pupils': 0.2, 'guest': 0.1}.get(client.profile, 0.02)
+        curious = {'pupils': 0.12, 'guest': 0.06}.get(client.profile, 0.02)
         noon = midnight + 12 * HOUR
         if self.random.random() < curious:
             yield from self._tries(noon + self.random.randrange(HOUR), client, self.random.choice(list(ADVISORY.values())))
-        if self.random.random() < curious / 20:
+        if self.random.random() < curious / 10:
             yield from self._tries(noon + self.random.randrange(HOUR), client, self.random.choice(list(CAUTION.values())))
 
     def _day(self, midnight, school):
