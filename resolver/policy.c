@@ -461,14 +461,24 @@ struct verdict policy_decide(const struct config *config, const struct facts_tab
 	return d.verdict;
 }
 
-/* Whether the verdict on the asked name speaks for the rest of its chain. */
-static bool covers_chain(const struct verdict *asked)
+/* Whether the asked name has its verdict by an allow for a time. */
+static bool is_granted(const struct decision *d, const struct verdict *asked)
+{
+	return asked->rule != FACTS_NONE && facts_rule_get(d->table, asked->rule)->until != 0;
+}
+
+/* Whether the verdict on the asked name speaks for the rest of its chain. What an allow for a time does not
+ * lift at the name, it does not lift behind it. */
+static bool covers_chain(const struct decision *d, const struct verdict *asked)
 {
 	switch (asked->tier) {
+	case TIER_RULE:
+		return !is_granted(d, asked) ||
+		       ((d->facts->flags & FACTS_LISTS_FAILED) == 0 &&
+		               (d->facts->listed.categories & d->blocked & d->config->danger) == 0);
 	case TIER_PROTECTED:
 	case TIER_INTERNAL:
 	case TIER_LOCAL_RECORD:
-	case TIER_RULE:
 	case TIER_SAFE_SEARCH:
 		return true;
 	default:
@@ -504,7 +514,7 @@ struct verdict policy_decide_hop(const struct config *config, const struct facts
 		decide(&d, VERDICT_BLOCK, TIER_INTERNAL);
 		return d.verdict;
 	}
-	if (covers_chain(asked)) {
+	if (covers_chain(&d, asked)) {
 		decide(&d, VERDICT_RESOLVE, asked->tier);
 		return d.verdict;
 	}

@@ -93,9 +93,10 @@ struct verdict policy_decide(const struct config *config, const struct facts_tab
 /*
  * The verdict on a hop of an answer (CNAME, DNAME, HTTPS/SVCB target), given that on the asked name: sealed
  * always blocks; an asked name that is protected, internal, local or allowed by a rule, and a safe-search
- * target, covers the rest of its chain; an internal hop under a public name is blocked for a profile without
- * `internal`; so is a canary, and an engine that the profile gets rewritten. Returns VERDICT_RESOLVE or
- * VERDICT_BLOCK (TIER_LIST_FAILURE where the lists can't be read and the profile fails closed).
+ * target, covers the rest of its chain (an allow for a time: less danger); an internal hop under a public
+ * name is blocked for a profile without `internal`; so is a canary, and an engine that the profile gets
+ * rewritten. Returns VERDICT_RESOLVE or VERDICT_BLOCK (TIER_LIST_FAILURE where the lists can't be read and
+ * the profile fails closed).
  */
 struct verdict policy_decide_hop(const struct config *config, const struct facts_table *table,
         const struct policy_asker *asker, const struct verdict *asked, const struct facts *hop,

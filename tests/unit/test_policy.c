@@ -503,6 +503,28 @@ static void the_asked_name_covers_its_chain_except_sealed(void **state)
 	assert_verdict(decide_hop(WALLED, VERDICT_RESOLVE, TIER_RULE, &listed), VERDICT_RESOLVE, TIER_RULE);
 }
 
+static void a_timed_grant_lifts_no_danger_behind_the_name(void **state)
+{
+	struct policy_asker asker = { .profile = PUPILS };
+	struct facts name = facts_of(0, BIT(GAMBLING)), danger = facts_of(0, BIT(HATE)),
+	             caution = facts_of(0, BIT(GAMBLING)), unknown = facts_of(FACTS_LISTS_FAILED, 0);
+
+	struct facts_own_rule *rule = rule_add(&name, "example.com", true);
+	rule->until = monday.utc_s + 3600;
+	struct verdict asked = policy_decide(&config, &table, &asker, &name, &monday, NULL);
+	assert_verdict(asked, VERDICT_RESOLVE, TIER_RULE);
+	struct verdict hop = policy_decide_hop(&config, &table, &asker, &asked, &danger, &monday);
+	assert_verdict(hop, VERDICT_BLOCK, TIER_CATEGORY);
+	assert_int_equal(hop.category, HATE);
+	assert_verdict(policy_decide_hop(&config, &table, &asker, &asked, &unknown, &monday), VERDICT_BLOCK,
+	        TIER_LIST_FAILURE);
+	assert_verdict(policy_decide_hop(&config, &table, &asker, &asked, &caution, &monday), VERDICT_RESOLVE,
+	        TIER_RULE);
+	rule->until = 0;
+	assert_verdict(policy_decide_hop(&config, &table, &asker, &asked, &danger, &monday), VERDICT_RESOLVE,
+	        TIER_RULE);
+}
+
 static void own_rules_and_help_names_count_on_hops(void **state)
 {
 	struct facts blocked = facts_of(0, 0), allowed = facts_of(0, BIT(GAMBLING)),
@@ -823,6 +845,7 @@ int main(void)
 		rules_test(a_listed_hop_blocks_and_an_unlisted_one_passes),
 		rules_test(an_alias_of_an_engine_or_a_canary_is_blocked),
 		rules_test(the_asked_name_covers_its_chain_except_sealed),
+		rules_test(a_timed_grant_lifts_no_danger_behind_the_name),
 		rules_test(own_rules_and_help_names_count_on_hops),
 		rules_test(a_public_name_does_not_lead_guests_inside),
 		rules_test(an_unknown_hop_is_blocked_where_the_profile_is_closed),
