@@ -1,5 +1,6 @@
 #include "list_loader.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -9,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PATIENCE_S 2
+#define RLIMIT_NICE_USUAL 20 /* the lowest RLIMIT_NICE with which a thread may have niceness 0 */
+#define NICE_LOW 10          /* a tenth of what a worker gets, where there is not enough for both */
 
 struct list_loader {
 	list_loader_done done;
@@ -35,6 +39,24 @@ static void thread_class(pthread_t thread, int class)
 	pthread_setschedparam(thread, class, &none);
 }
 
+/* Who has not the right to niceness 0 never comes back from SCHED_IDLE (sched(7)). */
+static bool may_come_back(void)
+{
+	struct rlimit nice;
+
+	if (getrlimit(RLIMIT_NICE, &nice) == 0 && nice.rlim_cur >= RLIMIT_NICE_USUAL)
+		return true;
+	return capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_NICE) == 1;
+}
+
+static void thread_give_way(void)
+{
+	if (may_come_back())
+		thread_class(pthread_self(), SCHED_IDLE);
+	else
+		setpriority(PRIO_PROCESS, (id_t)gettid(), NICE_LOW); /* of this thread alone */
+}
+
 static void *loader_run(void *arg)
 {
 	struct list_loader *loader = arg;
@@ -42,7 +64,7 @@ static void *loader_run(void *arg)
 	uint64_t one = 1;
 
 	pthread_setname_np(pthread_self(), "lists");
-	thread_class(pthread_self(), SCHED_IDLE);
+	thread_give_way();
 	for (size_t i = 0; i < loader->config->category_count; i++)
 		names[i] = loader->config->categories[i].name;
 	loader->ret = lists_open(
@@ -147,7 +169,7 @@ bool list_loader_is_busy(const struct list_loader *loader)
 static void *drop_run(void *lists)
 {
 	pthread_setname_np(pthread_self(), "lists");
-	thread_class(pthread_self(), SCHED_IDLE);
+	thread_give_way();
 	lists_free(lists);
 	return NULL;
 }

@@ -3,7 +3,8 @@
  * takes as long as thousands of answers, and on a machine of one processor it would stand in their way: it is
  * done on a thread of the kernel's lowest class (SCHED_IDLE), which gives way to a worker at once. Where the
  * workers leave it nothing for two seconds it gets a fair share, so that a flood cannot keep an update from
- * being served.
+ * being served. That takes RLIMIT_NICE 20 (the unit sets it) or CAP_SYS_NICE; without, the thread has a low
+ * priority all the time.
  */
 #ifndef USHER_LIST_LOADER_H
 #define USHER_LIST_LOADER_H

@@ -1,5 +1,6 @@
 #include "resolver/list_loader.h"
 
+#include <cap-ng.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,13 +111,13 @@ static void release_manifest(const char *path)
 	close(fd);
 }
 
-/* The scheduling class of the thread of that name, -1 if there is none. */
-static int class_of_thread(const char *name)
+/* The thread of that name, 0 if there is none. */
+static pid_t thread_named(const char *name)
 {
 	char path[300], comm[32];
 	struct dirent *entry;
 	DIR *tasks = opendir("/proc/self/task");
-	int class = -1;
+	pid_t thread = 0;
 
 	assert_non_null(tasks);
 	while ((entry = readdir(tasks)) != NULL) {
@@ -125,11 +127,19 @@ static int class_of_thread(const char *name)
 			continue;
 		if (fgets(comm, sizeof comm, file) != NULL && strcspn(comm, "\n") == strlen(name) &&
 		        strncmp(comm, name, strlen(name)) == 0)
-			class = sched_getscheduler(atoi(entry->d_name));
+			thread = (pid_t)atoi(entry->d_name);
 		fclose(file);
 	}
 	closedir(tasks);
-	return class;
+	return thread;
+}
+
+/* Its scheduling class, -1 if there is none. */
+static int class_of_thread(const char *name)
+{
+	pid_t thread = thread_named(name);
+
+	return thread > 0 ? sched_getscheduler(thread) : -1;
 }
 
 static bool becomes(int class)
@@ -197,6 +207,34 @@ static void starved_open_gets_its_share_after_a_while(void **state)
 	loop_until_told();
 }
 
+static void have_nice(capng_act_t act)
+{
+	capng_get_caps_process();
+	capng_update(act, CAPNG_EFFECTIVE, CAP_SYS_NICE);
+	assert_int_equal(capng_apply(CAPNG_SELECT_CAPS), 0);
+}
+
+/* As usherd is once it has let go of root. */
+static void open_without_the_right_to_be_hurried_is_never_idle(void **state)
+{
+	static const struct timespec step = { .tv_nsec = 5000000 };
+	char path[320];
+	pid_t thread = 0;
+
+	hold_manifest(path);
+	have_nice(CAPNG_DROP);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	for (unsigned i = 0; i < 1000 && (thread == 0 || getpriority(PRIO_PROCESS, (id_t)thread) == 0); i++) {
+		thread = thread_named("lists");
+		nanosleep(&step, NULL);
+	}
+	assert_true(getpriority(PRIO_PROCESS, (id_t)thread) > 0);
+	assert_int_equal(sched_getscheduler(thread), SCHED_OTHER);
+	have_nice(CAPNG_ADD);
+	release_manifest(path);
+	loop_until_told();
+}
+
 static void end_waits_for_an_open_under_way(void **state)
 {
 	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
@@ -223,6 +261,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(damaged_generation_is_told_with_a_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(slow_open_stands_in_nobodys_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(starved_open_gets_its_share_after_a_while, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		        open_without_the_right_to_be_hurried_is_never_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(end_waits_for_an_open_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		        dropped_lists_live_as_long_as_somebody_holds_them, setup, teardown),
