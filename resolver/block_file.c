@@ -330,6 +330,57 @@ bool block_file_covers_pages(MDB_env *env, uint64_t *len)
 	return mdb_env_get_fd(env, &fd) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= *len;
 }
 
+/* How many of the pages from that one on are free, by LMDB's own list: arrays of page numbers, their length
+ * first. */
+static uint64_t free_pages_from(MDB_env *env, size_t first)
+{
+	MDB_txn *txn;
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint64_t count = 0;
+
+	if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0)
+		return 0;
+	if (mdb_cursor_open(txn, 0, &cursor) == 0) {
+		while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+			const size_t *pages = value.mv_data;
+			for (size_t i = 1; i <= pages[0] && (i + 1) * sizeof *pages <= value.mv_size; i++)
+				count += pages[i] >= first;
+		}
+		mdb_cursor_close(cursor);
+	}
+	mdb_txn_abort(txn);
+	return count;
+}
+
+/*
+ * LMDB does not write a page that it took at the end and gave up in the same transaction, so the file may be
+ * shorter than it says. The writer lengthens it after its commit, and a power loss in between leaves it
+ * short: if all that is missing is free, it is whole. It is long first, as looking goes through the map.
+ */
+static bool lengthen_if_free(MDB_env *env, uint64_t len)
+{
+	MDB_stat page;
+	struct stat st;
+	int fd;
+
+	if (mdb_env_get_fd(env, &fd) != 0 || fstat(fd, &st) < 0 || mdb_env_stat(env, &page) != 0 ||
+	        ftruncate(fd, (off_t)len) < 0)
+		return false;
+	size_t first = (size_t)st.st_size / page.ms_psize, missing = (size_t)len / page.ms_psize - first;
+	if (free_pages_from(env, first) >= missing)
+		return true;
+	/* as it was, for somebody to look at */
+	return ftruncate(fd, st.st_size) < 0 && false;
+}
+
+static bool is_empty(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 || st.st_size == 0;
+}
+
 int block_file_open(
         MDB_env **env, MDB_dbi *dbi, const char *dir, const char *name, unsigned flags, size_t map_size)
 {
@@ -340,6 +391,7 @@ int block_file_open(
 	*env = NULL;
 	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
 		return ENAMETOOLONG;
+	bool is_new = is_empty(path);
 	int ret = file_reserve(path, flags);
 	if (ret != 0)
 		return ret;
@@ -349,7 +401,8 @@ int block_file_open(
 	ret = mdb_env_set_mapsize(*env, map_size);
 	if (ret == 0)
 		ret = mdb_env_open(*env, path, MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
-	if (ret == 0 && !block_file_covers_pages(*env, &len))
+	if (ret == 0 && !block_file_covers_pages(*env, &len) &&
+	        (flags & MDB_RDONLY || !lengthen_if_free(*env, len)))
 		ret = MDB_CORRUPTED; /* a page behind the end would be a SIGBUS */
 	if (ret == 0)
 		ret = mdb_txn_begin(*env, NULL, flags & MDB_RDONLY, &txn);
@@ -360,6 +413,9 @@ int block_file_open(
 		else
 			mdb_txn_abort(txn);
 	}
+	/* what will be synced in the file is found after a power loss by its name alone */
+	if (ret == 0 && is_new)
+		ret = -block_file_sync_folder(dir);
 	if (ret != 0) {
 		mdb_env_close(*env);
 		*env = NULL;

@@ -183,7 +183,9 @@ static void survey_file(struct block_store *store, const char *name, uint64_t *s
 	MDB_val key, value;
 	struct block_span span;
 
-	if (block_file_open(&env, &dbi, store->dir, name, MDB_RDONLY, MAP_MIN) != 0)
+	/* for writing: that mends what a power loss left shorter than its pages */
+	if (block_file_open(&env, &dbi, store->dir, name, MDB_RDONLY, MAP_MIN) != 0 &&
+	        block_file_open(&env, &dbi, store->dir, name, 0, MAP_MIN) != 0)
 		return;
 	if (block_file_read(env, &txn) == 0) {
 		for (unsigned i = 0; i < store->ring_count; i++) {

@@ -29,7 +29,7 @@ import dns.rrset
 
 from zones import DEAD, FLAKY, HOST, INTERNAL, ROOT, ROOT6, SILENT, SLOW, TLD, ZONES, Zone
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x20000
 PR_SET_PDEATHSIG = 1
 UNSERVED = ('lame.com',)
 UNDELEGATED = ('ad.school.example', '10.in-addr.arpa')   # the world outside does not know them
@@ -41,9 +41,10 @@ ADDRESSES6 = [*(f'fd00::53:{i:x}' for i in range(16)), 'fd00:20::5', 'fd00:20::6
 
 
 def enter_network():
-    """Moves this process into a network namespace of its own with all the laboratory's addresses on lo. Needs root."""
-    if libc.unshare(CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), 'unshare(CLONE_NEWNET): the end-to-end tests need root')
+    """Moves this process into namespaces of its own: a network with all the laboratory's addresses on lo, and mounts that end with it. Needs root."""
+    if libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), 'unshare(CLONE_NEWNET | CLONE_NEWNS): the end-to-end tests need root')
+    subprocess.run(['mount', '--make-rprivate', '/'], check=True)
     commands = ['link set lo up']
     commands += [f'addr add {network} dev lo' for network in NETWORKS4]
     commands += [f'-6 addr add {address}/128 dev lo nodad' for address in ADDRESSES6]

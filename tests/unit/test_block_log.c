@@ -966,6 +966,47 @@ static void truncated_file_of_today_is_moved_aside(void **state)
 	assert_each_once(1);
 }
 
+/* Takes pages at the end of the file and gives them up in the same transaction: LMDB does not write them. */
+static void give_up_pages_at_the_end(const char *path)
+{
+	static uint8_t large[1000000];
+	char name[] = "z";
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	uint64_t len;
+
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_mapsize(env, 64 << 20), 0);
+	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+	/* the first leave free pages for LMDB's list of them, which would be written at the end else */
+	for (size_t size = 50000; size <= sizeof large && block_file_covers_pages(env, &len); size += 50000) {
+		MDB_val key = { 1, name }, value = { size, large };
+		assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+		assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+		assert_int_equal(mdb_put(txn, dbi, &key, &value, 0), 0);
+		assert_int_equal(mdb_del(txn, dbi, &key, NULL), 0);
+		assert_int_equal(mdb_txn_commit(txn), 0);
+	}
+	assert_false(block_file_covers_pages(env, &len));
+	mdb_env_close(env);
+}
+
+static void power_loss_before_the_file_is_lengthened_damages_nothing(void **state)
+{
+	(void)state;
+	char path[400];
+	for (int days_ago = 0; days_ago < 2; days_ago++) {
+		log_name(noon(days_ago), days_ago ? "n1.example" : "n0.example");
+		commit();
+		store_path(path, days_ago);
+		give_up_pages_at_the_end(path);
+		commit();
+		assert_false(exists("%s/%s-90d.mdb.damaged%s", noon(days_ago), ""));
+	}
+	assert_each_once(2);
+}
+
 static void second_damaged_file_of_a_day_leaves_the_first(void **state)
 {
 	(void)state;
@@ -1647,6 +1688,7 @@ int main(void)
 		TEST(full_disk_keeps_events_waiting_and_resumes_by_itself),
 		TEST(truncated_file_of_an_old_day_lets_the_daemon_start),
 		TEST(truncated_file_of_today_is_moved_aside),
+		TEST(power_loss_before_the_file_is_lengthened_damages_nothing),
 		TEST(second_damaged_file_of_a_day_leaves_the_first),
 		TEST(full_disk_at_the_first_event_of_a_day_does_not_kill),
 		TEST(lock_file_has_the_length_that_lmdb_wants),
