@@ -14,6 +14,7 @@
 #define EVENT_DAYS_MAX 366
 #define DEPTH_MAX 8
 #define DAY_S 86400
+#define DURATION_MAX_S (INT64_C(10000) * 7 * DAY_S) /* too long for an event, and told as that */
 
 /* ---- days ---- */
 
@@ -222,7 +223,7 @@ static bool duration_read(const char *value, int64_t *seconds)
 				*seconds += number * units[i].s;
 				found = any = true;
 			}
-		if (!found)
+		if (!found || *seconds > DURATION_MAX_S)
 			return false;
 		value = end + 1;
 	}

@@ -127,6 +127,26 @@ static void cancelled_events_do_not_count(void **state)
 	        day(10, 26), day(10, 26), __LINE__);
 }
 
+/* Some 5.9 million years: with the day on which it begins, more days than 32 bits count. */
+static void duration_beyond_all_days_is_refused(void **state)
+{
+	char why[CALENDAR_WHY_MAX], *text = NULL;
+	struct calendar calendar = { 0 };
+	size_t len;
+	FILE *to = open_memstream(&text, &len);
+
+	fputs("BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261026\nDURATION:P", to);
+	for (unsigned i = 0; i < 3067; i++)
+		fputs("100000W", to);
+	fputs("83376W\nEND:VEVENT\nEND:VCALENDAR\n", to);
+	fclose(to);
+	assert_int_equal(calendar_add_ics(&calendar, text, len, why), -EBADMSG);
+	assert_non_null(strstr(why, "line 4: DURATION"));
+	assert_int_equal(calendar.count, 0);
+	calendar_clear(&calendar);
+	free(text);
+}
+
 static void what_is_no_calendar_of_holidays_is_refused_with_its_line(void **state)
 {
 	static const struct {
@@ -149,6 +169,7 @@ static void what_is_no_calendar_of_holidays_is_refused_with_its_line(void **stat
 		{ WRAP(EVENT("DTSTART:20261026\r\nDURATION:P\r\n")), "line 6: DURATION" },
 		{ WRAP(EVENT("DTSTART:20261026\r\nDURATION:PT1D\r\n")), "line 6: DURATION" },
 		{ WRAP(EVENT("DTSTART:20261026\r\nDURATION:P99999999999D\r\n")), "line 6: DURATION" },
+		{ WRAP(EVENT("DTSTART:20261026\r\nDURATION:P10000W\r\n")), "more than a year" },
 		{ WRAP(EVENT("DTSTART:20261026\r\nRRULE:FREQ=YEARLY\r\n")), "line 6: events that repeat" },
 		{ WRAP(EVENT("DTSTART:20261026\r\nRDATE:20261027\r\n")), "line 6: events that repeat" },
 		{ WRAP("END:VEVENT\r\n"), "line 3: this END has no BEGIN" },
@@ -217,6 +238,7 @@ int main(void)
 		cmocka_unit_test(an_event_is_every_day_it_touches),
 		cmocka_unit_test(time_zones_and_alarms_are_no_events),
 		cmocka_unit_test(cancelled_events_do_not_count),
+		cmocka_unit_test(duration_beyond_all_days_is_refused),
 		cmocka_unit_test(what_is_no_calendar_of_holidays_is_refused_with_its_line),
 		cmocka_unit_test(hostile_files_are_refused),
 		cmocka_unit_test(a_broken_file_never_breaks_the_reader),
