@@ -85,7 +85,8 @@ READ(network_file)
 		config_wrong(reader, node, "an absolute path such as /etc/usher/drop.txt");
 		return;
 	}
-	int ret = network_file(&lines, node->text);
+	/* A child that is passed the configuration as text may not open the file, and needs none of it. */
+	int ret = reader->from_file ? network_file(&lines, node->text) : 0;
 	if (ret < 0) {
 		network_file_wrong(reader, node, ret, lines.line);
 	} else {

@@ -458,6 +458,21 @@ static void printing_names_no_user_that_no_file_names(void **state)
 	free(text);
 }
 
+/* Reader and alerter are passed the configuration as text, and run with fewer rights than who read it. */
+static void child_needs_no_file_of_blocked_networks(void **state)
+{
+	struct folder folder = folder_make();
+	static const char text[] = "dns: {blocked-network-files: {malware: [/nowhere/drop.txt]}}\n";
+	struct config *config = good(text);
+
+	assert_int_equal(config->dns.blocked_files[0].files[0].count, 0);
+	config_free(config);
+	same_when_read_again(text);
+	assert_int_equal(config_read(&config, folder_file(&folder, "main.yaml", text), why), -EINVAL);
+	assert_non_null(strstr(why, "/nowhere/drop.txt"));
+	folder_remove(&folder);
+}
+
 static void the_recursor_gets_what_it_needs(void **state)
 {
 	struct config *config = good(every_key), *recursor;
@@ -1309,6 +1324,7 @@ int main(void)
 		cmocka_unit_test(engines_have_their_targets),
 		cmocka_unit_test(printing_reads_back_to_the_same),
 		cmocka_unit_test(printing_names_no_user_that_no_file_names),
+		cmocka_unit_test(child_needs_no_file_of_blocked_networks),
 		cmocka_unit_test(the_recursor_gets_what_it_needs),
 		cmocka_unit_test(mistakes_name_place_and_remedy),
 		cmocka_unit_test(two_profiles_with_one_network_are_both_named),
