@@ -24,6 +24,7 @@
 #define WHY_MAX 256
 #define EDE_MAX 30 /* IANA has given out less; the cache keeps it in an octet */
 #define ID_POOL 64
+#define BATCH 64 /* messages a system call */
 
 struct recursion_flight {
 	LIST_ENTRY(recursion_flight) by_question, by_id;
@@ -51,6 +52,7 @@ struct recursion {
 
 	int fd; /* -1: no recursor */
 	struct event *readable, *writable, *expired;
+	struct event *due; /* at the end of the loop's turn: what it asked goes out together */
 
 	struct flight_list by_age; /* oldest first */
 	struct flight_list unsent;
@@ -223,34 +225,61 @@ static void connection_lost(struct recursion *recursion)
 	}
 }
 
-/* Returns 0 or negative errno. */
-static int question_send(int fd, const struct recursion_flight *flight)
+struct question_batch {
+	struct mmsghdr message[BATCH];
+	struct iovec iov[BATCH][2];
+	struct recursor_question question[BATCH];
+	unsigned count;
+};
+
+static void batch_add(struct question_batch *batch, const struct recursion_flight *flight)
 {
 	const struct name *name = &flight->question.name;
-	struct recursor_question question = { .id = flight->id,
+	unsigned i = batch->count++;
+
+	batch->question[i] = (struct recursor_question){ .id = flight->id,
 		.type = flight->question.type,
 		.checking_disabled = flight->question.checking_disabled,
 		.name_len = name->len };
-	struct iovec iov[] = { { &question, sizeof question }, { (void *)name->wire, name->len } };
-	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
-	return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	batch->iov[i][0] = (struct iovec){ &batch->question[i], sizeof batch->question[i] };
+	batch->iov[i][1] = (struct iovec){ (void *)name->wire, name->len };
+	batch->message[i].msg_hdr = (struct msghdr){ .msg_iov = batch->iov[i], .msg_iovlen = 2 };
+}
+
+/* Returns how many went, at least one, or negative errno. */
+static int batch_send(const struct recursion *recursion)
+{
+	const struct recursion_flight *flight;
+	struct question_batch batch;
+
+	batch.count = 0;
+	TAILQ_FOREACH(flight, &recursion->unsent, to_send)
+	{
+		if (batch.count == BATCH)
+			break;
+		batch_add(&batch, flight);
+	}
+	int sent = sendmmsg(recursion->fd, batch.message, batch.count, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return sent < 0 ? -errno : sent;
 }
 
 static void questions_send(struct recursion *recursion)
 {
-	struct recursion_flight *flight;
-	while (recursion->fd >= 0 && (flight = TAILQ_FIRST(&recursion->unsent))) {
-		int ret = question_send(recursion->fd, flight);
-		if (ret == -EAGAIN || ret == -ENOBUFS || ret == -EINTR) {
+	while (recursion->fd >= 0 && !TAILQ_EMPTY(&recursion->unsent)) {
+		int sent = batch_send(recursion);
+		if (sent == -EAGAIN || sent == -ENOBUFS || sent == -EINTR) {
 			event_add(recursion->writable, NULL);
 			return;
 		}
-		if (ret < 0) {
+		if (sent < 0) {
 			connection_lost(recursion);
 			return;
 		}
-		TAILQ_REMOVE(&recursion->unsent, flight, to_send);
-		flight->is_unsent = false;
+		for (; sent > 0; sent--) {
+			struct recursion_flight *flight = TAILQ_FIRST(&recursion->unsent);
+			TAILQ_REMOVE(&recursion->unsent, flight, to_send);
+			flight->is_unsent = false;
+		}
 	}
 }
 
@@ -358,6 +387,11 @@ static void recursion_writable(int fd, short what, void *arg)
 	questions_send(arg);
 }
 
+static void questions_due(int fd, short what, void *arg)
+{
+	questions_send(arg);
+}
+
 static void flights_expire(struct recursion *recursion)
 {
 	const struct recursion_result late = {
@@ -389,7 +423,8 @@ static bool tables_make(struct recursion *recursion)
 	recursion->by_question = calloc(buckets, sizeof *recursion->by_question);
 	recursion->by_id = calloc(buckets, sizeof *recursion->by_id);
 	recursion->expired = evtimer_new(recursion->base, recursion_expired, recursion);
-	return recursion->by_question && recursion->by_id && recursion->expired;
+	recursion->due = event_new(recursion->base, -1, 0, questions_due, recursion);
+	return recursion->by_question && recursion->by_id && recursion->expired && recursion->due;
 }
 
 struct recursion *recursion_new(struct event_base *base, struct slots *slots, unsigned deadline_ms,
@@ -429,6 +464,8 @@ void recursion_free(struct recursion *recursion)
 	connection_close(recursion);
 	if (recursion->expired)
 		event_free(recursion->expired);
+	if (recursion->due)
+		event_free(recursion->due);
 	free(recursion->by_question);
 	free(recursion->by_id);
 	free(recursion);
@@ -494,7 +531,7 @@ int recursion_ask(struct recursion *recursion, const struct recursion_question *
 		return -ENOMEM;
 	if (!question->own)
 		STATS_ADD(recursion->stats, UPSTREAM_QUERIES);
-	questions_send(recursion);
+	event_active(recursion->due, EV_TIMEOUT, 0);
 	if (waiter)
 		waiter_join(waiter, flight, NULL);
 	return 0;

@@ -32,12 +32,12 @@
 #define MEMORY_MAX (1024u << 20) /* caches, and in-flight * 4 states of some 20 KiB */
 #define YOUNG_MS 5000
 #define OLD_FACTOR 4
-#define QUESTIONS_A_TURN 64
+#define BATCH 64        /* messages a system call */
 #define UNSENT_MAX 1024 /* answers kept for a worker that does not read */
 #define SOCKET_ROOM (1 << 20)
 #define WHY_MAX 255
 
-/* An answer that waits for room in a worker's socket. */
+/* An answer on its way: until the loop's turn ends, and while there is no room in a worker's socket. */
 struct unsent {
 	STAILQ_ENTRY(unsent) entry;
 	size_t len;
@@ -49,6 +49,7 @@ struct line {
 	struct recursor *recursor;
 	int fd; /* -1: the worker closed it */
 	struct event *readable, *writable;
+	struct event *due; /* at the end of the loop's turn: its answers go out together */
 	STAILQ_HEAD(, unsent) unsent;
 	unsigned unsent_count;
 };
@@ -88,6 +89,7 @@ static void line_close(struct line *line)
 	struct recursor *recursor = line->recursor;
 	event_free(line->readable);
 	event_free(line->writable);
+	event_free(line->due);
 	close(line->fd);
 	line->fd = -1;
 	line->unsent_count = 0;
@@ -99,6 +101,48 @@ static void line_close(struct line *line)
 		event_base_loopbreak(recursor->base);
 }
 
+static void line_drop(struct line *line, int count)
+{
+	for (; count > 0; count--) {
+		struct unsent *unsent = STAILQ_FIRST(&line->unsent);
+		STAILQ_REMOVE_HEAD(&line->unsent, entry);
+		line->unsent_count--;
+		free(unsent);
+	}
+}
+
+/* Returns how many went, or -1 with errno. */
+static int line_send(const struct line *line)
+{
+	struct mmsghdr message[BATCH];
+	struct iovec iov[BATCH];
+	struct unsent *unsent;
+	unsigned count = 0;
+
+	STAILQ_FOREACH(unsent, &line->unsent, entry)
+	{
+		if (count == BATCH)
+			break;
+		iov[count] = (struct iovec){ unsent->message, unsent->len };
+		message[count].msg_hdr = (struct msghdr){ .msg_iov = &iov[count], .msg_iovlen = 1 };
+		count++;
+	}
+	return sendmmsg(line->fd, message, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* An answer that the kernel refuses is dropped alone: the worker's deadline answers for us. */
+static void line_flush(struct line *line)
+{
+	while (!STAILQ_EMPTY(&line->unsent)) {
+		int sent = line_send(line);
+		if (sent < 0 && errno == EAGAIN) {
+			event_add(line->writable, NULL);
+			return;
+		}
+		line_drop(line, sent > 0 ? sent : 1);
+	}
+}
+
 /* A worker that does not read loses what is beyond the queue: its deadline answers for us. */
 static void answer_queue(struct line *line, const struct iovec *iov, int count, size_t len)
 {
@@ -107,26 +151,15 @@ static void answer_queue(struct line *line, const struct iovec *iov, int count, 
 		return;
 	unsent->len = 0;
 	for (int i = 0; i < count; i++) {
-		memcpy(unsent->message + unsent->len, iov[i].iov_base, iov[i].iov_len);
+		if (iov[i].iov_len > 0)
+			memcpy(unsent->message + unsent->len, iov[i].iov_base, iov[i].iov_len);
 		unsent->len += iov[i].iov_len;
 	}
 	STAILQ_INSERT_TAIL(&line->unsent, unsent, entry);
-	line->unsent_count++;
-	event_add(line->writable, NULL);
-}
-
-static void line_flush(struct line *line)
-{
-	for (struct unsent *unsent; (unsent = STAILQ_FIRST(&line->unsent));) {
-		if (send(line->fd, unsent->message, unsent->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-		        errno == EAGAIN) {
-			event_add(line->writable, NULL);
-			return;
-		}
-		STAILQ_REMOVE_HEAD(&line->unsent, entry);
-		line->unsent_count--;
-		free(unsent);
-	}
+	if (++line->unsent_count % BATCH == 0)
+		line_flush(line);
+	else
+		event_active(line->due, EV_TIMEOUT, 0);
 }
 
 static void answer_send(struct line *line, uint64_t id, const struct recursion_result *result)
@@ -142,11 +175,7 @@ static void answer_send(struct line *line, uint64_t id, const struct recursion_r
 		.wire_len = (uint16_t)result->wire_len };
 	struct iovec iov[] = { { &answer, sizeof answer }, { (void *)result->why, why_len },
 		{ (void *)result->wire, result->wire_len } };
-	struct msghdr message = { .msg_iov = iov, .msg_iovlen = 3 };
-	if (line->unsent_count == 0 && sendmsg(line->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-		return;
-	if (line->unsent_count > 0 || errno == EAGAIN)
-		answer_queue(line, iov, 3, sizeof answer + why_len + result->wire_len);
+	answer_queue(line, iov, 3, sizeof answer + why_len + result->wire_len);
 }
 
 static void pending_remove(struct recursor *recursor, struct pending *pending)
@@ -231,23 +260,42 @@ static void question_take(struct line *line, const uint8_t *message, size_t len)
 	upstream_resolve(line->recursor->upstream, &name, question.type, question_answered, pending);
 }
 
+/* Returns whether the worker is still there. */
+static bool questions_take(struct line *line)
+{
+	uint8_t wire[BATCH][sizeof(struct recursor_question) + NAME_WIRE_MAX];
+	struct mmsghdr message[BATCH];
+	struct iovec iov[BATCH];
+
+	for (int i = 0; i < BATCH; i++) {
+		iov[i] = (struct iovec){ wire[i], sizeof wire[i] };
+		message[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
+	}
+	int count = recvmmsg(line->fd, message, BATCH, MSG_DONTWAIT, NULL);
+	if (count < 0)
+		return errno == EAGAIN || errno == EINTR;
+	for (int i = 0; i < count; i++) {
+		if (message[i].msg_len == 0) /* the end of the socket */
+			return false;
+		question_take(line, wire[i], message[i].msg_len);
+	}
+	return true;
+}
+
 static void line_readable(int fd, short what, void *arg)
 {
 	struct line *line = arg;
-	uint8_t message[sizeof(struct recursor_question) + NAME_WIRE_MAX];
-	for (int i = 0; i < QUESTIONS_A_TURN; i++) {
-		ssize_t got = recv(line->fd, message, sizeof message, MSG_DONTWAIT);
-		if (got < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (got <= 0) {
-			line_close(line);
-			return;
-		}
-		question_take(line, message, (size_t)got);
-	}
+
+	if (!questions_take(line))
+		line_close(line);
 }
 
 static void line_writable(int fd, short what, void *arg)
+{
+	line_flush(arg);
+}
+
+static void line_due(int fd, short what, void *arg)
 {
 	line_flush(arg);
 }
@@ -265,7 +313,8 @@ static void line_open(struct line *line, struct recursor *recursor, int fd)
 	STAILQ_INIT(&line->unsent);
 	line->readable = event_new(recursor->base, fd, EV_READ | EV_PERSIST, line_readable, line);
 	line->writable = event_new(recursor->base, fd, EV_WRITE, line_writable, line);
-	if (!line->readable || !line->writable || event_add(line->readable, NULL) < 0)
+	line->due = event_new(recursor->base, -1, 0, line_due, line);
+	if (!line->readable || !line->writable || !line->due || event_add(line->readable, NULL) < 0)
 		log_fatal("out of memory");
 }
 
