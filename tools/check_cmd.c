@@ -36,7 +36,10 @@ struct check {
 	int profile;              /* CLIENTS_UNSERVED: refused */
 	struct moment now;
 	/* what it was asked of */
-	struct lists *lists; /* NULL: unreadable */
+	struct clients *clients;
+	struct macs *macs;
+	struct neighbour_table *neighbours; /* NULL: no card has a profile of its own */
+	struct lists *lists;                /* NULL: unreadable */
 	struct lists_view *view;
 	struct rules *rules;
 	struct facts_table *table;
@@ -44,6 +47,12 @@ struct check {
 	struct facts facts;
 	struct verdict verdict;
 	struct policy_steps steps;
+	bool has_header; /* --csv */
+};
+
+/* A question as it was typed. */
+struct question {
+	const char *name, *client, *profile, *type, *at; /* NULL: not given */
 };
 
 /* ---- reading the question
@@ -58,40 +67,31 @@ static int check_read_client(struct check *check, const char *text)
 	return 0;
 }
 
-static int check_read(struct check *check, struct command_context *context)
+static int check_read(struct check *check, const struct question *question)
 {
-	const char *client = NULL, *type = "A", *at = NULL;
-	const struct command_option options[] = {
-		{ "client", true, &client },
-		{ "profile", true, &check->profile_text },
-		{ "type", true, &type },
-		{ "at", true, &at },
-	};
+	const char *text = question->name, *type = question->type != NULL ? question->type : "A";
 	int64_t now = (int64_t)time(NULL);
 
-	if (command_options(context, COMMAND, options, sizeof options / sizeof options[0]) != 0)
-		return COMMAND_USAGE;
-	if (context->argc != 1)
-		return command_usage_error(COMMAND, "expected one NAME");
-	const char *text = context->argv[0];
 	if (strstr(text, "://") != NULL)
 		return command_usage_error(
 		        COMMAND, "'%s' is an address of a page, expected the name in it", text);
 	if (name_from_user_text(&check->name, text, strlen(text)) < 0)
 		return command_usage_error(COMMAND, "'%s' is no domain name", text);
-	if (client != NULL && check->profile_text != NULL)
+	if (question->client != NULL && question->profile != NULL)
 		return command_usage_error(COMMAND, "--client and --profile exclude each other");
 	int number = message_type_parse(type);
 	if (number < 0)
 		return command_usage_error(COMMAND,
 		        "--type '%s' is no record type, expected A, HTTPS, TYPE65 and the like", type);
-	if (at != NULL && command_time(at, false, &now) < 0)
-		return command_usage_error(
-		        COMMAND, "--at '%s' is no time, expected 1h, \"2026-11-23 10:15\" or RFC 3339", at);
+	if (question->at != NULL && command_time(question->at, false, &now) < 0)
+		return command_usage_error(COMMAND,
+		        "--at '%s' is no time, expected 1h, \"2026-11-23 10:15\" or RFC 3339", question->at);
 	check->type = (uint16_t)number;
 	check->now = moment_at(now);
+	check->profile_text = question->profile;
+	check->has_client = false;
 	name_to_text(&check->name, check->name_text);
-	return client != NULL ? check_read_client(check, client) : 0;
+	return question->client != NULL ? check_read_client(check, question->client) : 0;
 }
 
 /* ---- asking
@@ -102,20 +102,26 @@ static int check_read(struct check *check, struct command_context *context)
  * profile of its own. */
 static int check_find_device(const struct check *check, int profile)
 {
-	struct macs *macs = macs_new(check->config);
-	struct neighbour_table *table = NULL;
+	const uint8_t *mac = check->neighbours != NULL
+	                             ? neighbour_table_find(check->neighbours, check->client.address, 0)
+	                             : NULL;
+
+	return mac != NULL ? macs_find(check->macs, mac) : profile;
+}
+
+static int check_open_clients(struct check *check)
+{
 	struct neighbour *list = NULL;
 	size_t count;
 
-	if (macs != NULL && macs_count(macs) > 0 && neighbours_read(&list, &count) == 0)
-		table = neighbour_table_new(list, count, macs, 0);
-	const uint8_t *mac = table != NULL ? neighbour_table_find(table, check->client.address, 0) : NULL;
-	if (mac != NULL)
-		profile = macs_find(macs, mac);
-	neighbour_table_free(table);
+	check->clients = clients_new(check->config);
+	check->macs = macs_new(check->config);
+	if (check->clients == NULL || check->macs == NULL)
+		return -ENOMEM;
+	if (macs_count(check->macs) > 0 && neighbours_read(&list, &count) == 0)
+		check->neighbours = neighbour_table_new(list, count, check->macs, 0);
 	free(list);
-	macs_free(macs);
-	return profile;
+	return 0;
 }
 
 static int check_find_profile(struct check *check)
@@ -128,11 +134,7 @@ static int check_find_profile(struct check *check)
 	}
 	if (!check->has_client)
 		return 0;
-	struct clients *clients = clients_new(check->config);
-	if (clients == NULL)
-		return COMMAND_FAILED;
-	check->profile = clients_find(clients, check->client.address);
-	clients_free(clients);
+	check->profile = clients_find(check->clients, check->client.address);
 	if (check->profile != CLIENTS_UNSERVED)
 		check->profile = check_find_device(check, check->profile);
 	return 0;
@@ -171,6 +173,9 @@ static int check_open(struct check *check)
 
 static void check_close(struct check *check)
 {
+	neighbour_table_free(check->neighbours);
+	macs_free(check->macs);
+	clients_free(check->clients);
 	facts_table_free(check->table);
 	if (check->view != NULL)
 		lists_view_close(check->view);
@@ -183,6 +188,7 @@ static void check_decide(struct check *check)
 	struct policy_asker asker = { .profile = (unsigned)check->profile,
 		.address = check->has_client ? check->client.address : NULL };
 
+	check->steps.count = 0;
 	if (check->profile == CLIENTS_UNSERVED) {
 		check->verdict = (struct verdict){
 			.action = VERDICT_REFUSE, .category = -1, .rule = FACTS_NONE, .engine = FACTS_NONE
@@ -487,8 +493,8 @@ static int print_json(const struct check *check, json_t *result)
 	return COMMAND_OK;
 }
 
-/* A header row and one row: the keys of the JSON but for the steps. */
-static int print_csv(json_t *result)
+/* The keys of the JSON but for the steps, after a header row. */
+static int print_csv(struct check *check, json_t *result)
 {
 	const char *keys[CSV_CELLS_MAX], *cells[CSV_CELLS_MAX], *key;
 	size_t count = 0;
@@ -501,7 +507,9 @@ static int print_csv(json_t *result)
 		keys[count] = key;
 		cells[count++] = json_string_value(value);
 	}
-	command_csv(keys, count);
+	if (!check->has_header)
+		command_csv(keys, count);
+	check->has_header = true;
 	command_csv(cells, count);
 	return COMMAND_OK;
 }
@@ -527,7 +535,7 @@ static int print_people(const struct check *check, const char *reason)
 	return COMMAND_OK;
 }
 
-static int check_print(const struct check *check, const struct command_context *context)
+static int check_print(struct check *check, const struct command_context *context)
 {
 	char reason[TEXT_MAX], target_text[NAME_TEXT_MAX];
 	struct origin origin = { .source = NULL };
@@ -541,29 +549,115 @@ static int check_print(const struct check *check, const struct command_context *
 	json_t *result = result_json(check, &origin, target, reason);
 	if (result == NULL)
 		return COMMAND_FAILED;
-	int ret = context->json ? print_json(check, result) : print_csv(result);
+	int ret = context->json ? print_json(check, result) : print_csv(check, result);
 	json_decref(result);
 	return ret;
+}
+
+/* ---- the command
+ * -------------------------------------------------------------------------------------------------------- */
+
+static int check_answer(
+        struct check *check, const struct question *question, const struct command_context *context)
+{
+	int ret = check_read(check, question);
+
+	if (ret == 0)
+		ret = check_find_profile(check);
+	if (ret != 0)
+		return ret;
+	check_decide(check);
+	return check_print(check, context);
+}
+
+/* NAME [CLIENT|PROFILE|- [TYPE|- [TIME]]]: the time is the rest of the line. False for an empty line. */
+static bool question_of_line(struct question *question, char *line)
+{
+	static const char blank[] = " \t\r\n";
+	struct config_network network;
+	char *rest = NULL, *name = strtok_r(line, blank, &rest), *who = strtok_r(NULL, blank, &rest),
+	     *type = strtok_r(NULL, blank, &rest);
+
+	*question = (struct question){ .name = name };
+	if (who != NULL && strcmp(who, "-") != 0)
+		*(config_network_parse(&network, who) == 0 ? &question->client : &question->profile) = who;
+	if (type != NULL && strcmp(type, "-") != 0)
+		question->type = type;
+	if (type != NULL && rest != NULL) {
+		rest += strspn(rest, blank);
+		rest[strcspn(rest, "\r\n")] = '\0';
+		question->at = rest[0] != '\0' ? rest : NULL;
+	}
+	return name != NULL;
+}
+
+/* Stops at the first line that is no question, so that every line of output belongs to one of input. */
+static int check_lines(struct check *check, const struct command_context *context)
+{
+	struct question question;
+	char *line = NULL;
+	size_t size = 0;
+	int ret = COMMAND_OK;
+
+	for (unsigned long number = 1; ret == COMMAND_OK && getline(&line, &size, stdin) >= 0; number++) {
+		if (question_of_line(&question, line))
+			ret = check_answer(check, &question, context);
+		if (ret != COMMAND_OK)
+			fprintf(stderr, "usher: that was line %lu of the standard input\n", number);
+	}
+	free(line);
+	return ret;
+}
+
+static int check_arguments(struct command_context *context, struct question *question, bool *batch)
+{
+	const char *flag = NULL;
+	const struct command_option options[] = {
+		{ "client", true, &question->client },
+		{ "profile", true, &question->profile },
+		{ "type", true, &question->type },
+		{ "at", true, &question->at },
+		{ "batch", false, &flag },
+	};
+
+	if (command_options(context, COMMAND, options, sizeof options / sizeof options[0]) != 0)
+		return COMMAND_USAGE;
+	*batch = flag != NULL;
+	if (*batch && (context->argc != 0 || question->client || question->profile || question->type ||
+	                      question->at))
+		return command_usage_error(COMMAND, "--batch reads names, clients, types and times from "
+		                                    "the standard input, expected nothing else");
+	if (!*batch && context->argc != 1)
+		return command_usage_error(COMMAND, "expected one NAME");
+	question->name = *batch ? NULL : context->argv[0];
+	return 0;
 }
 
 int check_command(struct command_context *context)
 {
 	struct check check = { 0 };
-	int ret = check_read(&check, context);
+	struct question question = { 0 };
+	bool batch;
+	int ret = check_arguments(context, &question, &batch);
 
+	/* Mistakes of the question come before those of the configuration. */
+	if (ret == 0 && !batch)
+		ret = check_read(&check, &question);
 	if (ret != 0)
 		return ret;
 	check.config = command_config(context);
-	ret = check_find_profile(&check);
-	if (ret != 0)
-		return ret;
-	ret = check_open(&check);
-	if (ret == 0) {
-		check_decide(&check);
-		ret = check_print(&check, context);
-	} else {
+	ret = check_open_clients(&check);
+	if (ret == 0 && !batch && check_find_profile(&check) != 0) {
+		check_close(&check);
+		return COMMAND_USAGE;
+	}
+	if (ret == 0)
+		ret = check_open(&check);
+	if (ret != 0) {
 		fprintf(stderr, "usher: %s\n", strerror(-ret));
 		ret = COMMAND_FAILED;
+	} else {
+		ret = batch ? check_lines(&check, context) : check_answer(&check, &question, context);
 	}
 	check_close(&check);
 	return ret;

@@ -81,12 +81,15 @@ static const struct command {
 	        "export    prints the lists for other resolvers.\n" },
 	{ "check", check_command, "what a name gets, for whom, and why",
 	        "usher check NAME [--client ADDRESS | --profile P] [--type TYPE] [--at TIME]\n"
+	        "usher check --batch\n"
 	        "\n"
 	        "Prints the verdict and the steps that led to it. Sends no query and needs no usherd.\n"
 	        "  --client ADDRESS   as asked from this address\n"
 	        "  --profile P        as asked by this profile (else the default profile)\n"
 	        "  --type TYPE        A if not given\n"
-	        "  --at TIME          as asked then, for the timetable\n" HELP_TIME },
+	        "  --at TIME          as asked then, for the timetable\n"
+	        "  --batch            lines of the standard input: NAME [ADDRESS|P|- [TYPE|- "
+	        "[TIME]]]\n" HELP_TIME },
 	{ "allow", allow_command, "let a name through, at once, for good or for a time", ADD_HELP("allow") },
 	{ "block", block_command, "block a name, at once, for good or for a time", ADD_HELP("block") },
 	{ "rules", rules_command, "the school's own rules: list, remove",
