@@ -1,9 +1,12 @@
 """Issue point 6: what is blocked, for whom it is not, and what a blocked client is told."""
 
+import json
+import subprocess
+
 import dns.name
 import pytest
 
-from usher import GUEST, PUPIL, STAFF, SCHOOL, profile, usherd
+from usher import ENVIRONMENT, GUEST, PUPIL, STAFF, SCHOOL, profile, usherd
 
 EVERY_TYPE = ['A', 'AAAA', 'HTTPS', 'SVCB', 'TXT', 'MX', 'NS', 'SOA', 'ANY', 'CNAME', 'DS', 'DNSKEY', 'SRV', 'PTR', 'NULL', 'CAA', 'TYPE65280']
 
@@ -192,6 +195,27 @@ def test_check_explains_a_block(u):
     said = u.check('www.casino.com', '--client', PUPIL, '--type', 'HTTPS')
     assert (said['verdict'], said['category'], said['rule'], said['source']) == ('block', 'gambling', 'casino.com', 'gambling')
     assert said['type'] == 'HTTPS' and said['profile'] == 'pupils'
+
+
+def test_check_answers_line_by_line(u):
+    lines = f'casino.com\n\n  www.google.com {STAFF}\nCASINO.com staff\ngames.org - AAAA\ncasino.com pupils HTTPS 2026-11-23 10:15\n'
+
+    def batch(*words, text=lines, expect=0):
+        result = subprocess.run([str(u.build / 'usher'), '-c', str(u.file), 'check', '--batch', *words], input=text, capture_output=True,
+                                text=True, env=ENVIRONMENT)
+        assert result.returncode == expect, result.stderr
+        return result
+
+    rows = [json.loads(line) for line in batch('--json').stdout.splitlines()]
+    assert [(r['name'], r['profile'], r['type'], r['verdict']) for r in rows] == [
+        ('casino.com', 'pupils', 'A', 'block'), ('www.google.com', 'staff', 'A', 'rewrite'), ('casino.com', 'staff', 'A', 'resolve'),
+        ('games.org', 'pupils', 'AAAA', 'block'), ('casino.com', 'pupils', 'HTTPS', 'block')]
+    assert rows[0] == u.check('casino.com'), 'the same words as one by one'
+    assert len(batch('--csv').stdout.splitlines()) == 1 + len(rows), 'one header'
+    for bad, word in ('bad..name', 'bad..name'), ('x.org nobody', 'nobody'), ('x.org - WHAT', 'WHAT'), ('x.org - A teatime', 'teatime'):
+        said = batch('--json', text=f'casino.com\n{bad}\ncasino.com\n', expect=2)
+        assert word in said.stderr and 'line 2' in said.stderr and len(said.stdout.splitlines()) == 1
+    assert u.cli('check', '--batch', 'casino.com', expect=2).stderr
 
 
 def test_timetable_opens_and_closes_a_category(lab):
