@@ -17,14 +17,16 @@
 #define GROUP_LEAST 5
 #define WEEK_S (7 * 86400)
 
+enum by { BY_CATEGORY, BY_PROFILE, BY_WEEK, BY_ALL };
+
 /*
- * One category: {"devices": {CLIENT: true}, "profiles": {NAME: lookups}, "weeks": {LABEL: lookups}}. Sums are
- * made of the categories that are shown alone, so that what is left out is not their difference.
+ * Lookups of one category, profile and week are a cell: {"of": [CATEGORY, PROFILE, WEEK], "lookups": N,
+ * "devices": {DEVICE: true}}. A label, such as a profile, is the sum of its cells whose two other labels are
+ * shown, too: so that what is left out is no difference between what is shown.
  */
 struct term {
-	json_t *categories;
-	json_t *profiles; /* NAME: {CLIENT: true} */
-	json_t *weeks;    /* LABEL: true, in order */
+	json_t *cells;
+	json_t *labels[BY_ALL]; /* LABEL: {"hidden": bool, "lookups": N, "devices": {DEVICE: true}} */
 };
 
 /* The object at key, made where there is none. */
@@ -39,25 +41,30 @@ static json_t *member(json_t *object, const char *key)
 	return found;
 }
 
-static void count_add(json_t *counts, const char *key, json_int_t count)
+static void lookups_add(json_t *object, json_int_t count)
 {
-	json_object_set_new(
-	        counts, key, json_integer(json_integer_value(json_object_get(counts, key)) + count));
+	json_object_set_new(object, "lookups",
+	        json_integer(json_integer_value(json_object_get(object, "lookups")) + count));
 }
 
+/* One device may have many addresses: its name or MAC speaks for it, where that is known. */
 static void episode_add(struct term *term, const json_t *episode, const char *profile, const char *week)
 {
+	const char *device = json_string_value(json_object_get(episode, "device"));
 	const char *client = json_string_value(json_object_get(episode, "client"));
 	const char *name = json_string_value(json_object_get(episode, "category"));
-	json_int_t count = json_integer_value(json_object_get(episode, "count"));
-	json_t *category = member(term->categories, name ? name : "");
+	const char *of[BY_ALL] = { name ? name : "", profile, week };
+	char key[512];
 
-	count_add(member(category, "profiles"), profile, count);
-	count_add(member(category, "weeks"), week, count);
-	if (client) {
-		json_object_set_new(member(category, "devices"), client, json_true());
-		json_object_set_new(member(term->profiles, profile), client, json_true());
-	}
+	snprintf(key, sizeof key, "%s %s %s", of[BY_CATEGORY], of[BY_PROFILE], of[BY_WEEK]);
+	json_t *cell = member(term->cells, key);
+	if (!json_object_get(cell, "of"))
+		json_object_set_new(cell, "of", json_pack("[s, s, s]", of[0], of[1], of[2]));
+	for (size_t by = 0; by < BY_ALL; by++)
+		member(term->labels[by], of[by]);
+	lookups_add(cell, json_integer_value(json_object_get(episode, "count")));
+	if (device || client)
+		json_object_set_new(member(cell, "devices"), device ? device : client, json_true());
 }
 
 static bool week_add(
@@ -68,7 +75,7 @@ static bool week_add(
 	struct tm tm;
 
 	strftime(week, sizeof week, "week of %d %b", localtime_r(&since, &tm));
-	json_object_set_new(term->weeks, week, json_true());
+	member(term->labels[BY_WEEK], week);
 	for (size_t i = 0; i < request->profile_count; i++) {
 		const struct report_whom whom = { .profile = request->profiles[i] };
 		json_t *episodes = report_ask_rows(request->context, report_episodes, &whom, period);
@@ -83,71 +90,114 @@ static bool week_add(
 	return true;
 }
 
+/* ---- what is shown ---- */
+
+static json_t *label_of(const struct term *term, const json_t *cell, size_t by)
+{
+	return json_object_get(
+	        term->labels[by], json_string_value(json_array_get(json_object_get(cell, "of"), by)));
+}
+
+static bool is_shown(const json_t *label)
+{
+	return label && !json_is_true(json_object_get(label, "hidden"));
+}
+
+/* Each label anew from the cells of which all three labels are shown. */
+static void labels_sum(const struct term *term)
+{
+	const char *key;
+	json_t *label, *cell;
+
+	for (size_t by = 0; by < BY_ALL; by++)
+		json_object_foreach(term->labels[by], key, label)
+		{
+			json_object_set_new(label, "lookups", json_integer(0));
+			json_object_set_new(label, "devices", json_object());
+		}
+	json_object_foreach(term->cells, key, cell)
+	{
+		bool counts = true;
+		for (size_t by = 0; by < BY_ALL; by++)
+			counts &= is_shown(label_of(term, cell, by));
+		for (size_t by = 0; by < BY_ALL && counts; by++) {
+			label = label_of(term, cell, by);
+			lookups_add(label, json_integer_value(json_object_get(cell, "lookups")));
+			json_object_update(member(label, "devices"), json_object_get(cell, "devices"));
+		}
+	}
+}
+
+/* Returns whether a label had to go: others may be too small without it. */
+static bool labels_hide(const struct term *term)
+{
+	const char *key;
+	json_t *label;
+	bool some = false;
+
+	for (size_t by = 0; by < BY_ALL; by++)
+		json_object_foreach(term->labels[by], key, label)
+		{
+			if (!is_shown(label) ||
+			        json_object_size(json_object_get(label, "devices")) >= GROUP_LEAST)
+				continue;
+			json_object_set_new(label, "hidden", json_true());
+			some = true;
+		}
+	return some;
+}
+
 /* Week by week: a whole term's events need not be in memory at once. */
 static bool term_gather(struct term *term, const struct report_request *request)
 {
-	*term = (struct term){ json_object(), json_object(), json_object() };
+	*term = (struct term){ json_object(), { json_object(), json_object(), json_object() } };
 	for (int64_t at = request->period.since; at < request->period.until; at += WEEK_S) {
 		const struct report_period week = { at,
 			at + WEEK_S < request->period.until ? at + WEEK_S : request->period.until };
 		if (!week_add(term, request, &week))
 			return false;
 	}
+	do
+		labels_sum(term);
+	while (labels_hide(term));
 	return true;
 }
 
 static void term_clear(struct term *term)
 {
-	json_decref(term->categories);
-	json_decref(term->profiles);
-	json_decref(term->weeks);
+	json_decref(term->cells);
+	for (size_t by = 0; by < BY_ALL; by++)
+		json_decref(term->labels[by]);
 }
 
 /* ---- sections ---- */
-
-static bool is_shown(const json_t *devices)
-{
-	return json_object_size(devices) >= GROUP_LEAST;
-}
-
-/* Of the categories that are shown: the sum at key of their object `by`. */
-static json_int_t shown_sum(const struct term *term, const char *by, const char *key)
-{
-	json_int_t sum = 0;
-	const char *name;
-	json_t *category;
-
-	json_object_foreach(
-	        term->categories, name, category) if (is_shown(json_object_get(category, "devices"))) sum +=
-	        json_integer_value(json_object_get(json_object_get(category, by), key));
-	return sum;
-}
 
 struct group {
 	char lookups[32], devices[32];
 };
 
-/* One that is too small loses its numbers. */
-static void group_fill(struct group *group, json_int_t lookups, const json_t *devices)
+/* One that is too small, or not there, loses its numbers. */
+static void group_fill(struct group *group, const json_t *label)
 {
 	*group = (struct group){ "not shown", "fewer than 5" };
-	if (!is_shown(devices))
+	if (!is_shown(label))
 		return;
-	snprintf(group->lookups, sizeof group->lookups, "%" JSON_INTEGER_FORMAT, lookups);
-	snprintf(group->devices, sizeof group->devices, "%zu", json_object_size(devices));
+	snprintf(group->lookups, sizeof group->lookups, "%" JSON_INTEGER_FORMAT,
+	        json_integer_value(json_object_get(label, "lookups")));
+	snprintf(group->devices, sizeof group->devices, "%zu",
+	        json_object_size(json_object_get(label, "devices")));
 }
 
 static void category_row(struct report *report, const struct term *term, const char *key, const char *title,
         const char *severity)
 {
-	const json_t *category = json_object_get(term->categories, key);
+	const json_t *category = json_object_get(term->labels[BY_CATEGORY], key);
 	struct group group;
 	const char *cells[] = { title, severity, group.lookups, group.devices };
 
 	if (!category)
 		return;
-	group_fill(&group, (json_int_t)report_counts_sum(json_object_get(category, "profiles")),
-	        json_object_get(category, "devices"));
+	group_fill(&group, category);
 	report_row(report, TONE_PLAIN, cells);
 	report_data_row(report, cells);
 }
@@ -176,8 +226,7 @@ static void by_profile(struct report *report, const struct report_request *reque
 	for (size_t i = 0; i < request->profile_count; i++) {
 		struct group group;
 		const char *cells[] = { request->profiles[i], group.lookups, group.devices };
-		group_fill(&group, shown_sum(term, "profiles", request->profiles[i]),
-		        json_object_get(term->profiles, request->profiles[i]));
+		group_fill(&group, json_object_get(term->labels[BY_PROFILE], request->profiles[i]));
 		report_row(report, TONE_PLAIN, cells);
 	}
 }
@@ -185,12 +234,12 @@ static void by_profile(struct report *report, const struct report_request *reque
 static void by_week(struct report *report, const struct term *term)
 {
 	const char *week;
-	json_t *value;
+	json_t *label;
 
 	report_section(report, "Week by week");
 	report_bars(report);
-	json_object_foreach(term->weeks, week, value)
-	        report_bar(report, TONE_PLAIN, week, (uint64_t)shown_sum(term, "weeks", week));
+	json_object_foreach(term->labels[BY_WEEK], week, label) report_bar(report, TONE_PLAIN, week,
+	        is_shown(label) ? (uint64_t)json_integer_value(json_object_get(label, "lookups")) : 0);
 }
 
 /* What is filtered for whom, from the configuration itself. */

@@ -104,6 +104,26 @@ def test_governors_see_no_names_and_no_small_groups(u):
     assert 'The ledger is whole' in report(u, 'term')
 
 
+def numbers(text):
+    """The rows of the report's first tables: (what, lookups, devices), and the sum of the weeks."""
+    row = re.compile(r'^(.+?)  +(?:\w+  +)?(\d+|not shown)  +(\d+|fewer than 5)$', re.M)
+    return {m[1].strip(): (m[2], m[3]) for m in row.finditer(text)}, sum(int(m) for m in re.findall(r'week of .*# (\d+)$', text, re.M))
+
+
+def test_small_groups_cannot_be_worked_out_from_what_is_shown(lab):
+    """Two of staff among seven pupils: categories, less pupils, would have been the two."""
+    config = {'profiles': [profile('pupils'), profile('staff')]}
+    with usherd(config, {'malware': ['vpn.net'], 'self-harm': [DANGER]}) as u:
+        for i in range(1, 8):
+            u.ask('vpn.net', client=f'10.20.5.{i}')
+        u.ask(DANGER, client='10.20.5.8')
+        for client in '10.30.5.1', '10.30.5.2':
+            u.ask('vpn.net', client=client)
+        assert eventually(lambda: len(u.json('log')) == 10, 3)
+        rows, weeks = numbers(report(u, 'term'))
+        assert rows['staff'] == ('not shown', 'fewer than 5') and rows['Malware'] == rows['pupils'] == ('7', '7') and weeks == 7, rows
+
+
 def test_subject_access_is_all_of_one_and_nothing_of_others(u):
     rows = list(csv.DictReader(io.StringIO(report(u, 'subject-access', '--client', '10.20.5.1', '--format', 'csv'))))
     assert sorted(row['name'] for row in rows) == [DANGER, f'www.{CAUTION}'] and {row['client'] for row in rows} == {'10.20.5.1'}
