@@ -1,6 +1,7 @@
 /* `usher report`: what the DSL, the head, governors and the data protection officer need, as a page, a text
  * or rows. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,6 +181,31 @@ static int output_path(char path[PATH_MAX], const char *output, const struct kin
 	return ret < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+/* A terminal, a pipe, /dev/null: written to, and never replaced by a file. */
+static bool is_special(const char *file)
+{
+	struct stat st;
+
+	return stat(file, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static int print_into(const struct report *report, enum report_format format, const char *file)
+{
+	int fd = open(file, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (ret == 0) {
+		report_print(report, format);
+		ret = fflush(stdout) == 0 ? 0 : -errno;
+	}
+	if (ret < 0)
+		fprintf(stderr, "usher: %s: %s\n", file, strerror(-ret));
+	return ret == 0 ? COMMAND_OK : COMMAND_FAILED;
+}
+
 /* A report is whole or not there; and it is for the eyes of its owner and the folder's group. */
 static int output_begin(const char *file, char *temporary, size_t size)
 {
@@ -216,6 +242,8 @@ static int print_to(const struct report *report, enum report_format format, cons
 		report_print(report, format);
 		return COMMAND_OK;
 	}
+	if (is_special(file))
+		return print_into(report, format, file);
 	int ret = output_begin(file, temporary, sizeof temporary);
 	if (ret == 0) {
 		report_print(report, format);

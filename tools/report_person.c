@@ -1,6 +1,7 @@
 /*
  * A subject access request: what is stored about one device, all of it and nothing about anybody else. Rows
- * are asked for by the reader's own filter and looked at again here.
+ * are asked for by the reader's own filter. An address is handed on by DHCP: where its rows are known to be
+ * of several devices there is no report, for it would tell one about another.
  */
 #include "report_fill.h"
 
@@ -31,6 +32,49 @@ static void row_add(struct report *report, const struct report_request *request,
 	report_data_row(report, data);
 }
 
+/* The device's name, or its MAC address where it has told none; "" where nobody knows. */
+static const char *device_of(const json_t *record)
+{
+	const char *device = text_of(record, "device");
+
+	return *device ? device : text_of(record, "mac");
+}
+
+/* Whether the rows are of one device, as far as that is known; says which they are of, if not. */
+static bool is_of_one(const struct report_request *request, const json_t *records)
+{
+	json_t *devices = json_object();
+	const json_t *record;
+	const char *device;
+	json_t *seen;
+	size_t i;
+
+	json_array_foreach(records, i, record) if (*device_of(record))
+	        json_object_set_new(devices, device_of(record), json_true());
+	bool is_one = json_object_size(devices) <= 1;
+	if (!is_one)
+		fprintf(stderr,
+		        "usher: %s was of %zu devices in that time: choose one with --device, or a time with "
+		        "--since and --until. They are:\n",
+		        request->client, json_object_size(devices));
+	if (!is_one)
+		json_object_foreach(devices, device, seen) command_say(device);
+	json_decref(devices);
+	return is_one;
+}
+
+/* Of which it is not sure that they are this device's. */
+static size_t doubtful_count(const json_t *records)
+{
+	const json_t *record;
+	size_t i, count = 0;
+
+	json_array_foreach(records, i, record) count +=
+	        strcmp(text_of(record, "confidence"), "expired") == 0 ||
+	        strcmp(text_of(record, "confidence"), "disputed") == 0;
+	return count;
+}
+
 static void rows(struct report *report, const struct report_request *request, const json_t *records)
 {
 	static const char *const titles[] = { "When", "Name looked up", "Listed as", "Type", "Category",
@@ -47,6 +91,11 @@ static void rows(struct report *report, const struct report_request *request, co
 		report_sentence(report, TONE_DANGER,
 		        "There are more than %d: ask for a shorter time with --since and --until.",
 		        REPORT_ROWS_MAX);
+	if (doubtful_count(records) > 0)
+		report_sentence(report, TONE_DANGER,
+		        "%zu of them may be another device's: the lease of the address had ended, or another "
+		        "device was seen at it. See `usher log --device` before you give them away.",
+		        doubtful_count(records));
 	if (json_array_size(records) == 0)
 		return;
 	report_table(report, titles, sizeof titles / sizeof *titles);
@@ -78,6 +127,10 @@ int report_fill_person(struct report *report, const struct report_request *reque
 
 	if (!records)
 		return COMMAND_FAILED;
+	if (request->client && !is_of_one(request, records)) {
+		json_decref(records);
+		return COMMAND_FAILED;
+	}
 	rows(report, request, records);
 	how_long(report, request->config);
 	report_limits(report);

@@ -45,6 +45,11 @@ def test_log_names_the_device_of_that_moment(lab):
         assert [r['name'] for r in u.log('--device', 'LAPTOP-1')] == ['first.casino.com']
         assert [r['name'] for r in u.log('--device', 'aa-bb-cc-00-00-09')] == ['second.casino.com']
         assert {(c['device'], c['count']) for c in u.json('log', '--count-by', 'device')} == {('laptop-1', 1), ('laptop-2', 1), ('tablet-9', 1), (None, 2)}
+        said = u.cli('report', 'subject-access', '--client', PUPIL, expect=1)
+        assert 'of 2 devices' in said.stderr and 'laptop-1' in said.stderr and 'first' not in said.stdout, 'one is not told about the other'
+        mine = u.cli('report', 'subject-access', '--device', 'laptop-1', '--format', 'csv').stdout
+        assert 'first.casino.com' in mine and 'second' not in mine
+        assert '1 of them may be' in ' '.join(u.cli('report', 'subject-access', '--device', 'laptop-2').stdout.split())
         table = u.cli('log').stdout
         assert 'tablet-9' in table and 'laptop-2 (expired)' in table
         assert 'mac,confidence' in u.cli('log', '--csv').stdout.splitlines()[0]

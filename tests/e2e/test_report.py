@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import re
+import stat
 import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
 
@@ -78,6 +80,15 @@ def test_report_that_cannot_be_written_leaves_the_one_before(u):
     file.write_text('before')
     u.cli('report', 'daily', '--since', 'nonsense', '--output', str(file), expect=2)
     assert file.read_text() == 'before'
+
+
+def test_a_report_to_a_device_or_pipe_does_not_replace_it(u):
+    pipe = u.folder / 'pipe'
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    report(u, 'daily', '--format', 'csv', '--output', str(pipe))
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and os.read(reader, 65536)
+    os.close(reader)
 
 
 def test_folder_gets_a_file_named_by_what_it_is(u):
