@@ -92,14 +92,14 @@ static char *rows_of(const struct config *config, const json_t *records)
 /* ---- the request ---- */
 
 struct reply {
-	char text[REPLY_MAX];
+	char text[REPLY_MAX + sizeof "…"];
 	size_t len;
 };
 
 static size_t reply_arrived(char *data, size_t size, size_t count, void *arg)
 {
 	struct reply *reply = arg;
-	size_t len = size * count, room = sizeof reply->text - 1 - reply->len;
+	size_t len = size * count, room = REPLY_MAX - reply->len;
 
 	memcpy(reply->text + reply->len, data, len < room ? len : room);
 	reply->len += len < room ? len : room;
@@ -143,6 +143,18 @@ static int url_make(CURL *curl, const struct config *config, char url[4096])
 	return len < 0 ? -ENOMEM : len >= 4096 ? -ENAMETOOLONG : 0;
 }
 
+/* A parser quotes the row it stumbled over: what somebody looked up is not for the service's journal. */
+static void reply_cut(char *text)
+{
+	static const char *const quotes[] = { "before:", "Row ", "row ", "text:", "(while", "{", "\"" };
+
+	for (size_t i = 0; i < sizeof quotes / sizeof *quotes; i++) {
+		char *quote = strstr(text, quotes[i]);
+		if (quote)
+			strcpy(quote, "…");
+	}
+}
+
 static int perform(CURL *curl, struct reply *reply, char why[SHIP_WHY_MAX])
 {
 	char error[CURL_ERROR_SIZE] = "";
@@ -158,6 +170,7 @@ static int perform(CURL *curl, struct reply *reply, char why[SHIP_WHY_MAX])
 	if (status == 200)
 		return 0;
 	reply->text[reply->len] = '\0';
+	reply_cut(reply->text);
 	char *safe = command_safe_text(reply->text);
 	snprintf(why, SHIP_WHY_MAX, "status %ld: %.380s", status, safe);
 	free(safe);

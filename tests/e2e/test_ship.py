@@ -1,5 +1,6 @@
 """A trust keeps the log of its schools: events reach a collector or ClickHouse at least once, and count once."""
 
+import http.server
 import json
 import re
 import signal
@@ -235,3 +236,23 @@ def test_wrong_password_and_a_table_that_is_no_name_are_told(u, clickhouse):
     assert 'ship.clickhouse.table' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr
     u.configure({'ship': {'clickhouse': {'url': clickhouse.url, 'table': 'usher.blocked'}}})
     assert 'status' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr
+
+
+def test_a_reply_that_quotes_rows_puts_no_lookup_into_the_journal(u):
+    class Quoting(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers['Content-Length']))
+            self.send_response(400)
+            self.end_headers()
+            self.wfile.write(b"Code: 27. DB::Exception: Cannot parse input: expected '\"' before: '" + body[60:200])
+
+        def log_message(self, *_):
+            pass
+    u.ask('casino.com')
+    assert eventually(lambda: u.json('log'), 3)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Quoting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        u.configure({'ship': {'clickhouse': {'url': f'http://127.0.0.1:{server.server_port}/'}}})
+        said = u.cli('ship', 'clickhouse', '--once', expect=1).stderr
+        server.shutdown()
+    assert 'status 400: Code: 27. DB::Exception: Cannot parse input' in said and '10.20' not in said and 'casino' not in said, said
