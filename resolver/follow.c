@@ -31,6 +31,7 @@ struct follow {
 	struct devices *devices;
 	struct event *look;
 	LIST_HEAD(, follower) followers;
+	bool is_blind;    /* the log cannot be read: said once */
 	uint64_t last_id; /* all who share it have been told up to here; 0: nobody does */
 	/* what a look is for, while it is made */
 	struct follower *only; /* NULL: all that share the position */
@@ -95,8 +96,9 @@ static bool look_from(struct follow *follow, struct follower *only, uint64_t *la
 	devices_refresh(follow->devices);
 	int64_t ret = block_log_scan(follow->log_dir, &filter, tell_followers, follow);
 	*last_id = follow->seen_id;
-	if (ret < 0)
+	if (ret < 0 && !follow->is_blind)
 		log_error("log: cannot be followed: %s", strerror((int)-ret));
+	follow->is_blind = ret < 0;
 	return ret == BATCH;
 }
 
