@@ -582,6 +582,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 	snprintf(alerter.dir, sizeof alerter.dir, "%.4000s/alerts", alerter.config->state_dir);
 	snprintf(alerter.log_dir, sizeof alerter.log_dir, "%.4000s/log", alerter.config->state_dir);
 	find_host(&alerter);
+	fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC); /* not for a sendmail */
 	lock_folder(&alerter);
 	open_queue(&alerter);
 	alerter.base = event_base_new();

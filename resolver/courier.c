@@ -201,6 +201,14 @@ static void mail_from(const char *text, char from[300])
 	snprintf(from, 300, "%.*s", end ? (int)(end - begin - 6) : 0, begin ? begin + 6 : "");
 }
 
+/* "user:password@" in a URL: such a thing is told to the server that is meant alone, under TLS. */
+static bool has_password(const char *url)
+{
+	const char *begin = strstr(url, "://") + 3;
+
+	return memchr(begin, '@', strcspn(begin, "/?#")) != NULL;
+}
+
 static void smtp_run(struct trip *trip)
 {
 	const char *url = trip->courier->alerts->smtp;
@@ -222,8 +230,10 @@ static void smtp_run(struct trip *trip)
 	curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
 	curl_easy_setopt(curl, CURLOPT_READFUNCTION, upload_read);
 	curl_easy_setopt(curl, CURLOPT_READDATA, &upload);
-	if (strncmp(url, "smtp:", 5) ==
-	        0) { /* TLS where the server has it, as between mail servers: RFC 7435 */
+	if (strncmp(url, "smtp:", 5) == 0 && has_password(url)) {
+		curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)CURLUSESSL_ALL);
+	} else if (strncmp(url, "smtp:", 5) == 0) {
+		/* TLS where the server has it, as between mail servers: RFC 7435 */
 		curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)CURLUSESSL_TRY);
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);

@@ -180,7 +180,10 @@ class MailServer(threading.Thread):
                     reply(b'354 go on')
                     while not self.mail.endswith(b'\r\n.\r\n'):
                         self.mail += stream.readline()
-                reply(b'221 bye' if line.startswith(b'QUIT') else b'250 ok')
+                if line.startswith(b'EHLO'):
+                    reply(b'250-mail.school.example\r\n250 AUTH PLAIN LOGIN')
+                else:
+                    reply(b'221 bye' if line.startswith(b'QUIT') else b'250 ok')
 
 
 def test_a_mail_server_takes_mail_instead_of_sendmail(lab):
@@ -192,6 +195,22 @@ def test_a_mail_server_takes_mail_instead_of_sendmail(lab):
         assert b'MAIL FROM:<filter@school.example>' in server.said and b'RCPT TO:<dsl@school.example>' in server.said
         assert b'From: filter@school.example\r\n' in server.mail and b'harm.org' in server.mail and b'\n\n' not in server.mail.replace(b'\r\n', b'\r')
         assert u.mails() == []
+
+
+def test_the_mail_servers_password_goes_over_tls_or_not_at_all(lab):
+    server = MailServer()
+    server.start()
+    with School(smtp=server.url.replace('//', '//dsl:secret@')) as u:
+        [line] = u.json('alert', 'test', expect=1)
+        assert not line['sent'] and 'SSL' in line['why'], line
+        assert not any(b'AUTH' in said for said in server.said), server.said
+
+
+def test_sendmail_is_given_none_of_our_sockets(lab):
+    with School() as u:
+        u.write('sendmail', f'#!/bin/sh\ncat >/dev/null\nls -l /proc/$$/fd >{u.folder}/mails/fds\n').chmod(0o755)
+        assert u.json('alert', 'test')[0]['sent']
+        assert 'socket:' not in (u.folder / 'mails/fds').read_text()
 
 
 def test_staff_go_to_the_head_alone_and_quiet_hours_wait(lab):
