@@ -19,8 +19,7 @@
 #include "rules_control.h"
 
 #define SELFTEST_OLD_S 86400
-#define SOURCE_OLD_S (8 * 86400) /* a weekly list that missed a week */
-#define UNBOUND_FIXED "1.25.2"   /* the first libunbound without the faults DESIGN.md 8 names */
+#define UNBOUND_FIXED "1.25.2" /* the first libunbound without the faults DESIGN.md 8 names */
 
 static int64_t monotonic_s(void)
 {
@@ -107,6 +106,9 @@ static char *stats_text(
 	for (unsigned i = 0; i < daemon->worker_count; i++)
 		stats_sum_add(sum, &daemon->workers[i]->stats);
 	sum->counter[STATS_LOG_LOST] += block_log_lost(daemon->log);
+	struct stats_fault faults[FAULT_COUNT];
+	for (unsigned i = 0; i < FAULT_COUNT; i++)
+		faults[i] = (struct stats_fault){ fault_rows[i].key, daemon->faults.text[i][0] != '\0' };
 	struct stats_gauges gauges = {
 		.version = USHER_VERSION,
 		.uptime_s = (uint64_t)(monotonic_s() - daemon->started_s),
@@ -115,6 +117,8 @@ static char *stats_text(
 		.recursion_in_flight = atomic_load(&daemon->slots->taken),
 		.tcp_clients = atomic_load(&daemon->tcp_limits->open),
 		.recursor_restarts = keeper_recursor_restarts(daemon->keeper),
+		.faults = faults,
+		.fault_count = FAULT_COUNT,
 	};
 	for (unsigned i = 0; i < daemon->ring_count; i++)
 		gauges.log_pending += ring_pending(daemon->rings[i]);
@@ -278,8 +282,12 @@ static bool version_is_below(const char *version, const char *other)
 
 static void status_recursor(json_t *parts, const struct daemon *daemon)
 {
+	const char *trouble = daemon->faults.text[FAULT_RECURSOR];
+
 	if (!daemon->recursor_runs)
 		part_add(parts, "recursor", "failed", "not running; it is being started again");
+	else if (*trouble != '\0')
+		part_add(parts, "recursor", "warning", "%s", trouble);
 	else
 		part_add(parts, "recursor", "ok", "process %d, started again %u times",
 		        (int)keeper_recursor_pid(daemon->keeper), keeper_recursor_restarts(daemon->keeper));
@@ -326,11 +334,23 @@ static void status_alerts(json_t *parts, const struct daemon *daemon)
 	json_decref(health);
 }
 
+/* Those that have no part of their own. */
+static void status_faults(json_t *parts, const struct faults *faults)
+{
+	for (unsigned i = 0; i < FAULT_COUNT; i++) {
+		bool is_on = faults->text[i][0] != '\0';
+		if (fault_rows[i].well != NULL)
+			part_add(parts, fault_rows[i].key, is_on ? fault_rows[i].state : "ok", "%s",
+			        is_on ? faults->text[i] : fault_rows[i].well);
+	}
+}
+
 static void handle_status(struct http_request *request, void *arg)
 {
 	struct daemon *daemon = arg;
 	json_t *parts = json_array();
 
+	faults_look(&daemon->faults, daemon);
 	part_add(parts, "workers", "ok", "%u, on %zu addresses", daemon->worker_count,
 	        daemon->config->listen_count);
 	status_lists(parts, daemon);
@@ -344,6 +364,7 @@ static void handle_status(struct http_request *request, void *arg)
 	part_add(parts, "ledger", daemon->ledger_trouble[0] == '\0' ? "ok" : "failed", "%s",
 	        daemon->ledger_trouble[0] == '\0' ? "every change and every read is written down"
 	                                          : daemon->ledger_trouble);
+	status_faults(parts, &daemon->faults);
 	for (size_t i = 0; i < daemon->config->warning_count; i++)
 		part_add(parts, "configuration", "warning", "%s", daemon->config->warnings[i]);
 	json_t *status =

@@ -498,6 +498,8 @@ int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], ch
 	}
 	if (ret == 0)
 		daemon_note_state(daemon, uid, "reload");
+	snprintf(daemon->reload_trouble, sizeof daemon->reload_trouble, "%.*s",
+	        ret < 0 ? (int)strcspn(why, "\n") : 0, why);
 	if (ret < 0) {
 		config_free(config);
 		lists_free(lists);
@@ -541,6 +543,11 @@ static void recursor_check_pulse(struct daemon *daemon)
 		log_error("recursor: another one could not be started");
 }
 
+bool daemon_worker_hangs(const struct daemon *daemon)
+{
+	return daemon->stalled_turns >= STALLED_TURNS_MAX;
+}
+
 /* The watchdog hears from us only while every worker's loop turns. */
 static void alive_due(evutil_socket_t fd, short what, void *arg)
 {
@@ -548,8 +555,6 @@ static void alive_due(evutil_socket_t fd, short what, void *arg)
 	bool stalled = false;
 
 	recursor_check_pulse(daemon);
-	operations_look(&daemon->operations, daemon);
-
 	for (unsigned i = 0; i < daemon->worker_count; i++) {
 		uint64_t beat = atomic_load(&daemon->workers[i]->heartbeat);
 		stalled |= beat == daemon->heartbeats[i];
@@ -558,8 +563,10 @@ static void alive_due(evutil_socket_t fd, short what, void *arg)
 	daemon->stalled_turns = stalled ? daemon->stalled_turns + 1 : 0;
 	if (daemon->stalled_turns == STALLED_TURNS_MAX)
 		log_error("a worker has not turned its loop for %d s", ALIVE_S * STALLED_TURNS_MAX);
-	if (daemon->stalled_turns < STALLED_TURNS_MAX)
+	if (!daemon_worker_hangs(daemon))
 		sd_notify(0, "WATCHDOG=1");
+	faults_look(&daemon->faults, daemon);
+	operations_look(&daemon->operations, daemon);
 }
 
 static void second_due(evutil_socket_t fd, short what, void *arg)

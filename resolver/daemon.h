@@ -15,6 +15,7 @@
 #include "config.h"
 #include "cookie.h"
 #include "device_watch.h"
+#include "fault.h"
 #include "http.h"
 #include "keeper.h"
 #include "operations.h"
@@ -29,6 +30,7 @@
 struct daemon {
 	const char *config_file;
 	char ledger_trouble[256]; /* "" or why the last entry could not be written */
+	char reload_trouble[256]; /* "" or what was wrong with the configuration at the last reload */
 	struct config *config;    /* one reference */
 	struct event_base *base;
 	int state_lock;
@@ -62,6 +64,7 @@ struct daemon {
 	char lists_trouble[LISTS_WHY_MAX]; /* "" or what is wrong with them */
 	struct source_watch source_watch;
 	struct device_watch *devices;
+	struct faults faults;
 	struct operations operations;
 
 	struct probe_door *probe_door;
@@ -132,6 +135,9 @@ int daemon_fail_engines(struct daemon *daemon, uint64_t failed);
 /* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if
  * it is whole. */
 void daemon_watch_lists(struct daemon *daemon);
+
+/* Has one of the workers not turned its loop for some seconds? */
+bool daemon_worker_hangs(const struct daemon *daemon);
 
 /* How long the log of each profile is kept, for the log's writer. Returns their number. */
 size_t daemon_keeps(const struct config *config, struct block_keep keeps[CONFIG_PROFILES_MAX]);

@@ -341,6 +341,16 @@ static bool answer_fits(const struct recursion_question *asked, const struct rec
 	       wire_read16(question + len) == asked->type && wire_read16(question + len + 2) == CLASS_IN;
 }
 
+static void answer_count(struct recursion *recursion, enum recursion_status status)
+{
+	if (status == RECURSION_ANSWERED)
+		STATS_ADD(recursion->stats, UPSTREAM_ANSWERED);
+	else if (status == RECURSION_BOGUS)
+		STATS_ADD(recursion->stats, UPSTREAM_BOGUS);
+	else if (status == RECURSION_FAILED)
+		STATS_ADD(recursion->stats, UPSTREAM_FAILED);
+}
+
 static void answer_take(struct recursion *recursion, size_t len)
 {
 	struct recursion_result result;
@@ -357,9 +367,11 @@ static void answer_take(struct recursion *recursion, size_t len)
 			.ede = EDE_NETWORK_ERROR,
 			.why = "the answer is not about the question" };
 	}
-	if (!flight->question.own)
+	if (!flight->question.own) {
+		answer_count(recursion, result.status);
 		stats_add(&recursion->stats->counter[STATS_UPSTREAM_LATENCY_SUM_US],
 		        now_us() - flight->asked_us);
+	}
 	flight_land(recursion, flight, &result, result.status != RECURSION_BUSY);
 }
 

@@ -13,6 +13,8 @@
 #include "blocklists/lists.h"
 #include "config.h"
 
+#define SOURCE_OLD_S (8 * 86400) /* a weekly list that missed a week */
+
 struct source_watch {
 	json_t *accounts; /* array of {name, fetched_at?, held?, failed?}, the configuration's order */
 	const struct config *of;

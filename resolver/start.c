@@ -349,6 +349,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	daemon_open_lists(daemon);
 	daemon_read_engines(daemon);
 	rules_control_open(daemon);
+	faults_start(&daemon->faults, config->state_dir);
 	start_log(daemon);
 	start_names(daemon);
 	start_workers(daemon, &sockets);

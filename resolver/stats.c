@@ -134,6 +134,15 @@ static json_t *sources_json(const struct stats_gauges *gauges)
 	        number(gauges->sealed_unfed), "age_s", age);
 }
 
+static json_t *faults_json(const struct stats_gauges *gauges)
+{
+	json_t *faults = json_object();
+
+	for (size_t i = 0; i < gauges->fault_count; i++)
+		json_object_set_new(faults, gauges->faults[i].fault, number(gauges->faults[i].is_on));
+	return faults;
+}
+
 /* The object of that key, made if it is not there yet. */
 static json_t *object_in(json_t *parent, const char *key)
 {
@@ -172,7 +181,7 @@ char *stats_json(const struct stats_sum *sum, const struct stats_gauges *gauges)
 {
 	/* The order of DESIGN.md 6; what has a place here is filled below. */
 	json_t *root = json_pack("{s:s, s:o, s:o, s:{}, s:{}, s:{}, s:{}, s:{}, s:{s:o, s:o}, s:{s:i, s:o}, "
-	                         "s:o, s:{}, s:{s:o}, s:{}, s:{s:o}, s:o, s:{s:o, s:o}, s:o, s:o}",
+	                         "s:o, s:{}, s:{s:o}, s:{}, s:{s:o}, s:o, s:{s:o, s:o}, s:o, s:o, s:o}",
 	        "version", gauges->version, "uptime_s", number(gauges->uptime_s), "generation",
 	        generation_json(gauges), "queries", "answers", "blocked", "rewritten", "profiles", "cache",
 	        "entries", number(gauges->cache_entries), "bytes", number(gauges->cache_bytes), "log",
@@ -180,7 +189,8 @@ char *stats_json(const struct stats_sum *sum, const struct stats_gauges *gauges)
 	        "upstream", "recursion", "in_flight", number(gauges->recursion_in_flight), "overload", "tcp",
 	        "clients", number(gauges->tcp_clients), "sources", sources_json(gauges), "alerts", "waiting",
 	        number(gauges->alerts_waiting), "failing", number(gauges->alerts_failing),
-	        "recursor_restarts", number(gauges->recursor_restarts), "other", number(sum->labelled[0]));
+	        "recursor_restarts", number(gauges->recursor_restarts), "other", number(sum->labelled[0]),
+	        "faults", faults_json(gauges));
 	if (!root)
 		return NULL;
 	for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++)
@@ -314,6 +324,9 @@ static void print_gauges(FILE *out, const struct stats_gauges *gauges)
 	for (size_t i = 0; i < gauges->source_count; i++)
 		print_sample(out, "source_age_seconds", "source", gauges->sources[i].source,
 		        gauges->sources[i].age_s > 0 ? (uint64_t)gauges->sources[i].age_s : 0);
+	print_family(out, "fault", "gauge", "1 while usherd has this fault: see README.md");
+	for (size_t i = 0; i < gauges->fault_count; i++)
+		print_sample(out, "fault", "fault", gauges->faults[i].fault, gauges->faults[i].is_on);
 	print_family(out, "recursor_restarts", "counter", "Times the recursor process was started anew");
 	fprintf(out, "usher_recursor_restarts_total %" PRIu64 "\n", gauges->recursor_restarts);
 }

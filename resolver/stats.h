@@ -11,6 +11,7 @@
 #define USHER_STATS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,9 @@
 	X(TUNNELLED, "bypass", "tunnelled", "Lookups blocked as part of a DNS tunnel")                       \
 	X(UPSTREAM_QUERIES, "upstream", "queries", "Questions sent to the recursor")                         \
 	X(UPSTREAM_TIMEOUTS, "upstream", "timeouts", "Questions the recursor did not answer in time")        \
+	X(UPSTREAM_ANSWERED, "upstream", "answered", "Questions that the recursor brought an answer for")    \
+	X(UPSTREAM_FAILED, "upstream", "failed", "Questions for which no name server had an answer")         \
+	X(UPSTREAM_BOGUS, "upstream", "bogus", "Questions whose answers failed DNSSEC validation")           \
 	X(UPSTREAM_LATENCY_SUM_US, "upstream", "latency_us",                                                 \
 	        "Sum of the recursor's answer times in microseconds")                                        \
 	X(UPSTREAM_MALFORMED, "upstream", "malformed", "Messages of the recursor that made no sense")        \
@@ -125,6 +129,11 @@ struct stats_gauges {
 		int64_t age_s;
 	} * sources;
 	size_t source_count;
+	const struct stats_fault { /* fault.h */
+		const char *fault;
+		bool is_on;
+	} * faults;
+	size_t fault_count;
 };
 
 /* malloc()ed text, to be freed by the caller: /v1/stats (compact JSON) and /metrics (OpenMetrics 1.0). NULL
