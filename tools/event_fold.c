@@ -50,6 +50,7 @@ static void fold_join(json_t *fold, const json_t *episode)
 	if (strcmp(text_of(episode, "last"), text_of(fold, "last")) > 0)
 		json_object_set(fold, "last", json_object_get(episode, "last"));
 	count_join(fold, episode, "count");
+	count_join(fold, episode, "watched");
 	count_join(fold, episode, "more");
 	names_join(json_object_get(fold, "names"), json_object_get(episode, "names"));
 }
@@ -102,6 +103,16 @@ bool event_clients_text(const json_t *event, char *text, size_t size)
 	if (clients > 1)
 		snprintf(text, size, "%" JSON_INTEGER_FORMAT " devices", clients);
 	return clients > 1;
+}
+
+const char *event_let_through(const json_t *episode)
+{
+	json_int_t watched = json_integer_value(json_object_get(episode, "watched"));
+
+	if (watched == 0)
+		return "";
+	return watched < json_integer_value(json_object_get(episode, "count")) ? ", let through in part"
+	                                                                       : ", let through";
 }
 
 json_t *event_evidence_names(const json_t *signal)

@@ -20,6 +20,10 @@ json_t *events_folded(const json_t *episodes);
 /* "24 devices" where an event is of several, else false. */
 bool event_clients_text(const json_t *event, char *text, size_t size);
 
+/* Of an episode, to stand behind what it is about: ", let through" where its lookups were watched and not
+ * blocked, ", let through in part", or "". */
+const char *event_let_through(const json_t *episode);
+
 /* The names of a signal's evidence, each once: a new array. NULL without memory. */
 json_t *event_evidence_names(const json_t *signal);
 

@@ -119,10 +119,10 @@ static void episode_rows(struct command_table *table, const json_t *episode, boo
 		log_cell_text(episode, "count", numbers[2]), names };
 	char marked[128];
 
-	if (json_is_true(json_object_get(episode, "bypass"))) {
-		snprintf(marked, sizeof marked, "%s, bypass", category);
-		cells[4] = marked;
-	}
+	snprintf(marked, sizeof marked, "%s%s%s", cells[4],
+	        json_is_true(json_object_get(episode, "bypass")) ? ", bypass" : "",
+	        event_let_through(episode));
+	cells[4] = marked;
 	when_text(episode, when);
 	size_t at = list_text(list, NULL, 0, NAMES_A_ROW, names, CELL_LEN), left = json_array_size(list) - at;
 	if (left > 0 && !all_names)

@@ -160,8 +160,9 @@ static void episode_row(struct report *report, const struct config *config, cons
 
 	when_text(episode, when);
 	who_text(episode, who, sizeof who);
-	snprintf(what, sizeof what, "%s%s", report_category(config, text_of(episode, "category")),
-	        json_is_true(json_object_get(episode, "bypass")) ? ", and ways around the filter" : "");
+	snprintf(what, sizeof what, "%s%s%s", report_category(config, text_of(episode, "category")),
+	        json_is_true(json_object_get(episode, "bypass")) ? ", and ways around the filter" : "",
+	        event_let_through(episode));
 	names_text(episode, NAMES_SHOWN, names);
 	snprintf(count, sizeof count, "%" JSON_INTEGER_FORMAT,
 	        json_integer_value(json_object_get(episode, "count")));
@@ -428,8 +429,9 @@ static void data_cpoms(struct report *report, const struct config *config, const
 		}
 		who_text(episode, who, sizeof who);
 		names_text(episode, NAMES_SHOWN, names);
-		snprintf(
-		        incident, sizeof incident, "Blocked by the DNS filter for device %s: %s", who, names);
+		snprintf(incident, sizeof incident, "%s by the DNS filter for device %s: %s",
+		        event_let_through(episode)[0] != '\0' ? "Seen and let through" : "Blocked", who,
+		        names);
 		const char *cells[] = { date, clock, "",
 			report_category(config, text_of(episode, "category")), text_of(episode, "severity"),
 			incident, "usher" };

@@ -65,6 +65,15 @@ def test_the_screen_tells_signals_then_danger_then_the_rest(u):
     assert lines[at['severity '] + 1].startswith('danger') and 'harm.org' in lines[at['severity '] + 1]
 
 
+def test_what_was_only_watched_is_not_shown_as_blocked(lab):
+    config = {'profiles': [{'name': 'pupils', 'networks': ['10.20.0.0/16'], 'block': [], 'watch': ['self-harm'], 'rate-limit': 0}]}
+    with usherd(config, {'self-harm': ['plain.com']}) as u:
+        assert u.ask('www.plain.com').addresses
+        u.log(count=1)
+        assert 'self-harm, let through' in u.cli('episodes').stdout and ', let through' in u.cli('report', 'daily').stdout
+        assert 'Seen and let through' in u.cli('report', 'daily', '--format', 'cpoms').stdout
+
+
 def test_csv_has_a_header_and_every_episode(u):
     rows = list(csv.DictReader(io.StringIO(u.cli('episodes', '--csv').stdout)))
     assert len(rows) == 6 and set(rows[0]) == KEYS and 'www.casino.com poker.net cdn.casino.com' in [r['names'] for r in rows]

@@ -125,6 +125,21 @@ static void number_of_devices_is_said_from_two_on(void **state)
 	json_decref(many);
 }
 
+static void what_was_let_through_is_said(void **state)
+{
+	static const struct {
+		int count, watched;
+		const char *text;
+	} cases[] = { { 3, 0, "" }, { 3, 3, ", let through" }, { 3, 1, ", let through in part" } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		json_t *episode =
+		        json_pack("{s:i, s:i}", "count", cases[i].count, "watched", cases[i].watched);
+		assert_string_equal(event_let_through(episode), cases[i].text);
+		json_decref(episode);
+	}
+}
+
 static void evidence_names_each_site_once(void **state)
 {
 	json_t *signal = json_loads(
@@ -164,6 +179,7 @@ int main(void)
 		cmocka_unit_test(what_was_folded_is_left_as_it_was),
 		cmocka_unit_test(clients_that_are_not_logged_are_not_counted),
 		cmocka_unit_test(number_of_devices_is_said_from_two_on),
+		cmocka_unit_test(what_was_let_through_is_said),
 		cmocka_unit_test(evidence_names_each_site_once),
 		cmocka_unit_test(only_thresholds_of_danger_say_no_more_than_episodes),
 	};
