@@ -27,6 +27,11 @@ bool address_is_in(const uint8_t address[16], const struct config_network *netwo
 	return rest == 0 || (network->address[whole] ^ address[whole]) >> (8 - rest) == 0;
 }
 
+uint64_t address_hash(const uint8_t address[16], uint64_t seed)
+{
+	return XXH3_64bits_withSeed(address, 16, seed);
+}
+
 uint64_t address_client_hash(const uint8_t address[16], uint64_t seed)
 {
 	return XXH3_64bits_withSeed(address, memcmp(address, mapped, sizeof mapped) == 0 ? 16 : 8, seed);

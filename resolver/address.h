@@ -14,9 +14,12 @@ void address_from_socket(uint8_t address[16], const struct sockaddr *socket);
 
 bool address_is_in(const uint8_t address[16], const struct config_network *network);
 
+/* Keyed; all bits are good. */
+uint64_t address_hash(const uint8_t address[16], uint64_t seed);
+
 /*
- * A keyed hash of the client behind an address: the address of IPv4, the /64 of IPv6, where a device has as many addresses as it
- * likes (RFC 8981). All bits are good.
+ * The same of the client behind an address: the address of IPv4, the /64 of IPv6, where a device has as many
+ * addresses as it likes (RFC 8981).
  */
 uint64_t address_client_hash(const uint8_t address[16], uint64_t seed);
 

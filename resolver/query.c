@@ -282,7 +282,7 @@ static void query_refuse_stranger(struct query *query)
 	struct worker *worker = query->worker;
 
 	if (!query->tcp &&
-	        !rate_allow(worker->strangers, query->address, STRANGER_RATE, worker->mono_us / 1000))
+	        !rate_allow_network(worker->strangers, query->address, STRANGER_RATE, worker->mono_us / 1000))
 		query_end(query, STATS_LIMITED, 0);
 	else
 		query_end(query, STATS_REFUSED, reply_error(query, RCODE_REFUSED, EDE_PROHIBITED, NULL));

@@ -112,14 +112,47 @@ static bool rate_pay(_Atomic uint64_t *paid_ns, uint64_t cost_ns, uint64_t now_n
 	return true;
 }
 
+/* The upper bits choose the set: the whole hash is the client's name in it. */
+static struct set *rate_set(struct rate *rate, uint64_t client)
+{
+	return &rate->sets[(client >> 32) & (rate->set_count - 1)];
+}
+
+static bool rate_charge(struct rate *rate, uint64_t client, uint64_t cost_ns, uint64_t now_ms)
+{
+	uint64_t now_ns = now_ms * MS_NS;
+
+	return rate_pay(rate_place(rate_set(rate, client), client, now_ns), cost_ns, now_ns);
+}
+
+/* Is it known that the client may not ask now? Takes no place. */
+static bool rate_is_spent(struct rate *rate, uint64_t client, uint64_t cost_ns, uint64_t now_ms)
+{
+	struct set *set = rate_set(rate, client);
+
+	for (unsigned i = 0; i < WAYS; i++)
+		if (get(&set->place[i].client) == client)
+			return get(&set->place[i].paid_ns) + cost_ns > now_ms * MS_NS + BURST_NS;
+	return false;
+}
+
+/* A network that has asked enough gets no more places for its addresses; what is refused to one of them costs
+ * the others nothing. */
 bool rate_allow(struct rate *rate, const uint8_t address[16], uint32_t limit, uint64_t now_ms)
 {
 	if (limit == 0)
 		return true;
-	uint64_t client = address_client_hash(address, rate->seed);
-	uint64_t now_ns = now_ms * MS_NS;
-	/* The upper bits choose the set: the whole hash is the client's name in it. */
-	struct set *set = &rate->sets[(client >> 32) & (rate->set_count - 1)];
+	uint64_t one = address_hash(address, rate->seed), all = address_client_hash(address, rate->seed);
+	uint64_t cost_ns = SECOND_NS / limit, share_ns = cost_ns / RATE_NETWORK;
 
-	return rate_pay(rate_place(set, client, now_ns), SECOND_NS / limit, now_ns);
+	if (all == one)
+		return rate_charge(rate, one, cost_ns, now_ms);
+	return !rate_is_spent(rate, all, share_ns, now_ms) && rate_charge(rate, one, cost_ns, now_ms) &&
+	       rate_charge(rate, all, share_ns, now_ms);
+}
+
+bool rate_allow_network(struct rate *rate, const uint8_t address[16], uint32_t limit, uint64_t now_ms)
+{
+	return limit == 0 ||
+	       rate_charge(rate, address_client_hash(address, rate->seed), SECOND_NS / limit, now_ms);
 }

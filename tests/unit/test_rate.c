@@ -91,17 +91,49 @@ static void clients_do_not_share_a_limit(void **state)
 	rate_free(rate);
 }
 
-static void ipv6_clients_are_a_64_and_ipv4_ones_are_not(void **state)
+static void one_device_does_not_use_up_the_limit_of_all_in_its_64(void **state)
 {
-	struct rate *rate = rate_new(100);
+	struct rate *rate = rate_new(1000);
 	uint8_t a[16];
 
 	address_v6(a, 1, 1);
-	assert_int_equal(allowed(rate, a, 10, NOW, 30), 20);
-	address_v6(a, 1, 2);
-	assert_int_equal(allowed(rate, a, 10, NOW, 30), 0);
+	assert_int_equal(allowed(rate, a, 10, NOW, 100000), 20);
+	for (uint8_t host = 2; host < 60; host++) {
+		address_v6(a, 1, host);
+		assert_int_equal(allowed(rate, a, 10, NOW, 20), 20);
+	}
+	rate_free(rate);
+}
+
+static void device_with_many_addresses_gets_no_more_than_its_64(void **state)
+{
+	struct rate *rate = rate_new(1000);
+	unsigned sum = 0;
+	uint8_t a[16];
+
+	for (unsigned i = 0; i < 20000; i++) {
+		address_v6(a, 1, (uint8_t)(i >> 8));
+		a[14] = (uint8_t)i;
+		sum += allowed(rate, a, 10, NOW, 2);
+	}
+	assert_int_equal(sum, RATE_NETWORK * 20);
 	address_v6(a, 2, 1);
 	assert_int_equal(allowed(rate, a, 10, NOW, 30), 20);
+	rate_free(rate);
+}
+
+static void forged_addresses_of_a_64_are_one(void **state)
+{
+	struct rate *rate = rate_new(100);
+	unsigned sum = 0;
+	uint8_t a[16];
+
+	for (unsigned i = 0; i < 1000; i++) {
+		address_v6(a, 1, (uint8_t)i);
+		sum += rate_allow_network(rate, a, 10, NOW);
+	}
+	assert_int_equal(sum, 20);
+	assert_true(rate_allow_network(rate, a, 0, NOW));
 	rate_free(rate);
 }
 
@@ -204,7 +236,9 @@ int main(void)
 		cmocka_unit_test(steady_rate_at_the_limit_is_never_refused),
 		cmocka_unit_test(limit_zero_and_limit_one),
 		cmocka_unit_test(clients_do_not_share_a_limit),
-		cmocka_unit_test(ipv6_clients_are_a_64_and_ipv4_ones_are_not),
+		cmocka_unit_test(one_device_does_not_use_up_the_limit_of_all_in_its_64),
+		cmocka_unit_test(device_with_many_addresses_gets_no_more_than_its_64),
+		cmocka_unit_test(forged_addresses_of_a_64_are_one),
 		cmocka_unit_test(a_clock_that_starts_at_zero_or_stands_still_is_fine),
 		cmocka_unit_test(a_flood_of_spoofed_addresses_does_not_starve_known_clients),
 		cmocka_unit_test(a_flood_does_not_lift_a_known_clients_limit),
