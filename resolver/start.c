@@ -107,8 +107,24 @@ static struct start_sockets start_bind(const struct config *config)
 	return sockets;
 }
 
-static int start_unix_socket(
-        const struct config *config, const struct account *account, const char *name, const char *group)
+/* With `access` there are more groups than a socket can have: everybody may connect to log.sock, and the
+ * reader asks who it is. */
+static void start_open_socket(const char *path)
+{
+	if (chmod(path, 0666) < 0)
+		log_fatal("run-dir: cannot open %s to the groups of access: %s", path, strerror(errno));
+}
+
+/* The owner is usherd's own user, as which the timers' commands run; last, for root without rights can't
+ * change what is another's. */
+static void start_give_socket(const struct account *account, const char *path)
+{
+	if (account->uid != (uid_t)-1 && lchown(path, account->uid, (gid_t)-1) < 0)
+		log_fatal("run-dir: cannot give %s to usherd's user: %s", path, strerror(errno));
+}
+
+static int start_unix_socket(const struct config *config, const struct account *account, const char *name,
+        const char *group, bool is_open)
 {
 	char path[PATH_MAX];
 	gid_t gid = account_group(group);
@@ -119,30 +135,21 @@ static int start_unix_socket(
 	int fd = http_unix_socket(path, geteuid() == 0 ? gid : (gid_t)-1);
 	if (fd < 0)
 		log_fatal("run-dir: cannot make %s: %s", path, strerror(-fd));
+	if (is_open)
+		start_open_socket(path);
+	start_give_socket(account, path);
 	return fd;
-}
-
-/* With `access` there are more groups than a socket can have: everybody may connect, and the reader asks who
- * it is. */
-static void start_open_log_socket(const struct config *config)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof path, "%s/log.sock", config->run_dir);
-	if (chmod(path, 0666) < 0)
-		log_fatal("run-dir: cannot open %s to the groups of access: %s", path, strerror(errno));
 }
 
 static void start_run_sockets(struct daemon *daemon, const struct account *account)
 {
 	const struct config *config = daemon->config;
 
-	daemon->stats_fd = start_unix_socket(config, account, "stats.sock", "usher-stats");
-	daemon->control_fd = start_unix_socket(config, account, "control.sock", "usher-admin");
-	daemon->log_fd = start_unix_socket(config, account, "log.sock", "usher-dsl");
-	daemon->alerts_fd = start_unix_socket(config, account, "alerts.sock", "usher-admin");
-	if (config->access_count > 0)
-		start_open_log_socket(config);
+	daemon->stats_fd = start_unix_socket(config, account, "stats.sock", "usher-stats", false);
+	daemon->control_fd = start_unix_socket(config, account, "control.sock", "usher-admin", false);
+	daemon->log_fd =
+	        start_unix_socket(config, account, "log.sock", "usher-dsl", config->access_count > 0);
+	daemon->alerts_fd = start_unix_socket(config, account, "alerts.sock", "usher-admin", false);
 	daemon->stats_tcp_fd = -1;
 	if (config->stats_listen.socket_len > 0)
 		daemon->stats_tcp_fd = bound(
