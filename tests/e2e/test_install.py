@@ -224,7 +224,8 @@ def test_systemd_is_told_to_start_it_and_to_stop_it(machine):
     assert calls == ['daemon-reload', f'enable --quiet usherd.service {timers}', 'restart usherd.service', f'start {timers}',
                      'start --no-block usher-lists.service']
     machine.install('--remove')
-    assert machine.systemctl() == [f'disable --quiet --now {timers} usher-lists.service usherd.service', 'daemon-reload']
+    assert machine.systemctl() == [f'disable --quiet --now {timers} usher-ship@clickhouse.service usher-ship@syslog.service usher-lists.service usherd.service',
+                                   'daemon-reload']
 
 
 def test_systemd_resolved_gives_way_and_comes_back(machine):
@@ -261,6 +262,11 @@ def test_another_server_on_port_53_is_named_and_nothing_is_changed(machine):
 def test_wrong_words_are_named_and_nothing_is_changed(machine, words):
     assert f"found '{' '.join(words)}'" in machine.install(*words, expect=1)
     assert not machine.has('/usr/local/sbin/usherd') and not machine.has(CONF)
+
+
+def test_no_timer_starts_an_usherd_that_somebody_has_stopped():
+    for unit in (ROOT / 'conf/systemd').glob('usher-*.service.in'):
+        assert not re.search('^(Requires|BindsTo)=.*usherd', unit.read_text(), re.M), unit.name
 
 
 @pytest.mark.skipif(not shutil.which('systemd-analyze'), reason='systemd is not installed')
