@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import dns.message
 import pytest
 
-from usher import GUEST, PUPIL, STAFF, eventually, usherd
+from usher import GUEST, PUPIL, STAFF, eventually, profile, usherd
 
 LISTS = {'gambling': ['casino.com'], 'games': ['games.org']}
 
@@ -88,6 +88,70 @@ def test_profiles_variants_and_connections_stay_apart_while_lists_and_configurat
         assert load.got('www.plain.com', client) == {'192.0.2.1'} and load.got('www.google.com', client) == {'198.51.100.120'}
     assert load.got('casino.com', PUPIL) == load.got('casino.com', GUEST) == load.got('games.org', PUPIL) == {'NXDOMAIN'}
     assert load.got('games.org', GUEST) == load.got('casino.com', STAFF) == load.got('games.org', STAFF) == {'192.0.2.1'}
+
+
+# A class of thirty: profile, address of the first, how many; and what each profile gets for a name (profiles in this order).
+CLASS = [('pupils', '10.20.1.', 12), ('staff', '10.30.1.', 6), ('guest', '10.99.1.', 6), ('juniors', '10.77.1.', 3), ('sixth', '10.77.2.', 3)]
+SITE, NO = '192.0.2.1', 'NXDOMAIN'
+GETS = {
+    'casino.com': (NO, SITE, NO, NO, NO),
+    'www.casino.com': (NO, SITE, NO, NO, NO),
+    'shop.cloak.com': (NO, SITE, NO, NO, NO),
+    'games.org': (NO, SITE, SITE, NO, SITE),
+    'games.cloak.com': (NO, SITE, SITE, NO, SITE),
+    'social.net': (NO, SITE, SITE, NO, NO),
+    'adult.com': (NO, NO, NO, NO, NO),
+    'www.illegal.net': (NO, NO, NO, NO, NO),
+    'www.wikipedia.org': (SITE, SITE, SITE, SITE, SITE),
+    'www.plain.com': (SITE, SITE, SITE, NO, SITE),
+    'intranet.school.example': ('10.0.0.5', '10.0.0.5', NO, '10.0.0.5', '10.0.0.5'),
+    'www.google.com': ('198.51.100.120', '198.51.100.120', '198.51.100.120', '198.51.100.120', '203.0.113.66'),
+    'www.youtube.com': ('198.51.100.121', '198.51.100.119', '198.51.100.121', '198.51.100.121', '203.0.113.66'),
+    'use-application-dns.net': (NO, NO, NO, NO, NO),
+    'ten.rebind.com': ('NOERROR', 'NOERROR', 'NOERROR', 'NOERROR', 'NOERROR'),
+}
+# Before and after a list is published with the first, and rules are made for the others.
+CHANGES = {
+    'www.bbc.co.uk': ((SITE, SITE, SITE, SITE, SITE), (NO, SITE, NO, NO, NO)),
+    'roblox.com': ((SITE, SITE, SITE, SITE, SITE), (NO, SITE, SITE, SITE, SITE)),
+    'poker.net': ((NO, SITE, NO, NO, NO), (NO, SITE, NO, SITE, NO)),
+}
+
+
+def test_thirty_clients_of_five_profiles_see_no_wrong_verdict(lab):
+    """All ask all names in no order, of one cache, while a list is published, rules are made and the configuration is read anew."""
+    config = {'workers': 4, 'cache': {'size': '1MiB'}, 'local-records': ['intranet.school.example. 300 IN A 10.0.0.5'], 'profiles': [
+        profile('pupils'), profile('staff'), profile('guest'),
+        profile('juniors', networks=['10.77.1.0/24'], block=['gambling', 'games', 'social', 'adult'], block_names=['plain.com']),
+        profile('sixth', networks=['10.77.2.0/24'], block=['gambling', 'social', 'adult'], safe_search=False, youtube='off')]}
+    lists = {'gambling': ['casino.com', 'poker.net'], 'games': ['games.org'], 'social': ['social.net'], 'adult': ['adult.com'],
+             'illegal': ['illegal.net']}
+    clients = {f'{network}{i + 1}': number for number, (_, network, count) in enumerate(CLASS) for i in range(count)}
+    assert len(clients) == 30
+
+    def wrong(load, expected):
+        return [(client, name, got) for (client, name), counts in load.results.items() for got in counts
+                if got not in expected(name, clients[client])]
+
+    with usherd(config, lists) as u:
+        with u.load([*GETS, *CHANGES], clients, rate=1200) as load:
+            while load.sent < 2000:
+                time.sleep(0.05)
+            before = u.generation()
+            u.source('gambling', [*lists['gambling'], 'bbc.co.uk'])
+            u.cli('lists', 'update')
+            u.cli('block', 'roblox.com', '--profile', 'pupils', '--reason', 'lesson')
+            u.cli('allow', 'poker.net', '--profile', 'juniors', '--for', '10m', '--reason', 'lesson')
+            u.reload()
+            assert eventually(lambda: u.generation() > before, 5)
+        assert load.lost == 0 and len(load.results) > 500, 'nearly every client asked for nearly every name'
+        assert not wrong(load, lambda name, who: {GETS[name][who]} if name in GETS else {either[who] for either in CHANGES[name]})
+
+        with u.load([*GETS, *CHANGES], clients, rate=1200) as load:
+            while load.sent < 2500:
+                time.sleep(0.05)
+        assert load.lost == 0
+        assert not wrong(load, lambda name, who: {GETS[name][who] if name in GETS else CHANGES[name][1][who]})
 
 
 def test_full_cache_serves_right_answers_that_age(u):
