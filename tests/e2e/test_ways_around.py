@@ -146,6 +146,10 @@ WAYS = [
         ('alias, the alias alone', 'shop.cloak.com', 'CNAME', {'gain': 'www.casino.com'}),
         ('alias, for mail', 'shop.cloak.com', 'MX', {'gain': 'www.casino.com'}),
         ('alias without data of that type', 'shop.cloak.com', 'TXT', {'gain': 'www.casino.com'}),
+        ('alias, its signatures', 'shop.cloak.com', 'RRSIG', {'gain': ''}),
+        ('alias, servers of its zone', 'shop.cloak.com', 'NS', {'gain': 'www.casino.com'}),
+        ('alias, NULL', 'shop.cloak.com', 'NULL', {'gain': 'www.casino.com'}),
+        ('alias, a type nobody knows', 'shop.cloak.com', 'TYPE65280', {'gain': 'www.casino.com'}),
         ('alias, checking disabled and signed', 'shop.cloak.com', 'A', {'how': {'cd': True, 'do': True}}),
         ('alias, over TCP', 'shop.cloak.com', 'A', {'how': {'tcp': True}}),
         ('alias, mixed case', 'sHoP.CLOAK.com', 'A'),
@@ -227,6 +231,7 @@ WAYS = [
         ('search by a local alias', 'find.school.example', 'A', {'gain': UNSAFE4}),
         ('search by a guest', 'www.google.com', 'A', {'gain': UNSAFE4, 'client': '10.99.100.{}'}),
     ),
+    Way('alias, ANY', 'shop.cloak.com', 'ANY', gain='', answer=NOTHING),
     Way('search, ANY', 'www.google.com', 'ANY', gain='', answer=NOTHING),
     *ways_of(
         ('bypass', 'safe-search', None, 'www.google.com'), BLOCKED,
@@ -440,9 +445,9 @@ def test_nothing_outlives_a_grant(u):
 
 def test_grant_does_not_open_what_is_sealed_or_dangerous(lab):
     with usherd(lists={'hate': ['casino.com'], 'illegal': ['illegal.net']}) as u:
-        for name in 'casino.com', 'illegal.net':
+        for name in 'casino.com', 'shop.cloak.com', 'illegal.net':
             u.cli('allow', name, '--for', '1h', '--reason', 'history lesson', expect=None)
-            assert u.ask(name).blocked and u.ask(f'www.{name}').blocked
+            assert u.ask(name).blocked and u.ask(f'www.{name}').blocked == ('cloak' not in name)
 
 
 def test_blocked_answer_of_one_profile_is_not_the_others(u):
