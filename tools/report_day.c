@@ -11,6 +11,7 @@
 
 #define NAMES_SHOWN 6
 #define NAMES_LEN 2048
+#define MORE_LEN 64   /* room for how many more there are */
 #define ROWS_SHOWN 25 /* of what can wait: one screen, the rest is a question away */
 #define DEVICES_SHOWN 15
 
@@ -107,15 +108,18 @@ static void who_text(const json_t *episode, char *text, size_t size)
 static void names_text(const json_t *episode, size_t shown, char text[NAMES_LEN])
 {
 	const json_t *names = json_object_get(episode, "names");
-	size_t count = json_array_size(names), at = 0;
+	size_t count = json_array_size(names), at = 0, i = 0;
 	uint64_t more = (uint64_t)json_integer_value(json_object_get(episode, "more"));
 
 	text[0] = '\0';
-	for (size_t i = 0; i < count && i < shown && at + 300 < NAMES_LEN; i++)
-		at += (size_t)snprintf(text + at, NAMES_LEN - at, "%s%s", i > 0 ? ", " : "",
-		        json_string_value(json_array_get(names, i)));
-	if (count > shown)
-		snprintf(text + at, NAMES_LEN - at, " and %zu more", count - shown);
+	for (; i < count && i < shown; i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+		if (!name || at + strlen(name) + MORE_LEN > NAMES_LEN)
+			break;
+		at += (size_t)sprintf(text + at, "%s%s", i > 0 ? ", " : "", name);
+	}
+	if (i < count)
+		snprintf(text + at, NAMES_LEN - at, " and %zu more names", count - i);
 	else if (more > 0)
 		snprintf(text + at, NAMES_LEN - at, " and %" PRIu64 " more lookups", more);
 }

@@ -171,6 +171,17 @@ def test_a_name_that_would_be_markup_or_a_formula_is_neither(lab):
         assert not any(cell.startswith('=') for cell in cells)
 
 
+def test_names_of_a_thousand_characters_stay_in_their_cell(lab):
+    """Once they ran over the end of the buffer: each octet that is no letter is four characters of text."""
+    with usherd({'profiles': [profile('pupils')]}, {'gambling': ['casino.com']}) as u:
+        for i in range(8):
+            u.ask('.'.join([rf'{i}' + r'\001' * 60, r'\002' * 62, r'\003' * 62, r'\004' * 24]) + '.casino.com')
+        assert eventually(lambda: len(u.json('log')) == 8, 3)
+        [cell] = [row['names'] for row in csv.DictReader(io.StringIO(report(u, 'daily', '--format', 'csv')))]
+        assert cell.endswith('.casino.com and 6 more names') and cell.count('casino.com') == 2
+        assert 'and 6 more names' in report(u, 'daily', '--format', 'html')
+
+
 def test_unknown_report_format_and_time_are_named(u):
     for words, sentence in [(['monthly'], 'there is no report monthly'), ([], 'expected one of'), (['daily', '--format', 'pdf'], "found 'pdf'"),
                             (['daily', '--since', 'soon'], "found 'soon'"), (['daily', '--client', '10.20.5.1'], 'subject-access'),
