@@ -33,7 +33,7 @@ struct recursion_flight {
 	struct recursion_question question;
 	uint64_t id;
 	uint64_t asked_us, deadline_us;
-	_Atomic uint32_t *charged; /* the count of the client that began it, or NULL */
+	struct slots_client charged; /* who began it, or nobody */
 	bool is_unsent;
 };
 
@@ -130,20 +130,8 @@ static void timer_set(struct recursion *recursion)
 	evtimer_add(recursion->expired, &in);
 }
 
-static void count_up(_Atomic uint32_t *count)
-{
-	if (count != NULL)
-		atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
-}
-
-static void count_down(_Atomic uint32_t *count)
-{
-	if (count != NULL)
-		atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
-}
-
-static struct recursion_flight *flight_new(
-        struct recursion *recursion, const struct recursion_question *question, _Atomic uint32_t *charged)
+static struct recursion_flight *flight_new(struct recursion *recursion,
+        const struct recursion_question *question, const struct slots_client *client)
 {
 	struct recursion_flight *flight = calloc(1, sizeof *flight);
 	if (!flight)
@@ -153,9 +141,9 @@ static struct recursion_flight *flight_new(
 	flight->asked_us = now_us();
 	flight->deadline_us = flight->asked_us + recursion->deadline_us;
 	flight->is_unsent = true;
-	flight->charged = charged;
-	count_up(charged);
-	count_up(&recursion->slots->taken);
+	flight->charged = *client;
+	slots_charge(client);
+	atomic_fetch_add_explicit(&recursion->slots->taken, 1, memory_order_relaxed);
 	LIST_INSERT_HEAD(question_bucket(recursion, question), flight, by_question);
 	LIST_INSERT_HEAD(&recursion->by_id[flight->id & recursion->bucket_mask], flight, by_id);
 	TAILQ_INSERT_TAIL(&recursion->by_age, flight, by_age);
@@ -168,8 +156,7 @@ static struct recursion_flight *flight_new(
 static void waiter_leave(struct recursion_waiter *waiter)
 {
 	waiter->flight = NULL;
-	count_down(waiter->charged);
-	waiter->charged = NULL;
+	slots_release(&waiter->charged);
 }
 
 /*
@@ -185,8 +172,8 @@ static void flight_land(struct recursion *recursion, struct recursion_flight *fl
 	if (flight->is_unsent)
 		TAILQ_REMOVE(&recursion->unsent, flight, to_send);
 	recursion->count--;
-	count_down(flight->charged);
-	count_down(&recursion->slots->taken);
+	slots_release(&flight->charged);
+	atomic_fetch_sub_explicit(&recursion->slots->taken, 1, memory_order_relaxed);
 
 	if (is_stored && recursion->store && !flight->question.own)
 		recursion->store(recursion->store_arg, &flight->question, result);
@@ -509,28 +496,30 @@ static int flight_may_begin(const struct recursion *recursion, const struct recu
 }
 
 static void waiter_join(
-        struct recursion_waiter *waiter, struct recursion_flight *flight, _Atomic uint32_t *charged)
+        struct recursion_waiter *waiter, struct recursion_flight *flight, const struct slots_client *charged)
 {
 	waiter->flight = flight;
 	waiter->next = flight->waiters;
 	flight->waiters = waiter;
-	waiter->charged = charged;
-	count_up(charged);
+	waiter->charged = *charged;
+	slots_charge(charged);
 }
 
 int recursion_ask(struct recursion *recursion, const struct recursion_question *question,
         struct recursion_waiter *waiter, const struct slots_client *client)
 {
+	static const struct slots_client nobody;
 	struct recursion_flight *flight = flight_find(recursion, question);
-	_Atomic uint32_t *count = client != NULL ? client->count : NULL;
 
-	if (client != NULL && !slots_client_may(recursion->slots, client)) {
+	if (client == NULL)
+		client = &nobody;
+	if (!slots_client_may(recursion->slots, client)) {
 		STATS_ADD(recursion->stats, RECURSION_REFUSED_CLIENT);
 		return -EDQUOT;
 	}
 	if (flight) {
 		if (waiter)
-			waiter_join(waiter, flight, count);
+			waiter_join(waiter, flight, client);
 		return 0;
 	}
 	int ret = flight_may_begin(recursion, question);
@@ -538,14 +527,14 @@ int recursion_ask(struct recursion *recursion, const struct recursion_question *
 		STATS_ADD(recursion->stats, RECURSION_REFUSED_ALL);
 		return ret;
 	}
-	flight = flight_new(recursion, question, count);
+	flight = flight_new(recursion, question, client);
 	if (!flight)
 		return -ENOMEM;
 	if (!question->own)
 		STATS_ADD(recursion->stats, UPSTREAM_QUERIES);
 	event_active(recursion->due, EV_TIMEOUT, 0);
 	if (waiter)
-		waiter_join(waiter, flight, NULL);
+		waiter_join(waiter, flight, &nobody);
 	return 0;
 }
 

@@ -49,7 +49,7 @@ struct recursion_question {
 struct recursion_waiter {
 	struct recursion_waiter *next;
 	struct recursion_flight *flight;
-	_Atomic uint32_t *charged; /* the client's count, if another began the flight */
+	struct slots_client charged; /* if another began the flight */
 	void (*answered)(struct recursion_waiter *waiter, const struct recursion_result *result);
 };
 

@@ -29,7 +29,7 @@ static uint32_t take(struct slots *slots, const struct slots_client *client, uin
 	uint32_t got = 0;
 
 	while (got < wanted && slots_have_room(slots) && slots_client_may(slots, client)) {
-		(*client->count)++;
+		slots_charge(client);
 		slots->taken++;
 		got++;
 	}
@@ -74,12 +74,40 @@ static void last_place_is_anybodys(void **state)
 	assert_int_equal(take(&slots, &other, 10), 0);
 }
 
-static void ipv6_clients_are_a_64(void **state)
+static void one_flooding_device_leaves_its_64_the_places_of_others(void **state)
 {
 	static struct slots slots = { .most = 100, .seed = 1 };
+	struct slots_client greedy = client_v6(&slots, 1, 1), other = client_v6(&slots, 1, 2);
 
-	assert_ptr_equal(client_v6(&slots, 1, 1).count, client_v6(&slots, 1, 2).count);
-	assert_ptr_not_equal(client_v6(&slots, 1, 1).count, client_v6(&slots, 2, 1).count);
+	assert_int_equal(take(&slots, &greedy, 1000), 10);
+	assert_int_equal(take(&slots, &other, 5), 5);
+}
+
+static void device_with_many_addresses_leaves_half_to_other_networks(void **state)
+{
+	static struct slots slots = { .most = 100, .seed = 1 };
+	struct slots_client other = client_v6(&slots, 2, 1);
+	uint32_t taken = 0;
+
+	for (uint8_t host = 1; host < 200; host++) {
+		struct slots_client greedy = client_v6(&slots, 1, host);
+		taken += take(&slots, &greedy, 1000);
+	}
+	assert_int_equal(taken, 50);
+	assert_int_equal(take(&slots, &other, 1000), 10);
+}
+
+static void what_is_charged_is_released(void **state)
+{
+	static struct slots slots = { .most = 100, .seed = 1 };
+	struct slots_client client = client_v6(&slots, 1, 1), again = client;
+
+	assert_int_equal(take(&slots, &client, 1), 1);
+	slots_release(&client);
+	assert_null(client.count);
+	slots_release(&client);
+	assert_int_equal(*again.count, 0);
+	assert_int_equal(*again.network, 0);
 }
 
 static void nobodys_question_has_no_limit_of_its_own(void **state)
@@ -97,7 +125,9 @@ int main(void)
 		cmocka_unit_test(one_client_alone_leaves_half),
 		cmocka_unit_test(newcomer_finds_a_place_among_many_floods),
 		cmocka_unit_test(last_place_is_anybodys),
-		cmocka_unit_test(ipv6_clients_are_a_64),
+		cmocka_unit_test(one_flooding_device_leaves_its_64_the_places_of_others),
+		cmocka_unit_test(device_with_many_addresses_leaves_half_to_other_networks),
+		cmocka_unit_test(what_is_charged_is_released),
 		cmocka_unit_test(nobodys_question_has_no_limit_of_its_own),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
