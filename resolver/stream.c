@@ -32,6 +32,7 @@
 #define HELD_MAX (16 << 20)    /* octets of heap for slow clients */
 #define ACCEPTS_A_TURN 64
 #define ACCEPT_PAUSE_MS 100
+#define NETWORK_CLIENTS 16 /* an IPv6 /64 may hold as many connections as so many clients */
 
 enum stream_state { STREAM_IDLE, STREAM_BUSY, STREAM_SLOW, STREAM_STATES };
 
@@ -71,11 +72,49 @@ struct streams {
 	uint8_t in[READ_MAX], gather[GATHER_MAX];
 };
 
-static _Atomic uint32_t *client_count(struct streams *streams, const uint8_t address[16])
-{
-	uint64_t hash = address_client_hash(address, streams->limits->seed);
+/* The counts of connections of an address and, of IPv6, of all in its /64 (else NULL). */
+struct client_counts {
+	_Atomic uint32_t *address, *network;
+};
 
-	return &streams->limits->of_client[hash % STREAM_CLIENT_BUCKETS];
+static struct client_counts client_counts(struct streams *streams, const uint8_t address[16])
+{
+	struct stream_limits *limits = streams->limits;
+	uint64_t one = address_hash(address, limits->seed), all = address_client_hash(address, limits->seed);
+
+	return (struct client_counts){ &limits->of_client[one % STREAM_CLIENT_BUCKETS],
+		all != one ? &limits->of_client[all % STREAM_CLIENT_BUCKETS] : NULL };
+}
+
+static bool client_may_open(struct streams *streams, const uint8_t address[16])
+{
+	uint32_t most = streams->worker->snapshot->config->limits.tcp_per_client;
+	struct client_counts counts = client_counts(streams, address);
+
+	return atomic_load(counts.address) < most &&
+	       (counts.network == NULL || atomic_load(counts.network) / NETWORK_CLIENTS < most);
+}
+
+static void count_opened(struct streams *streams, const uint8_t address[16])
+{
+	struct client_counts counts = client_counts(streams, address);
+
+	atomic_fetch_add(&streams->limits->open, 1);
+	atomic_fetch_add(counts.address, 1);
+	if (counts.network != NULL)
+		atomic_fetch_add(counts.network, 1);
+	STATS_ADD(&streams->worker->stats, TCP_ACCEPTED);
+}
+
+static void count_closed(struct streams *streams, const uint8_t address[16])
+{
+	struct client_counts counts = client_counts(streams, address);
+
+	atomic_fetch_sub(&streams->limits->open, 1);
+	atomic_fetch_sub(counts.address, 1);
+	if (counts.network != NULL)
+		atomic_fetch_sub(counts.network, 1);
+	STATS_ADD(&streams->worker->stats, TCP_CLOSED);
 }
 
 static uint64_t idle_us(const struct streams *streams)
@@ -141,9 +180,7 @@ static void stream_close(struct stream *stream, enum stats_counter why)
 		query_abandon(query);
 	}
 	stream_leave(stream);
-	atomic_fetch_sub(&streams->limits->open, 1);
-	atomic_fetch_sub(client_count(streams, stream->address), 1);
-	STATS_ADD(&streams->worker->stats, TCP_CLOSED);
+	count_closed(streams, stream->address);
 	if (why != STATS_TCP_CLOSED)
 		stats_add(&streams->worker->stats.counter[why], 1);
 	event_del(&stream->ready);
@@ -445,13 +482,9 @@ static void stream_open(struct streams *streams, int fd, const uint8_t address[1
 	struct event_base *base = streams->worker->base;
 	struct stream *stream = calloc(1, sizeof *stream);
 
-	atomic_fetch_add(&streams->limits->open, 1);
-	atomic_fetch_add(client_count(streams, address), 1);
-	STATS_ADD(&streams->worker->stats, TCP_ACCEPTED);
+	count_opened(streams, address);
 	if (stream == NULL) {
-		atomic_fetch_sub(&streams->limits->open, 1);
-		atomic_fetch_sub(client_count(streams, address), 1);
-		STATS_ADD(&streams->worker->stats, TCP_CLOSED);
+		count_closed(streams, address);
 		close(fd);
 		return;
 	}
@@ -469,7 +502,7 @@ static void connection_accepted(struct streams *streams, int fd, const struct so
 	uint8_t address[16];
 
 	address_from_socket(address, peer);
-	if (atomic_load(client_count(streams, address)) >= limits->tcp_per_client ||
+	if (!client_may_open(streams, address) ||
 	        (atomic_load(&streams->limits->open) >= limits->tcp_clients && !streams_make_room(streams))) {
 		STATS_ADD(&streams->worker->stats, TCP_REFUSED);
 		close(fd);

@@ -17,7 +17,8 @@ struct streams;
 
 #define STREAM_CLIENT_BUCKETS 16384
 
-/* Shared by all workers: how many connections there are, in all and by hash of the client. */
+/* Shared by all workers: how many connections there are, in all, by hash of the client's address, and by that
+ * of its IPv6 /64. */
 struct stream_limits {
 	uint64_t seed; /* of the clients' hash */
 	_Atomic uint32_t open;

@@ -6,6 +6,7 @@ import subprocess
 import struct
 import threading
 import time
+from contextlib import ExitStack
 
 import dns.message
 import pytest
@@ -226,3 +227,21 @@ def test_new_list_is_in_effect_on_every_worker_when_the_count_says_so(lab):
             u.cli('lists', 'update')
             assert eventually(lambda: u.stats()['generation']['id'] > before, 3)
             assert all(u.ask(name, edns=True).blocked for _ in range(16)), 'each question comes from another port'
+
+
+def answers(connection):
+    """Whether a question is answered on it; what has been closed answers nothing."""
+    try:
+        connection.sendall(frame(wire('www.many.com')))
+        return read_frames(connection, 1) == 1
+    except ConnectionError:
+        return False
+
+
+def test_connections_of_one_device_do_not_use_up_those_of_its_ipv6_room(lab):
+    """All devices of a room are in one /64."""
+    greedy, other = 'fd00:20::5', 'fd00:20::6'
+    with usherd({'limits': {'tcp-per-client': 4}}, LISTS) as u, ExitStack() as held:
+        connections = [held.enter_context(u.connect(greedy)) for _ in range(20)]
+        assert sum(answers(connection) for connection in connections) == 4
+        assert u.ask('casino.com', client=other, tcp=True).blocked
