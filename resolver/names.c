@@ -123,12 +123,22 @@ static bool slot_take(struct table *table, struct slot *slot, uint32_t tag, cons
 	return true;
 }
 
-void names_count(struct names_counter *counter, const struct name *name, const uint8_t *client)
+uint64_t names_fetch(const struct names_counter *counter, const struct name *name)
+{
+	if (counter == NULL)
+		return 0;
+	uint64_t hash = name_hash(name, counter->seed);
+	__builtin_prefetch(&counter->current->slot[hash % TABLE_SETS * TABLE_WAYS], 1);
+	return hash;
+}
+
+void names_count(struct names_counter *counter, const struct name *name, uint64_t hash, const uint8_t *client)
 {
 	if (counter == NULL || name->len > WIRE_MAX)
 		return;
 	struct table *table = counter->current;
-	uint64_t hash = name_hash(name, counter->seed);
+	if (hash == 0)
+		hash = name_hash(name, counter->seed);
 	uint32_t tag = (uint32_t)(hash >> 32) | 1;
 	struct slot *set = &table->slot[hash % TABLE_SETS * TABLE_WAYS], *slot = set;
 	for (unsigned i = 0; i < TABLE_WAYS && slot->tag != tag; i++)

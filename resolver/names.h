@@ -41,8 +41,12 @@ struct names_counter *names_counter(struct names *names, unsigned worker);
 
 /* ---- the worker's own; NULL: nothing is counted ---- */
 
-/* A name was answered to the client (16 octets). */
-void names_count(struct names_counter *counter, const struct name *name, const uint8_t *client);
+/* The name's hash for names_count(); what that will touch is then on its way from memory. */
+uint64_t names_fetch(const struct names_counter *counter, const struct name *name);
+
+/* A name was answered to the client (16 octets). hash: what names_fetch() said, or 0. */
+void names_count(
+	struct names_counter *counter, const struct name *name, uint64_t hash, const uint8_t *client);
 
 /* Hands the table over if the thread asks for it: once a second or so. */
 void names_hand_over(struct names_counter *counter);

@@ -55,6 +55,7 @@ struct query {
 	struct message message;
 	int read;            /* what message_read() said */
 	uint64_t cache_hash; /* of the asked question, where it may be in the cache */
+	uint64_t names_hash; /* names_fetch(), 0: not known */
 	bool hashed;         /* suffix_hash is that of the asked name, by the snapshot's seed */
 	uint64_t suffix_hash[QUERY_LABELS_AHEAD + 1];
 	uint64_t received_us; /* monotonic */

@@ -109,6 +109,7 @@ void resolve_read(struct query *query)
 
 	query->target = NULL;
 	query->hashed = false;
+	query->names_hash = 0;
 	query->cache_hash =
 	        cache_key(cache, &query->message.name, query->message.type, query_flags(query)).hash;
 	cache_prefetch(cache, query->cache_hash);
@@ -119,7 +120,11 @@ void resolve_fetch(struct query *query)
 	const struct worker *worker = query->worker;
 	const struct name *name = &query->message.name;
 
-	if (name->labels > QUERY_LABELS_AHEAD || cache_prefetch_entry(worker->cache, query->cache_hash))
+	if (cache_prefetch_entry(worker->cache, query->cache_hash)) {
+		query->names_hash = names_fetch(worker->names, name);
+		return;
+	}
+	if (name->labels > QUERY_LABELS_AHEAD)
 		return;
 	name_hash_suffixes(name, facts_table_seed(worker->snapshot->table), query->suffix_hash);
 	query->hashed = true;
