@@ -480,6 +480,19 @@ static int reload_apply(
 	return 0;
 }
 
+/* Keeps where the first mistake is, not what stands there: that may be a secret, or somebody's device, and
+ * goes into mails. */
+static void daemon_note_reload(struct daemon *daemon, const char *why)
+{
+	char *end;
+
+	snprintf(daemon->reload_trouble, sizeof daemon->reload_trouble, "%s", why);
+	daemon->reload_trouble[strcspn(daemon->reload_trouble, "\n")] = '\0';
+	end = strstr(daemon->reload_trouble, ": found");
+	if (end != NULL)
+		*end = '\0';
+}
+
 int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], char note[256])
 {
 	struct config *config = NULL;
@@ -498,11 +511,12 @@ int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], ch
 	}
 	if (ret == 0)
 		daemon_note_state(daemon, uid, "reload");
-	snprintf(daemon->reload_trouble, sizeof daemon->reload_trouble, "%.*s",
-	        ret < 0 ? (int)strcspn(why, "\n") : 0, why);
 	if (ret < 0) {
+		daemon_note_reload(daemon, why);
 		config_free(config);
 		lists_free(lists);
+	} else {
+		daemon->reload_trouble[0] = '\0';
 	}
 	return ret;
 }

@@ -30,7 +30,7 @@
 struct daemon {
 	const char *config_file;
 	char ledger_trouble[256]; /* "" or why the last entry could not be written */
-	char reload_trouble[256]; /* "" or what was wrong with the configuration at the last reload */
+	char reload_trouble[256]; /* "" or where the configuration was wrong at the last reload */
 	struct config *config;    /* one reference */
 	struct event_base *base;
 	int state_lock;

@@ -310,7 +310,8 @@ void faults_look(struct faults *faults, struct daemon *daemon)
 	if (daemon->ledger_trouble[0] != '\0')
 		tell(faults->text[FAULT_LEDGER], "the ledger: %s", daemon->ledger_trouble);
 	if (daemon->reload_trouble[0] != '\0')
-		tell(faults->text[FAULT_RELOAD], "the configuration of before stays in effect: %s",
+		tell(faults->text[FAULT_RELOAD],
+		        "the configuration of before stays in effect (%s): see `usherd -n`",
 		        daemon->reload_trouble);
 	if (daemon_worker_hangs(daemon))
 		tell(faults->text[FAULT_WORKER],

@@ -249,6 +249,7 @@ def test_full_ring_counts_what_it_loses_and_answers_go_on(lab):
         assert len(flood.answered) == 10000
         stats = eventually(lambda: (lambda s: s if s['log']['pending'] == 0 else None)(u.stats()), 3)
         assert stats['log']['events'] + stats['log']['lost'] == 10000
+        assert not stats['log']['lost'] or eventually(lambda: u.stats()['faults']['log-lost'], 5)
         assert len(u.log('--limit', 20000)) == stats['log']['events']
 
 

@@ -223,7 +223,7 @@ def test_rules_outlive_kill_and_damage_is_told(lab):
         assert 'damaged' in u.cli('check', last).stderr
         u.start()
         part = next(p for p in u.json('status')[0]['parts'] if p['part'] == 'rules')
-        assert part['state'] == 'warning' and 'damaged' in part['text'] and 'rules.damaged' in part['text']
+        assert part['state'] == 'warning' and 'damaged' in part['text'] and 'rules.damaged' in part['text'] and u.stats()['faults']['rules'] == 1
         assert {r['name'] for r in u.json('rules', 'list')} == rules - {last}
         assert u.ask(next(iter(rules - {last}))).ede == 15
         u.cli('block', last, *WHY)

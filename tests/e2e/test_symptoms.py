@@ -184,6 +184,7 @@ def test_recursor_that_hangs_is_replaced(lab):
         signal_process(hung, signal.SIGSTOP)
         try:
             assert u.ask('casino.com').blocked and u.ask('www.plain.com').addresses == ['192.0.2.1'], 'blocks and cache go on'
+            assert eventually(lambda: u.stats()['faults']['recursor'], 20, every_s=0.2)
             assert eventually(lambda: u.ask('www.signed.com', timeout=8).rcode == 'NOERROR', 30)
             assert eventually(lambda: not alive(hung), 10), 'the hung one is gone'
             assert 'does not answer any more' in u.said()
