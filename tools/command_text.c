@@ -93,8 +93,12 @@ static size_t text_width(const char *text)
 
 /* ---- tables ---- */
 
+#define WRAP_LEAST 40 /* columns that a cell that wraps is worth a place beside the others */
+#define WRAP_INDENT 4
+
 struct command_table {
 	size_t columns;
+	bool wraps;
 	size_t *width;
 	size_t cells, room;
 	char **cell; /* row by row, the head first */
@@ -135,6 +139,11 @@ void command_table_row(struct command_table *table, const char *const *cells)
 	}
 }
 
+void command_table_wraps(struct command_table *table)
+{
+	table->wraps = true;
+}
+
 /* SIZE_MAX where nobody's screen ends. */
 static size_t screen_width(void)
 {
@@ -163,27 +172,90 @@ static size_t print_cut(const char *text, size_t width)
 	return width;
 }
 
+/* The first `count` cells, each but the last of `padded` filled up to its column. */
+static void cells_print(
+        const struct command_table *table, char *const *cells, size_t count, size_t padded, size_t screen)
+{
+	size_t column = 0;
+
+	for (size_t i = 0; i < count && column < screen; i++) {
+		size_t printed = print_cut(cells[i], screen - column);
+		column += printed;
+		for (; i + 1 < padded && printed < table->width[i] + 2 && column < screen;
+		        printed++, column++)
+			putchar(' ');
+	}
+}
+
 static void row_print(const struct command_table *table, char *const *cells, size_t screen)
 {
-	size_t column = 0, last = table->columns;
+	size_t last = table->columns;
 
 	while (last > 0 && cells[last - 1][0] == '\0')
 		last--;
-	for (size_t i = 0; i < last && column < screen; i++) {
-		size_t printed = print_cut(cells[i], screen - column);
-		column += printed;
-		for (; i + 1 < last && printed < table->width[i] + 2 && column < screen; printed++, column++)
-			putchar(' ');
-	}
+	cells_print(table, cells, last, last, screen);
 	putchar('\n');
+}
+
+/* Bytes of the text that are a line of at most so many columns: to a space, or where there is none, all. */
+static size_t line_len(const char *text, size_t width)
+{
+	size_t len = 0, columns = 0, space = 0;
+
+	for (; text[len] != '\0'; len++) {
+		if (text[len] == ' ')
+			space = len;
+		if ((text[len] & 0xc0) != 0x80 && ++columns > width)
+			return space > 0 ? space : len;
+	}
+	return len;
+}
+
+static void wrapped_print(const char *text, size_t indent, size_t width)
+{
+	for (bool first = true; *text != '\0'; first = false) {
+		size_t len = line_len(text, width);
+		printf("%*s%.*s\n", first ? 0 : (int)indent, "", (int)len, text);
+		text += len;
+		text += *text == ' ';
+	}
+}
+
+/* The last cell goes on below itself, or where too little room is left for that, below the row. */
+static void row_print_wrapped(const struct command_table *table, char *const *cells, size_t screen)
+{
+	size_t start = 0, last = table->columns - 1;
+	bool alone = true;
+
+	for (size_t i = 0; i < last; i++) {
+		start += table->width[i] + 2;
+		alone = alone && cells[i][0] == '\0';
+	}
+	if (cells[last][0] == '\0' || start + text_width(cells[last]) <= screen) {
+		row_print(table, cells, screen);
+	} else if (start + WRAP_LEAST <= screen) {
+		cells_print(table, cells, last, table->columns, screen);
+		wrapped_print(cells[last], start, screen - start);
+	} else {
+		if (!alone) {
+			cells_print(table, cells, last, last, screen);
+			putchar('\n');
+		}
+		printf("%*s", WRAP_INDENT, "");
+		wrapped_print(cells[last], WRAP_INDENT, screen > WRAP_INDENT ? screen - WRAP_INDENT : 1);
+	}
 }
 
 void command_table_print(struct command_table *table)
 {
 	size_t screen = screen_width();
 
-	for (size_t at = 0; at < table->cells; at += table->columns)
-		row_print(table, table->cell + at, screen);
+	for (size_t at = 0; at < table->cells; at += table->columns) {
+		if (table->wraps && at > 0)
+			row_print_wrapped(table, table->cell + at, screen);
+		else
+			row_print(table, table->cell + at, screen);
+	}
 	for (size_t i = 0; i < table->cells; i++)
 		free(table->cell[i]);
 	free(table->cell);

@@ -87,6 +87,8 @@ void command_say(const char *text);
 struct command_table;
 struct command_table *command_table_new(const char *const *columns, size_t count);
 void command_table_row(struct command_table *table, const char *const *cells);
+void command_table_wraps(
+        struct command_table *table); /* its last column is not cut, but goes on in lines of its own */
 void command_table_print(struct command_table *table); /* and frees it */
 
 /* One CSV line (RFC 4180), cells that a spreadsheet would take for a formula are given a leading apostrophe.

@@ -164,6 +164,7 @@ static void print_episodes(const struct log_ask *ask, char *text)
 	json_t *episodes = json_array(), *episode;
 	size_t i;
 
+	command_table_wraps(screen.table);
 	log_each_line(text, line_kept, episodes);
 	json_t *rows = events_folded(episodes);
 	json_array_foreach(rows, i, episode) episode_on_screen(&screen, episode);
@@ -206,6 +207,7 @@ static void print_signals(const json_t *signals, size_t most)
 	const json_t *signal;
 	size_t i;
 
+	command_table_wraps(table);
 	json_array_foreach(signals, i, signal) if (i < most) signal_on_screen(table, signal);
 	command_table_print(table);
 	if (json_array_size(signals) > most)

@@ -152,7 +152,7 @@ static enum report_tone tone_of(const json_t *episode)
 
 static void episode_table(struct report *report)
 {
-	static const char *const titles[] = { "When", "Who", "Profile", "What", "Names", "Lookups" };
+	static const char *const titles[] = { "When", "Who", "Profile", "What", "Lookups", "Names" };
 
 	report_table(report, titles, sizeof titles / sizeof *titles);
 }
@@ -160,7 +160,7 @@ static void episode_table(struct report *report)
 static void episode_row(struct report *report, const struct config *config, const json_t *episode)
 {
 	char when[SPAN_LEN], who[128], what[256], names[NAMES_LEN], count[32];
-	const char *cells[] = { when, who, text_of(episode, "profile"), what, names, count };
+	const char *cells[] = { when, who, text_of(episode, "profile"), what, count, names };
 
 	when_text(episode, when);
 	who_text(episode, who, sizeof who);
@@ -274,8 +274,8 @@ static void evidence_text(const json_t *signal, char text[NAMES_LEN])
 static void signal_row(struct report *report, const json_t *signal)
 {
 	char when[SPAN_LEN], who[128], names[NAMES_LEN], count[32];
-	const char *cells[] = { when, who, text_of(signal, "profile"), text_of(signal, "text"), names,
-		count };
+	const char *cells[] = { when, who, text_of(signal, "profile"), text_of(signal, "text"), count,
+		names };
 
 	when_text(signal, when);
 	who_text(signal, who, sizeof who);

@@ -54,6 +54,7 @@ static void print_table(const struct report_block *block)
 {
 	struct command_table *table = command_table_new((const char *const *)block->titles, block->columns);
 
+	command_table_wraps(table);
 	for (size_t i = 0; i < block->line_count; i++)
 		command_table_row(table, (const char *const *)block->lines[i].cells);
 	command_table_print(table);

@@ -1,15 +1,20 @@
 """Issue 6's proof: a school's week with what a DSL must not miss in it, and the morning on which one screen tells all of it."""
 
+import fcntl
+import os
+import pty
 import re
 import shlex
 import socket
 import struct
+import subprocess
+import termios
 import time
 
 import pytest
 
 import week
-from usher import BUILD, PLAIN_BUILD, ROOT, Usherd, eventually, profile
+from usher import BUILD, ENVIRONMENT, PLAIN_BUILD, ROOT, Usherd, eventually, profile
 
 BUILT = PLAIN_BUILD if (PLAIN_BUILD / 'tests/write_log').exists() else BUILD     # half a million events
 IP_PKTINFO = 8                      # linux/in.h; Python 3.11 does not name it
@@ -106,6 +111,32 @@ def untold(text, stories):
 def test_episodes_of_the_morning_tell_every_story_on_one_screen(school, episodes):
     assert untold(episodes, stories(school[1])) == [] and len(episodes.splitlines()) <= SCREEN, episodes
     assert episodes.count('slow-burn') == episodes.count('chase') == episodes.count('swarm') == 1, episodes
+
+
+def on_terminal(u, columns, *words):
+    """What a person sees on a terminal of that width: lines."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('4H', 24, columns, 0, 0))
+    process = subprocess.Popen([BUILT / 'usher', '-c', u.file, *words], stdin=subprocess.DEVNULL, stdout=theirs, env=ENVIRONMENT, cwd=u.folder)
+    os.close(theirs)
+    text = b''
+    while True:
+        try:
+            text += os.read(ours, 65536)
+        except OSError:                 # the end
+            break
+    os.close(ours)
+    assert process.wait() == 0
+    return text.decode().splitlines()
+
+
+@pytest.mark.parametrize('columns, words', [(80, ['episodes', '--since', 'yesterday']), (120, ['episodes', '--since', 'yesterday']),
+                                            (80, ['report', 'daily'])])
+def test_no_name_of_a_story_is_cut_on_a_narrow_terminal(school, columns, words):
+    lines = on_terminal(school[0], columns, *words)
+    first = '\n'.join(lines[:SCREEN])
+    assert [word for story in stories(school[1]) for word in story[1:] if word not in first] == [], first
+    assert words[0] == 'report' or max(map(len, lines)) <= columns
 
 
 def test_daily_report_tells_every_story_on_one_screen(school):
