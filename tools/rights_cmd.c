@@ -10,6 +10,7 @@
 
 #include "log_ask.h"
 #include "resolver/cases.h"
+#include "resolver/ledger.h"
 #include "resolver/retention.h"
 
 #define PATH_LEN 4096
@@ -86,14 +87,24 @@ static int ask(const struct config *config, const char *path, json_t *body, char
 	return status == 200 ? COMMAND_OK : command_http_failed(status, *text);
 }
 
-/* What root reads of the store itself where usherd does not run. */
-static int read_offline(const struct config *config,
+/* What root reads of the store itself where usherd does not run: on record as if it did. */
+static int read_offline(const struct config *config, const char *what,
         int64_t (*read)(const struct config *config, const char *dir, FILE *out), char **text)
 {
 	char dir[PATH_LEN];
 	size_t len;
+	uid_t uid = getuid();
+	json_t *detail = json_pack("{s:b}", "offline", 1);
 
 	command_become_user(config);
+	snprintf(dir, sizeof dir, "%s/ledger", config->state_dir);
+	int recorded = detail ? ledger_append(dir, uid, what, detail) : -ENOMEM;
+	json_decref(detail);
+	if (recorded < 0) {
+		fprintf(stderr, "usher: the read could not be recorded in the ledger, and is refused: %s\n",
+		        strerror(-recorded));
+		return COMMAND_FAILED;
+	}
 	snprintf(dir, sizeof dir, "%s/log", config->state_dir);
 	FILE *out = open_memstream(text, &len);
 	int64_t ret = out ? read(config, dir, out) : -ENOMEM;
@@ -105,11 +116,11 @@ static int read_offline(const struct config *config,
 	return COMMAND_FAILED;
 }
 
-static int ask_or_read(const struct config *config, const char *path,
+static int ask_or_read(const struct config *config, const char *path, const char *what,
         int64_t (*read)(const struct config *config, const char *dir, FILE *out), char **text)
 {
 	if (geteuid() == 0 && !log_ask_is_served(config))
-		return read_offline(config, read, text);
+		return read_offline(config, what, read, text);
 	return ask(config, path, NULL, text);
 }
 
@@ -137,7 +148,8 @@ int retention_command(struct command_context *context)
 		return ret;
 	if (context->argc > 0 || !verify)
 		return command_usage_error("retention", "expected --verify");
-	ret = ask_or_read(command_config(context), "/v1/retention", retention_verify, &text);
+	ret = ask_or_read(
+	        command_config(context), "/v1/retention", "retention.read", retention_verify, &text);
 	if (ret == COMMAND_OK) {
 		char *copy = strdup(text);
 		print_lines(context, text, retention_keys, sizeof retention_keys / sizeof *retention_keys);
@@ -214,7 +226,7 @@ static int case_list(struct command_context *context)
 
 	if (context->argc > 0)
 		return command_usage_error("case", "unexpected '%s'", context->argv[0]);
-	int ret = ask_or_read(command_config(context), "/v1/case", list_offline, &text);
+	int ret = ask_or_read(command_config(context), "/v1/case", "case.read", list_offline, &text);
 	if (ret == COMMAND_OK)
 		print_lines(context, text, case_keys, CASE_KEYS);
 	free(text);

@@ -145,3 +145,13 @@ def test_holding_and_erasing_is_for_root_and_the_dsl(lab):
         assert os.read(reader, 100) == b'[403, 403, 400]'
         os.waitpid(pid, 0)
         assert len(u.log()) == 1 and [e['what'] for e in ledger(u)].count('log.refused') == 2
+
+
+def test_what_root_reads_while_usherd_is_down_is_on_record(lab):
+    with usherd({'profiles': [profile('pupils')]}, LISTS) as u:
+        u.ask('casino.com', client=KEPT)
+        u.log(count=1)
+        u.stop()
+        u.cli('case', 'list')
+        u.cli('retention', '--verify')
+        assert [(e['what'], e['detail']) for e in ledger(u)[-2:]] == [('case.read', {'offline': True}), ('retention.read', {'offline': True})]
