@@ -80,7 +80,7 @@ static bool is_in_scope(const struct config *config, enum scope scope, unsigned 
 		return true;
 	if (scope == SCOPE_STAFF)
 		return is_staff(config, profile);
-	return dsl ? access_has(dsl, profile) : !is_staff(config, profile);
+	return (!dsl || access_has(dsl, profile)) && !is_staff(config, profile);
 }
 
 static int request_profiles(struct report_request *request, enum scope scope)

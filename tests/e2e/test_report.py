@@ -61,6 +61,15 @@ def test_staff_report_is_of_staff_alone(u):
     assert 'vpn.net' in text and DANGER not in text and CAUTION not in text
 
 
+def test_a_dsl_who_reads_staff_too_gets_them_in_a_report_of_their_own(u):
+    try:
+        u.configure({'access': {'dsl': {'profiles': ['pupils', 'guest', 'staff']}}})
+        assert 'vpn.net' not in report(u, 'daily') and 'vpn.net' in report(u, 'staff')
+    finally:
+        del u.config['access']
+        u.configure()
+
+
 def test_page_is_one_file_that_fetches_and_runs_nothing(u):
     file = u.folder / 'daily.html'
     report(u, 'daily', '--format', 'html', '--output', str(file))
