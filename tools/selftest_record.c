@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -53,19 +54,43 @@ json_t *selftest_json(const struct selftest *selftest, const char *generation_ha
 
 /* ---- the folder ---- */
 
+static int is_record(const struct dirent *entry)
+{
+	return strlen(entry->d_name) == strlen("2026-11-23T101502Z.json") && entry->d_name[10] == 'T';
+}
+
+static bool has_failed(const char *path)
+{
+	json_t *record = NULL;
+	bool failed = manifest_read(path, &record) == 0 && manifest_number(record, "failed") > 0;
+
+	json_decref(record);
+	return failed;
+}
+
+/* Of older days the first one stays, which speaks for all that passed, and each that failed. */
 static void drop_old(const char *dir, int64_t now_s)
 {
-	char least[40], path[PATH_MAX];
-	DIR *folder = opendir(dir);
-	const struct dirent *entry;
+	char least[40], whole[40], path[PATH_MAX];
+	const char *day = "";
+	struct dirent **entries;
+	int count = scandir(dir, &entries, is_record, alphasort);
 
 	time_text(now_s - SELFTEST_KEEP_DAYS * INT64_C(86400), "%Y-%m-%dT%H%M%SZ.json", least);
-	while (folder && (entry = readdir(folder)) != NULL)
-		if (strlen(entry->d_name) == strlen(least) && strcmp(entry->d_name, least) < 0 &&
-		        snprintf(path, sizeof path, "%s/%s", dir, entry->d_name) < (int)sizeof path)
+	time_text(now_s - SELFTEST_WHOLE_DAYS * INT64_C(86400), "%Y-%m-%dT%H%M%SZ.json", whole);
+	for (int i = 0; i < count; i++) {
+		const char *name = entries[i]->d_name;
+		bool is_first = strncmp(day, name, strlen("2026-11-23")) != 0;
+		day = name;
+		if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path)
+			continue;
+		if (strcmp(name, least) < 0 || (strcmp(name, whole) < 0 && !is_first && !has_failed(path)))
 			unlink(path);
-	if (folder)
-		closedir(folder);
+	}
+	for (int i = 0; i < count; i++)
+		free(entries[i]);
+	if (count >= 0)
+		free(entries);
 }
 
 static int link_last(const char *dir, const char *name)

@@ -9,8 +9,9 @@
 #include "selftest.h"
 
 #define SELFTEST_KEEP_DAYS 400 /* a school year and the summer */
+#define SELFTEST_WHOLE_DAYS 7  /* every one; then the first of a day, and those that failed */
 
-/* Stores it and drops those that are older than SELFTEST_KEEP_DAYS. Returns 0 or negative errno. */
+/* Stores it and drops those that are too old. Returns 0 or negative errno. */
 int selftest_record(const struct selftest *selftest, const char *generation_hash, uint64_t generation);
 
 /* The page that a governor can read. */

@@ -1,6 +1,7 @@
 """Proof that filtering is on: usherd is asked as each profile, the record is dated, and a failure is seen by whoever watches."""
 
 import json
+import time
 
 import pytest
 
@@ -38,6 +39,16 @@ def test_record_is_kept_and_in_the_ledger(u):
     assert last['passed'] > 20 and (folder / 'last.json').is_symlink()
     entry = [json.loads(line) for line in u.cli('ledger', '--json').stdout.splitlines()]
     assert any(e['what'] == 'selftest' and e['detail']['passed'] == last['passed'] for e in entry)
+
+
+def test_a_year_of_records_does_not_fill_the_disk(u):
+    """One every quarter of an hour: of older days the first one stays, and each that failed."""
+    folder, day = u.folder / 'state/selftest', time.strftime('%Y-%m-%d', time.gmtime(time.time() - 20 * 86400))
+    old = {f'{day}T000000Z.json': 0, f'{day}T001500Z.json': 0, f'{day}T003000Z.json': 1, '2020-01-01T000000Z.json': 1}
+    for name, failed in old.items():
+        (folder / name).write_text(json.dumps({'failed': failed}))
+    run(u, expect=None)
+    assert {name for name in old if (folder / name).exists()} == {f'{day}T000000Z.json', f'{day}T003000Z.json'}
 
 
 def test_selftest_leaves_no_trace_in_the_log_and_is_not_limited(u):
