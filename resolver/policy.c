@@ -46,6 +46,18 @@ struct decision {
 	struct verdict verdict;
 };
 
+const char *policy_action_text(enum verdict_action action)
+{
+	static const char *const texts[] = { [VERDICT_RESOLVE] = "resolve",
+		[VERDICT_BLOCK] = "block",
+		[VERDICT_REWRITE] = "rewrite",
+		[VERDICT_LOCAL] = "local",
+		[VERDICT_REFUSE] = "refuse",
+		[VERDICT_FAIL] = "block" };
+
+	return texts[action];
+}
+
 const char *policy_tier_text(enum verdict_tier tier)
 {
 	return tier_texts[tier];

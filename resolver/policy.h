@@ -71,7 +71,11 @@ uint64_t policy_blocked_categories(const struct config *config, unsigned profile
 uint32_t policy_next_change(
         const struct config *config, unsigned profile, const struct moment *now, uint32_t horizon_s);
 
-/* What to call a tier in `usher check`: "sealed category". */
+/* What to call it in `usher check` and to who asks over DNS: "resolve". Without lists it is "block": to the
+ * client it is no answer either, and the tier tells the two apart. */
+const char *policy_action_text(enum verdict_action action);
+
+/* What to call a tier there: "sealed category". */
 const char *policy_tier_text(enum verdict_tier tier);
 
 /* One step on the way to a verdict, for `usher check`. decided: this one ended it. */

@@ -101,25 +101,6 @@ void why_add(struct why_text *text, const char *format, ...)
 	} while (left > 0);
 }
 
-/* As in `usher check --json`. */
-static const char *verdict_text(const struct verdict *verdict)
-{
-	switch (verdict->action) {
-	case VERDICT_RESOLVE:
-		return "resolve";
-	case VERDICT_BLOCK:
-		return "block";
-	case VERDICT_REWRITE:
-		return "rewrite";
-	case VERDICT_LOCAL:
-		return "local";
-	case VERDICT_REFUSE:
-	case VERDICT_FAIL:
-		break;
-	}
-	return "refuse";
-}
-
 /* For whoever does not read the rest. */
 static void tell_sentence(struct why_text *text, const struct config *config, const struct verdict *verdict,
         const char *name, const char *profile)
@@ -175,7 +156,7 @@ void why_tell_name(struct why_text *text, const struct config *config, const str
 
 	name_to_text(name, name_text);
 	tell_sentence(text, config, &verdict, name_text, profile->name);
-	why_add(text, "verdict=%s", verdict_text(&verdict));
+	why_add(text, "verdict=%s", policy_action_text(verdict.action));
 	if (verdict.category >= 0)
 		why_add(text, "category=%s", config->categories[verdict.category].name);
 	why_add(text, "reason=%s: %s", policy_tier_text(verdict.tier), decided_text(&steps));

@@ -204,24 +204,6 @@ static void check_decide(struct check *check)
  * -----------------------------------------------------------------------------------------------------------
  */
 
-static const char *verdict_text(enum verdict_action action)
-{
-	switch (action) {
-	case VERDICT_RESOLVE:
-		return "resolve";
-	case VERDICT_BLOCK:
-	case VERDICT_FAIL: /* to the client it is no answer either; the reason tells the two apart */
-		return "block";
-	case VERDICT_REWRITE:
-		return "rewrite";
-	case VERDICT_LOCAL:
-		return "local";
-	case VERDICT_REFUSE:
-		return "refuse";
-	}
-	return "refuse";
-}
-
 /* What decided, in the words of who wrote it: an entry's name and the list (or configuration) it stands in.
  * "": none. */
 struct origin {
@@ -474,7 +456,7 @@ static json_t *result_json(
 	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "name", check->name_text,
 	        "type", message_type_text(check->type, type), "profile",
 	        text_or_null(check->profile >= 0 ? check->config->profiles[check->profile].name : NULL),
-	        "verdict", verdict_text(verdict->action), "category",
+	        "verdict", policy_action_text(verdict->action), "category",
 	        text_or_null(
 	                verdict->category >= 0 ? check->config->categories[verdict->category].name : NULL),
 	        "rule", text_or_null(origin->rule), "source", text_or_null(origin->source), "target",
