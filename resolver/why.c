@@ -116,6 +116,8 @@ static void tell_sentence(struct why_text *text, const struct config *config, co
 		why_add(text, "%s gets no answer: the block lists cannot be read", name);
 	else if (verdict->action == VERDICT_REWRITE)
 		why_add(text, "%s is answered with its safe search for %s", name, profile);
+	else if (verdict->action == VERDICT_LOCAL && verdict->tier == TIER_INTERNAL)
+		why_add(text, "%s does not exist for %s: it is one of the school's own names", name, profile);
 	else if (verdict->action == VERDICT_LOCAL)
 		why_add(text, "%s is answered by the school itself, as for all %s", name, profile);
 	else

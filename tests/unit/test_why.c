@@ -183,6 +183,15 @@ static void name_is_told_with_verdict_reason_profile_and_reference(void **state)
 	assert_has(tell("profiles: [{name: pupils}]\n", "plain.com", 0), "[verdict=block]"); /* as `usher check` */
 }
 
+static void hidden_name_is_not_called_answered(void **state)
+{
+	static const char yaml[] =
+	        "default-profile: guest\nprofiles: [{name: guest, internal: false, on-list-failure: open}]\n"
+	        "local-records: [\"intranet.example. 60 IN A 10.0.0.5\"]\n";
+
+	assert_has(tell(yaml, "intranet.example", 0), "[intranet.example does not exist for guest: ");
+}
+
 static void profile_that_logs_no_client_has_none_in_the_reference(void **state)
 {
 	const char *text = tell(
@@ -212,6 +221,7 @@ int main(void)
 		cmocka_unit_test(zone_as_long_as_names_may_be_still_makes_a_tree),
 		cmocka_unit_test(long_text_is_several_strings_and_never_more_than_fits),
 		cmocka_unit_test(name_is_told_with_verdict_reason_profile_and_reference),
+		cmocka_unit_test(hidden_name_is_not_called_answered),
 		cmocka_unit_test(profile_that_logs_no_client_has_none_in_the_reference),
 		cmocka_unit_test(everybody_learns_what_is_logged_of_them),
 	};
