@@ -20,7 +20,8 @@ PANELS = [panel for panel in BOARD['panels'] if panel['type'] != 'row']
 # What the screen must show, each by a metric that a panel asks for.
 SHOWN = ['usher_queries_udp_total', 'usher_queries_tcp_total', 'usher_blocked_total', 'usher_profile_queries_total', 'usher_profile_blocked_total',
          'usher_rewritten_total', 'usher_cache_hits_total', 'usher_cache_misses_total', 'usher_answer_seconds_bucket', 'usher_lists_age_seconds',
-         'usher_lists_names', 'usher_log_pending', 'usher_log_lost_total', 'usher_recursor_restarts_total', 'usher_upstream_timeouts_total']
+         'usher_lists_names', 'usher_log_pending', 'usher_log_lost_total', 'usher_recursor_restarts_total', 'usher_upstream_timeouts_total',
+         'usher_fault']
 
 
 @pytest.fixture(scope='module')
