@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -36,7 +35,6 @@
 #include "log.h"
 #include "signal.h"
 
-#define CONFIG_FD 3
 #define SOCKET_FD 4
 #define LOOK_MS 500
 #define LOOK_MOST 20000         /* records a look evaluates */
@@ -482,24 +480,6 @@ static const struct http_route routes[] = {
 	{ 0 },
 };
 
-static struct config *read_config(void)
-{
-	static char why[CONFIG_WHY_MAX];
-	struct config *config;
-	struct stat st;
-
-	if (fstat(CONFIG_FD, &st) < 0 || st.st_size <= 0)
-		log_fatal("the configuration was not passed");
-	char *text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, CONFIG_FD, 0);
-	if (text == MAP_FAILED)
-		log_fatal("the configuration cannot be read: %s", strerror(errno));
-	if (config_parse(&config, text, (size_t)st.st_size, "configuration", why) < 0)
-		log_fatal("%s", why);
-	munmap(text, (size_t)st.st_size);
-	close(CONFIG_FD);
-	return config;
-}
-
 /* The one that we replace still writes what it sends: it ends first. */
 static void lock_folder(const struct alerter *alerter)
 {
@@ -578,7 +558,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	umask(0077);
-	alerter.config = read_config();
+	alerter.config = keeper_take_config();
 	snprintf(alerter.dir, sizeof alerter.dir, "%.4000s/alerts", alerter.config->state_dir);
 	snprintf(alerter.log_dir, sizeof alerter.log_dir, "%.4000s/log", alerter.config->state_dir);
 	find_host(&alerter);

@@ -27,12 +27,15 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 
+#define CONFIG_FD 3
+#define CONFIG_SIZE_MAX (64 << 20)
 #define BACKOFF_MAX_MS 1000
 #define ORDERLY_WAIT_MS 200
 #define QUICK_DEATH_MS 1000 /* who dies sooner than this after a start waits for the next one */
@@ -486,6 +489,27 @@ _Noreturn static void process_main(int line, const struct keeper_options *option
 	process_run(&process);
 	children_end(&process);
 	_exit(0);
+}
+
+/* ---- a child's end ---- */
+
+struct config *keeper_take_config(void)
+{
+	static char why[CONFIG_WHY_MAX];
+	struct config *config;
+	struct stat st;
+
+	if (fstat(CONFIG_FD, &st) < 0 || st.st_size <= 0 || st.st_size > CONFIG_SIZE_MAX)
+		log_fatal("no configuration: this process is usherd's to start");
+	size_t len = (size_t)st.st_size;
+	char *text = malloc(len);
+	if (!text || pread(CONFIG_FD, text, len, 0) != (ssize_t)len)
+		log_fatal("cannot read the configuration");
+	close(CONFIG_FD);
+	if (config_parse(&config, text, len, "configuration", why) < 0)
+		log_fatal("%s", why);
+	free(text);
+	return config;
 }
 
 /* ---- the daemon's end ---- */

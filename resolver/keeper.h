@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "config.h"
+
 #define KEEPER_WORKERS_MAX 250 /* one message passes at most 253 descriptors, unix(7) */
 
 struct keeper;
@@ -59,6 +61,10 @@ int keeper_reader(struct keeper *keeper, const char *text, size_t len, int socke
 
 /* The same for the alerter, whose socket is alerts.sock. */
 int keeper_alerter(struct keeper *keeper, const char *text, size_t len, int socket);
+
+/* In a child: the configuration that was passed to it, which is the caller's. Without one the process ends.
+ */
+struct config *keeper_take_config(void);
 
 pid_t keeper_recursor_pid(const struct keeper *keeper); /* 0: not running */
 unsigned keeper_recursor_restarts(const struct keeper *keeper);

@@ -13,9 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,7 +26,6 @@
 #include "log_query.h"
 #include "rights.h"
 
-#define CONFIG_FD 3
 #define SOCKET_FD 4
 #define PARAMETERS_MAX 64 /* more than there are: of so many, one is unknown or there twice */
 #define END_LOOK_MS 50
@@ -321,26 +318,6 @@ static void follow_asked(struct http_request *request, void *arg)
 
 /* ---- the process ---- */
 
-/* What keeper_reader() passed: a memfd, so its size is known. */
-static struct config *read_config(void)
-{
-	static char why[CONFIG_WHY_MAX];
-	struct config *config;
-	struct stat st;
-
-	if (fstat(CONFIG_FD, &st) < 0 || st.st_size <= 0)
-		log_fatal("the configuration was not passed");
-	size_t len = (size_t)st.st_size;
-	char *text = mmap(NULL, len, PROT_READ, MAP_PRIVATE, CONFIG_FD, 0);
-	if (text == MAP_FAILED)
-		log_fatal("the configuration cannot be read: %s", strerror(errno));
-	if (config_parse(&config, text, len, "configuration", why) < 0)
-		log_fatal("%s", why);
-	munmap(text, len);
-	close(CONFIG_FD);
-	return config;
-}
-
 static void end_look_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct reader *reader = arg;
@@ -406,7 +383,7 @@ _Noreturn void reader_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	reader.config = read_config();
+	reader.config = keeper_take_config();
 	snprintf(reader.log_dir, sizeof reader.log_dir, "%s/log", reader.config->state_dir);
 	snprintf(reader.ledger_dir, sizeof reader.ledger_dir, "%s/ledger", reader.config->state_dir);
 	reader_serve(&reader);

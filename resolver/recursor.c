@@ -18,7 +18,6 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,9 +25,7 @@
 #include "log.h"
 #include "sandbox.h"
 
-#define CONFIG_FD 3
 #define FIRST_SOCKET 4
-#define CONFIG_SIZE_MAX (16 << 20)
 #define MEMORY_MAX (1024u << 20) /* caches, and in-flight * 4 states of some 20 KiB */
 #define YOUNG_MS 5000
 #define OLD_FACTOR 4
@@ -318,24 +315,6 @@ static void line_open(struct line *line, struct recursor *recursor, int fd)
 		log_fatal("out of memory");
 }
 
-static struct config *config_take(void)
-{
-	struct stat status;
-	char why[CONFIG_WHY_MAX];
-	struct config *config;
-	if (fstat(CONFIG_FD, &status) < 0 || status.st_size > CONFIG_SIZE_MAX)
-		log_fatal("no configuration: this process is usherd's to start");
-	size_t len = (size_t)status.st_size;
-	char *text = malloc(len + 1);
-	if (!text || pread(CONFIG_FD, text, len, 0) != (ssize_t)len)
-		log_fatal("cannot read the configuration");
-	close(CONFIG_FD);
-	if (config_parse(&config, text, len, "recursor", why) < 0)
-		log_fatal("%s", why);
-	free(text);
-	return config;
-}
-
 /* Upstream questions take a socket each. */
 static void limits_raise(void)
 {
@@ -349,7 +328,7 @@ static void limits_raise(void)
 static void recursor_open(struct recursor *recursor, unsigned sockets)
 {
 	char why[UPSTREAM_WHY_MAX];
-	struct config *config = config_take();
+	struct config *config = keeper_take_config();
 	recursor->in_flight = config->limits.in_flight;
 	recursor->line_count = recursor->lines_open = sockets;
 	recursor->base = event_base_new();
