@@ -180,7 +180,8 @@ static void name_is_told_with_verdict_reason_profile_and_reference(void **state)
 	assert_has(tell(yaml, "www.google.com", 0), "[verdict=rewrite]");
 	assert_has(tell(yaml, "use-application-dns.net", 0), "[verdict=local]");
 	assert_has(tell(yaml, "me.filter.usher", 0), "[verdict=local]");
-	assert_has(tell("profiles: [{name: pupils}]\n", "plain.com", 0), "[verdict=block]"); /* as `usher check` */
+	assert_has(tell("profiles: [{name: pupils}]\n", "plain.com", 0),
+	        "[verdict=block]"); /* as `usher check` */
 }
 
 static void hidden_name_is_not_called_answered(void **state)
