@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <xxhash.h>
 
 #include "blocklists/manifest.h"
+#include "block_item.h"
 
 #define TOLD_MAX 5000
 #define MESSAGES_MAX 500
@@ -550,4 +552,68 @@ json_t *alert_queue_health(const struct alert_queue *queue)
 	}
 	return json_pack("{s:I, s:I, s:I, s:s}", "waiting", waiting, "sent", (json_int_t)queue->sent,
 	        "failing", failing, "why", why);
+}
+
+/* ---- forgetting ---- */
+
+struct wish {
+	const struct config_network *client;
+	const char *device;
+};
+
+static bool client_is_meant(const struct wish *wish, const json_t *json)
+{
+	const char *text = json_string_value(json_object_get(json, "client"));
+	struct config_network client;
+
+	if (wish->client == NULL || text == NULL || config_network_parse(&client, text) < 0)
+		return false;
+	return block_client_passes(
+	        client.address, &(struct block_filter){ .has_client = true, .client = *wish->client });
+}
+
+/* One of a trouble of usherd's own has no client. */
+static bool signal_is_meant(const struct wish *wish, const json_t *signal)
+{
+	const char *device = json_string_value(json_object_get(signal, "device"));
+	size_t i;
+	json_t *evidence;
+
+	if (client_is_meant(wish, signal) ||
+	        (*wish->device != '\0' && device != NULL && strcasecmp(device, wish->device) == 0))
+		return true;
+	json_array_foreach(json_object_get(signal, "evidence"), i,
+	        evidence) if (client_is_meant(wish, evidence)) return true;
+	return false;
+}
+
+/* key: where an item has its signal; NULL: it is one. Returns how many went. */
+static size_t signals_forget(json_t *array, const char *key, const struct wish *wish)
+{
+	size_t gone = 0;
+
+	for (size_t i = json_array_size(array); i-- > 0;) {
+		const json_t *item = json_array_get(array, i);
+		if (!signal_is_meant(wish, key != NULL ? json_object_get(item, key) : item))
+			continue;
+		json_array_remove(array, i);
+		gone++;
+	}
+	return gone;
+}
+
+void alert_queue_forget(struct alert_queue *queue, const struct config_network *client, const char *device)
+{
+	struct wish wish = { client, device };
+	json_t *messages = part(queue, "messages");
+	size_t gone = signals_forget(part(queue, "open"), "signal", &wish);
+
+	for (size_t i = json_array_size(messages); i-- > 0;) {
+		json_t *alerts = json_object_get(json_array_get(messages, i), "alerts");
+		size_t taken = signals_forget(alerts, NULL, &wish);
+		if (taken > 0 && json_array_size(alerts) == 0)
+			json_array_remove(messages, i);
+		gone += taken;
+	}
+	queue->is_changed |= gone > 0;
 }

@@ -61,6 +61,9 @@ void alert_queue_troubles(
 void alert_queue_make_messages(struct alert_queue *queue, const struct config *config,
         const struct moment *now, json_t *(*refresh)(void *arg, const char *id), void *arg);
 
+/* Takes away what waits and is about this address or network (NULL: none) or device (name or MAC, "": none). */
+void alert_queue_forget(struct alert_queue *queue, const struct config_network *client, const char *device);
+
 /* A message that is to be sent now and is not on its way, or NULL; borrowed. It is on its way then. */
 json_t *alert_queue_next(struct alert_queue *queue, int64_t now_s);
 /* What became of it: sent, or to be tried again: after half a minute, a minute, … up to an hour. Given up

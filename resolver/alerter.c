@@ -29,6 +29,7 @@
 #include "alert_text.h"
 #include "block_log.h"
 #include "courier.h"
+#include "erasure.h"
 #include "event_query.h"
 #include "http.h"
 #include "keeper.h"
@@ -319,9 +320,31 @@ static void save(struct alerter *alerter, bool position_too)
 	write_health(alerter);
 }
 
+/* ---- erasures ---- */
+
+/* The last part of one: see erasure.h. */
+static void erase(struct alerter *alerter)
+{
+	struct erasure *erasure;
+
+	if (erasure_read(alerter->dir, &erasure) < 0 || erasure == NULL)
+		return;
+	if (!erasure->rows_only)
+		alert_queue_forget(alerter->queue,
+		        erasure->filter.has_client ? &erasure->filter.client : NULL, erasure->device);
+	erasure_free(erasure);
+	int ret = alert_queue_save(alerter->queue);
+	if (ret == 0)
+		ret = erasure_pass_on(alerter->dir, NULL);
+	if (ret < 0 && !alerter->has_failed)
+		log_error("alerts: an erasure cannot be ended: %s", strerror(-ret));
+	alerter->has_failed = ret < 0;
+}
+
 /* ---- the loop ---- */
 
-static void look(struct alerter *alerter)
+/* Returns whether there may be more to evaluate. */
+static bool tell(struct alerter *alerter)
 {
 	struct moment now = moment_at(now_s());
 
@@ -332,6 +355,13 @@ static void look(struct alerter *alerter)
 	save(alerter,
 	        alerter->live_count > 0); /* with the position: nothing is told twice, nothing is left out */
 	send_due(alerter);
+	return more;
+}
+
+static void look(struct alerter *alerter)
+{
+	erase(alerter);
+	bool more = alerts_have_recipients(&alerter->config->alerts) && tell(alerter);
 	evtimer_add(alerter->look, &(struct timeval){ .tv_usec = more ? 1000 : LOOK_MS * 1000 });
 }
 
@@ -532,12 +562,11 @@ static void serve(struct alerter *alerter)
 	if (!end || !alerter->look || !alerter->arrived || !alerter->server || evsignal_add(end, NULL) < 0 ||
 	        event_add(alerter->arrived, NULL) < 0)
 		log_fatal("out of memory");
-	if (alerts_have_recipients(&alerter->config->alerts)) {
+	if (alerts_have_recipients(&alerter->config->alerts))
 		begin(alerter);
-		look(alerter);
-	} else {
+	else
 		write_health(alerter);
-	}
+	look(alerter);
 	event_base_dispatch(alerter->base);
 	http_server_free(alerter->server);
 	event_free(alerter->look);

@@ -103,14 +103,21 @@ static int segment_get(struct work *work, const struct block_span *span, const s
 	return block_segment_unpack(work->erase->items, work->erase->clients, summary, &data, filter);
 }
 
+static bool row_goes(const struct block_erase *erase, const struct block_item *item)
+{
+	return erase->erasure ? erasure_takes(erase->erasure, item) : block_item_passes(item, &erase->filter);
+}
+
 static int look_at_segment(void *arg, const struct block_span *span)
 {
 	struct work *work = arg;
 	struct block_piece summary;
-	int count = segment_get(work, span, &work->erase->filter, &summary);
+	int count = segment_get(work, span, &work->erase->filter, &summary), i = 0;
 
+	while (i < count && !row_goes(work->erase, &work->erase->items[i]))
+		i++;
 	free(summary.data);
-	return count > 0 ? STOP : count == -ENOMEM ? count : 0;
+	return i < count ? STOP : count == -ENOMEM ? count : 0;
 }
 
 /* One that is damaged cannot be read any more by anybody: it is left behind. */
@@ -122,8 +129,7 @@ static int copy_segment(void *arg, const struct block_span *span)
 	int count = segment_get(work, span, NULL, &summary), ret = 0;
 
 	for (int i = 0; i < count && ret == 0; i++)
-		if (erase->items[i].id > erase->position &&
-		        !block_item_passes(&erase->items[i], &erase->filter))
+		if (erase->items[i].id > erase->position && !row_goes(erase, &erase->items[i]))
 			ret = block_copy_add(erase->copy, &erase->items[i]);
 	free(summary.data);
 	if (count == -ENOMEM)
@@ -192,7 +198,7 @@ static void pass_end(struct block_erase *erase)
 {
 	block_copy_abandon(erase->copy);
 	erase->copy = NULL;
-	free(erase->erasure);
+	erasure_free(erase->erasure);
 	erase->erasure = NULL;
 	free(erase->files);
 	erase->files = NULL;
@@ -238,7 +244,7 @@ static int pass_finish(struct block_erase *erase)
 
 	if (erase->erasure && !erase->wrote) {
 		remove_damaged(erase);
-		ret = erasure_end(erase->dir);
+		ret = erasure_pass_on(erase->dir, "devices");
 	} else if (!erase->erasure) {
 		erase->looked_s = uptime_s();
 	}

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "believed_clock.h"
 #include "block_erase.h"
 #include "block_file.h"
 #include "block_item.h"
@@ -39,11 +40,9 @@ struct block_log {
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;
-	bool stopping; /* under the mutex */
-	int64_t believed_s,
-	        pruned_uptime_s;  /* the time of the last prune, by the clocks of day and of uptime */
-	int64_t doubted_uptime_s; /* since when the clock of day is not believed, 0: it is */
-	bool waiting;             /* events cannot be written */
+	bool stopping;               /* under the mutex */
+	struct believed_clock clock; /* as of the last prune */
+	bool waiting;                /* events cannot be written */
 	_Atomic uint64_t lost;
 	/* A sentence once published is left alone until as many others have come. */
 	char sentence[SENTENCES][BLOCK_STORE_WHY_MAX + 128];
@@ -93,7 +92,7 @@ static void say_written(struct block_log *log)
 		snprintf(sentence, sizeof sentence,
 		        "rows that must go cannot be taken away: %s; it is tried again every minute",
 		        strerror(-log->erase_error));
-	else if (log->doubted_uptime_s)
+	else if (log->clock.doubted_uptime_s)
 		snprintf(sentence, sizeof sentence,
 		        "the clock is more than a day ahead of the log: until it has been so for a day, "
 		        "nothing is deleted by it");
@@ -199,38 +198,9 @@ static bool turn(struct block_log *log)
 
 /* ---- the thread ---- */
 
-static int64_t seconds(clockid_t clock)
-{
-	struct timespec now;
-	clock_gettime(clock, &now);
-	return now.tv_sec;
-}
-
-/*
- * The time to prune by. A clock more than a day ahead of the last prune, or of the newest file at the start,
- * and of what has passed since is not believed at once: it would cost the school its log. Until it has stood
- * for a day (the machine was switched off for long, then), time goes on from where it was.
- */
-static int64_t believed_time(struct block_log *log)
-{
-	int64_t now = seconds(CLOCK_REALTIME), uptime = seconds(CLOCK_BOOTTIME);
-	int64_t expected = log->believed_s + uptime - log->pruned_uptime_s;
-
-	log->pruned_uptime_s = uptime;
-	if (log->believed_s && now > expected + BLOCK_DAY_S &&
-	        (!log->doubted_uptime_s || uptime < log->doubted_uptime_s + BLOCK_DAY_S)) {
-		log->doubted_uptime_s = log->doubted_uptime_s ? log->doubted_uptime_s : uptime;
-		log->believed_s = expected;
-		return expected;
-	}
-	log->doubted_uptime_s = 0;
-	log->believed_s = now > expected || !log->believed_s ? now : expected;
-	return now;
-}
-
 static void prune(struct block_log *log)
 {
-	block_store_prune(log->store, believed_time(log), log->options.max_size);
+	block_store_prune(log->store, believed_clock_now(&log->clock), log->options.max_size);
 	if (!log->waiting)
 		say_written(log);
 }
@@ -239,7 +209,7 @@ static void prune(struct block_log *log)
  * wrong. */
 static void prune_if_due(struct block_log *log)
 {
-	int64_t passed = seconds(CLOCK_BOOTTIME) - log->pruned_uptime_s;
+	int64_t passed = believed_clock_uptime_s() - log->clock.uptime_s;
 
 	if (passed >= PRUNE_S || block_store_grown(log->store) >= log->options.max_size / 64 ||
 	        (passed >= 60 && block_log_trouble(log)[0]))
@@ -302,7 +272,7 @@ static void erase_some(struct block_log *log)
 	}
 	do {
 		pthread_mutex_lock(&log->erase_mutex);
-		ret = block_erase_step(log->erase, log->believed_s);
+		ret = block_erase_step(log->erase, log->clock.believed_s);
 		pthread_mutex_unlock(&log->erase_mutex);
 	} while (ret > 0 && uptime_ms() < until && !some_ring_fills(log));
 	log->erases = ret > 0;
@@ -398,8 +368,7 @@ int block_log_start(struct block_log **out, const struct block_log_options *opti
 	if (ret == 0) {
 		while (turn(log))
 			;
-		log->believed_s = block_store_written_s(log->store);
-		log->pruned_uptime_s = seconds(CLOCK_BOOTTIME);
+		believed_clock_begin(&log->clock, block_store_written_s(log->store));
 		prune(log);
 		ret = start_thread(log);
 	}

@@ -155,7 +155,7 @@ static bool item_counts(const struct scan *scan, const struct segment *segment, 
 		return false;
 	if (by_id(scan) && (item->id <= scan->filter->after_id || item->id > scan->last_id))
 		return false;
-	return !scan->erasure || !block_item_passes(item, &scan->erasure->filter);
+	return !scan->erasure || !erasure_takes(scan->erasure, item);
 }
 
 /* Unpacks a segment and orders those of its events that pass. A damaged one is passed over, and said (a
@@ -409,7 +409,7 @@ int64_t block_scan_items(const char *dir, const struct block_filter *filter, boo
 	scan.erasure = erasure;
 	if (ret == 0)
 		ret = filter->after_id ? scan_ids(&scan) : scan_days(&scan);
-	free(erasure);
+	erasure_free(erasure);
 	free(scan.segments);
 	return ret < 0 && ret != -ENOENT ? ret : scan.found_count;
 }

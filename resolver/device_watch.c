@@ -8,7 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "believed_clock.h"
 #include "devices.h"
+#include "erasure.h"
 #include "lease_watch.h"
 #include "log.h"
 
@@ -19,9 +21,12 @@
 #define SOON_MS 50    /* between two readings */
 
 struct device_watch {
+	char dir[PATH_MAX];
 	struct devices *devices;
 	struct lease_watch *leases;
-	int64_t pruned_s, noted_s; /* since 1970 */
+	int erase_error;             /* said once */
+	struct believed_clock clock; /* as of the last prune */
+	int64_t pruned_s, noted_s;   /* since 1970 */
 	uint32_t keep_s;
 	bool is_used;     /* somebody wants to know the neighbours */
 	bool has_changed; /* since the history was written */
@@ -158,21 +163,21 @@ int device_watch_start(struct device_watch **out, struct event_base *base, const
         void (*publish)(void *arg, struct neighbour_table *table), void *arg)
 {
 	struct device_watch *watch = calloc(1, sizeof *watch);
-	char dir[PATH_MAX];
 
 	if (watch == NULL)
 		return -ENOMEM;
-	snprintf(dir, sizeof dir, "%s/devices", config->state_dir);
+	snprintf(watch->dir, sizeof watch->dir, "%.4000s/devices", config->state_dir);
 	watch->notices = -1;
 	watch->publish = publish;
 	watch->arg = arg;
-	watch->devices = devices_new(dir);
+	watch->devices = devices_new(watch->dir);
 	watch->leases = lease_watch_new();
 	if (watch->devices == NULL || watch->leases == NULL || neighbours_start(watch, base) < 0 ||
 	        device_watch_configure(watch, config) < 0) {
 		device_watch_stop(watch);
 		return -ENOMEM;
 	}
+	believed_clock_begin(&watch->clock, devices_written_s(watch->devices));
 	*out = watch;
 	return 0;
 }
@@ -211,6 +216,28 @@ int device_watch_configure(struct device_watch *watch, const struct config *conf
 	return 0;
 }
 
+/* The log's writer has done its part: now ours, and the alerts' (erasure.h). */
+static void erase(struct device_watch *watch)
+{
+	struct erasure *erasure;
+	int ret = erasure_read(watch->dir, &erasure);
+
+	if (ret == 0 && erasure == NULL)
+		return;
+	if (ret == 0 && !erasure->rows_only) {
+		const struct block_filter *filter = &erasure->filter;
+		ret = devices_forget(watch->devices,
+		        filter->has_client && *erasure->device == '\0' ? &filter->client : NULL,
+		        erasure->device, filter->since_us / 1000000, filter->until_us / 1000000 + 1);
+	}
+	erasure_free(erasure);
+	if (ret == 0)
+		ret = erasure_pass_on(watch->dir, "alerts");
+	if (ret < 0 && watch->erase_error == 0)
+		log_error("devices: an erasure cannot go on: %s", strerror(-ret));
+	watch->erase_error = ret;
+}
+
 static void trouble(const char *sentence)
 {
 	log_warn("%s", sentence);
@@ -220,6 +247,7 @@ void device_watch_look(struct device_watch *watch)
 {
 	int64_t now_s = time(NULL);
 
+	erase(watch);
 	lease_watch_look(watch->leases, watch->devices, now_s, watch->keep_s, trouble);
 	int64_t note_after_s = watch->has_changed ? NOTE_SOON_S : NOTE_EVERY_S;
 	if (watch->is_used && (now_s < watch->noted_s || now_s >= watch->noted_s + note_after_s)) {
@@ -232,7 +260,7 @@ void device_watch_look(struct device_watch *watch)
 	if (now_s >= watch->pruned_s && now_s < watch->pruned_s + PRUNE_EVERY_S)
 		return;
 	watch->pruned_s = now_s;
-	devices_prune(watch->devices, now_s, watch->keep_s);
+	devices_prune(watch->devices, believed_clock_now(&watch->clock), watch->keep_s);
 }
 
 const char *device_watch_trouble(const struct device_watch *watch)

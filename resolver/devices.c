@@ -520,6 +520,22 @@ int devices_note(struct devices *devices, enum device_source source, const struc
 	return day_note(devices, record.start_s / DAY_S, &record);
 }
 
+int64_t devices_written_s(const struct devices *devices)
+{
+	int64_t newest_s = 0;
+	struct stat st;
+	DIR *dir = opendir(devices->dir);
+
+	if (dir == NULL)
+		return 0;
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		        S_ISREG(st.st_mode) && st.st_mtim.tv_sec > newest_s)
+			newest_s = st.st_mtim.tv_sec;
+	closedir(dir);
+	return newest_s;
+}
+
 unsigned devices_prune(struct devices *devices, int64_t now_s, uint32_t keep_s)
 {
 	int64_t first = (now_s - keep_s) / DAY_S;
@@ -546,4 +562,141 @@ unsigned devices_prune(struct devices *devices, int64_t now_s, uint32_t keep_s)
 			devices->days[i] = NULL;
 		}
 	return deleted;
+}
+
+/* ---- forgetting ---- */
+
+#define MACS_MAX 256 /* that had one name */
+
+struct wish {
+	const struct config_network *client;
+	const char *device;
+	int64_t since_s, until_s;
+	uint8_t macs[MACS_MAX][6];
+	size_t mac_count;
+};
+
+static bool address_is_in(const uint8_t address[16], const struct config_network *network)
+{
+	size_t whole = network->length / 8;
+	unsigned rest = network->length % 8;
+
+	return memcmp(address, network->address, whole) == 0 &&
+	       (rest == 0 || (address[whole] ^ network->address[whole]) >> (8 - rest) == 0);
+}
+
+static bool has_name(const struct wish *wish, const struct record *record)
+{
+	char mac[18] = "";
+
+	if (record->has_mac)
+		lease_mac_text(record->mac, mac);
+	return *wish->device != '\0' &&
+	       (strcasecmp(record->name, wish->device) == 0 || strcasecmp(mac, wish->device) == 0);
+}
+
+static bool has_mac(const struct wish *wish, const struct record *record)
+{
+	for (size_t i = 0; i < wish->mac_count && record->has_mac; i++)
+		if (memcmp(wish->macs[i], record->mac, sizeof record->mac) == 0)
+			return true;
+	return false;
+}
+
+static bool record_goes(const struct wish *wish, const struct record *record)
+{
+	if (record->start_s >= wish->until_s || record->end_s < wish->since_s)
+		return false;
+	return (wish->client != NULL && address_is_in(record->address, wish->client)) ||
+	       has_name(wish, record) || has_mac(wish, record);
+}
+
+/* In each day's file, begin to end: the MACs that go by the name. */
+static int day_learn(struct devices *devices, struct wish *wish, struct day *day)
+{
+	(void)devices;
+	for (uint32_t i = 0; i < day->count && wish->mac_count < MACS_MAX; i++)
+		if (day->records[i].has_mac && has_name(wish, &day->records[i]) &&
+		        !has_mac(wish, &day->records[i]))
+			memcpy(wish->macs[wish->mac_count++], day->records[i].mac, 6);
+	return 0;
+}
+
+static int day_write_anew(const char *path, const struct day *day, const struct wish *wish)
+{
+	char new[PATH_MAX];
+
+	if (snprintf(new, sizeof new, "%s.new", path) >= (int)sizeof new)
+		return -ENAMETOOLONG;
+	FILE *out = fopen(new, "we");
+	if (out == NULL)
+		return -errno;
+	int ret = fchmod(fileno(out), 0600) < 0 || fwrite(magic, sizeof magic, 1, out) != 1 ? -EIO : 0;
+	for (uint32_t i = 0; i < day->count && ret == 0; i++)
+		if (!record_goes(wish, &day->records[i]) &&
+		        fwrite(&day->records[i], sizeof day->records[i], 1, out) != 1)
+			ret = -ENOSPC;
+	if (ret == 0 && (fflush(out) != 0 || fsync(fileno(out)) < 0))
+		ret = -errno;
+	if (fclose(out) != 0 && ret == 0)
+		ret = -errno;
+	if (ret == 0 && rename(new, path) < 0)
+		ret = -errno;
+	if (ret < 0)
+		unlink(new);
+	return ret;
+}
+
+static int day_forget(struct devices *devices, struct wish *wish, struct day *day)
+{
+	char path[PATH_MAX];
+	uint32_t i = 0;
+
+	while (i < day->count && !record_goes(wish, &day->records[i]))
+		i++;
+	if (i == day->count)
+		return 0;
+	int ret = day_path(devices, day->day, path);
+	return ret < 0 ? ret : day_write_anew(path, day, wish);
+}
+
+/* Of each day there is; what a rewriting left behind that was killed is taken away. */
+static int each_day(struct devices *devices, struct wish *wish,
+        int (*each)(struct devices *devices, struct wish *wish, struct day *day))
+{
+	int ret = 0;
+	DIR *dir = opendir(devices->dir);
+
+	if (dir == NULL)
+		return errno == ENOENT ? 0 : -errno;
+	for (struct dirent *entry; ret == 0 && (entry = readdir(dir)) != NULL;) {
+		struct tm tm = { 0 };
+		const char *end = strptime(entry->d_name, "%Y-%m-%d", &tm);
+		if (end != NULL && strcmp(end, ".new") == 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+		if (end == NULL || *end != '\0')
+			continue;
+		struct day *day = day_load(devices, timegm(&tm) / DAY_S);
+		ret = day != NULL ? each(devices, wish, day) : -ENOMEM;
+		day_free(day);
+	}
+	if (ret == 0 && fsync(dirfd(dir)) < 0)
+		ret = -errno;
+	closedir(dir);
+	return ret;
+}
+
+int devices_forget(struct devices *devices, const struct config_network *client, const char *device,
+        int64_t since_s, int64_t until_s)
+{
+	struct wish wish = { .client = client, .device = device, .since_s = since_s, .until_s = until_s };
+	int ret = each_day(devices, &wish, day_learn);
+
+	if (ret == 0)
+		ret = each_day(devices, &wish, day_forget);
+	for (unsigned i = 0; i < DAYS_MAX; i++) {
+		day_free(devices->days[i]);
+		devices->days[i] = NULL;
+	}
+	return ret;
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config.h"
 #include "leases.h"
 
 /* How sure we are, from best to worst. */
@@ -58,8 +59,19 @@ void devices_free(struct devices *devices);
 int devices_note(struct devices *devices, enum device_source source, const struct lease *lease, int64_t now_s,
         uint32_t keep_s);
 
+/* Last change of any day's file, 0: there is none. */
+int64_t devices_written_s(const struct devices *devices);
+
 /* Writer: deletes the days that are over by more than keep_s. Returns the files deleted. */
 unsigned devices_prune(struct devices *devices, int64_t now_s, uint32_t keep_s);
+
+/*
+ * Writer: takes away all that is known of an address or network (NULL: none) and of a device (name or MAC, "": none) in [since_s, until_s);
+ * a record that lies in it partly goes as a whole, and with a device's name all that its MACs had. The files are written anew.
+ * Returns 0 or negative errno: then some are as they were.
+ */
+int devices_forget(struct devices *devices, const struct config_network *client, const char *device, int64_t since_s,
+        int64_t until_s);
 
 /* Who had the address (16 octets) then? Looks back a week from that moment. */
 void devices_find(

@@ -12,6 +12,7 @@
 
 #include "block_item.h"
 #include "cases.h"
+#include "device_spans.h"
 #include "erasure.h"
 #include "ledger.h"
 #include "log_query.h"
@@ -22,8 +23,8 @@
 
 const char *const rights_hold_parameters[] = { "client", "profile", "name", "since", "until", "reason",
 	NULL };
-const char *const rights_forget_parameters[] = { "client", "profile", "name", "since", "until", "reason",
-	NULL };
+const char *const rights_forget_parameters[] = { "client", "device", "profile", "name", "since", "until",
+	"reason", NULL };
 const char *const rights_release_parameters[] = { "case", "reason", NULL };
 const char *const rights_no_parameters[] = { NULL };
 
@@ -51,18 +52,17 @@ static int64_t now_us(void)
 }
 
 /* The rows that are asked for, up to now, of what the person reads in full. Returns 0 or a status. */
-static int read_rows(const struct reader_ask *ask, struct block_filter *filter, char why[JOB_WHY_MAX])
+static int read_rows(const struct reader_ask *ask, struct log_query *query, char why[JOB_WHY_MAX])
 {
-	struct log_query query;
+	struct block_filter *filter = &query->filter;
 
-	if (!value_of(ask, "client") || !value_of(ask, "reason")) {
+	if (log_query_read(query, ask->config, ask->parameter, ask->arg, why) < 0)
+		return 400;
+	if (!value_of(ask, "reason") || (!filter->has_client && query->device[0] == '\0')) {
 		snprintf(why, JOB_WHY_MAX, "%s: expected, but not given",
-		        value_of(ask, "client") ? "reason" : "client");
+		        value_of(ask, "reason") ? "client or device" : "reason");
 		return 400;
 	}
-	if (log_query_read(&query, ask->config, ask->parameter, ask->arg, why) < 0)
-		return 400;
-	*filter = query.filter;
 	filter->limit = 0;
 	if (!filter->until_us || filter->until_us > now_us())
 		filter->until_us = now_us();
@@ -116,20 +116,20 @@ static int hold(
 
 int rights_hold(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 {
-	struct block_filter filter;
+	struct log_query query;
 	int lock;
 
 	if (!value_of(ask, "since")) {
 		snprintf(why, JOB_WHY_MAX, "since: expected, but not given");
 		return 400;
 	}
-	int status = read_rows(ask, &filter, why);
+	int status = read_rows(ask, &query, why);
 	if (status != 0)
 		return status;
 	int ret = cases_lock(ask->log_dir, &lock);
 	if (ret < 0)
 		return failed(ret, "nothing is held", why);
-	status = hold(ask, &filter, out, why);
+	status = hold(ask, &query.filter, out, why);
 	cases_unlock(lock);
 	return status;
 }
@@ -190,11 +190,32 @@ static bool count_row(void *arg, const struct block_item *item)
 	return true;
 }
 
+/* Returns the rows that are held, or negative errno. */
+static int64_t held_rows(const char *dir, const struct erasure *erasure, uint32_t *number)
+{
+	struct block_filter filter = erasure->filter;
+	int64_t held = 0;
+
+	if (*erasure->device == '\0')
+		return cases_held(dir, &filter, number);
+	for (size_t i = 0; i < erasure->span_count && held >= 0; i++) {
+		const struct erasure_span *span = &erasure->spans[i];
+		filter.has_client = true;
+		filter.client.length = 128;
+		memcpy(filter.client.address, span->client, sizeof span->client);
+		filter.since_us = span->since_us;
+		filter.until_us = span->until_us;
+		int64_t more = cases_held(dir, &filter, number);
+		held = more < 0 ? more : held + more;
+	}
+	return held;
+}
+
 /* Nothing that is held is erased. */
-static int check_held(const struct reader_ask *ask, const struct block_filter *filter, char why[JOB_WHY_MAX])
+static int check_held(const struct reader_ask *ask, const struct erasure *erasure, char why[JOB_WHY_MAX])
 {
 	uint32_t number = 0;
-	int64_t held = cases_held(ask->log_dir, filter, &number);
+	int64_t held = held_rows(ask->log_dir, erasure, &number);
 
 	if (held < 0)
 		return failed((int)held, "nothing is erased", why);
@@ -214,42 +235,71 @@ static bool await_end(const char *dir)
 	return !erasure_is_pending(dir);
 }
 
-static int forget(
-        const struct reader_ask *ask, const struct block_filter *filter, FILE *out, char why[JOB_WHY_MAX])
+/* Returns how many rows go, or negative errno. */
+static int64_t find_rows(const struct reader_ask *ask, struct erasure *erasure)
 {
 	uint64_t rows = 0;
 
+	if (*erasure->device)
+		return device_spans_find(erasure, ask->log_dir);
+	int64_t ret = block_scan_items(ask->log_dir, &erasure->filter, true, count_row, &rows);
+	return ret < 0 ? ret : (int64_t)rows;
+}
+
+static int erase(const struct reader_ask *ask, struct erasure *erasure, FILE *out, char why[JOB_WHY_MAX])
+{
 	if (erasure_is_pending(ask->log_dir))
 		return failed(-EBUSY, "", why);
-	int status = check_held(ask, filter, why);
+	int64_t rows = find_rows(ask, erasure);
+	if (rows == -E2BIG) {
+		snprintf(why, JOB_WHY_MAX,
+		        "nothing is erased: the device had too many addresses: choose a "
+		        "shorter time by since and until");
+		return 400;
+	}
+	int status = rows < 0 ? 0 : check_held(ask, erasure, why);
 	if (status != 0)
 		return status;
-	int64_t ret = block_scan_items(ask->log_dir, filter, true, count_row, &rows);
 	json_t *detail = json_pack("{s:I, s:s}", "rows", (json_int_t)rows, "reason", value_of(ask, "reason"));
-	if (ret >= 0)
-		ret = detail ? record(ask, "log.forget", detail) : -ENOMEM;
+	int ret = rows < 0 ? (int)rows : detail ? record(ask, "log.forget", detail) : -ENOMEM;
 	json_decref(detail);
 	if (ret == 0)
-		ret = erasure_begin(ask->log_dir, filter);
+		ret = erasure_begin(ask->log_dir, erasure);
 	if (ret < 0)
-		return failed((int)ret, "nothing is erased", why);
-	fprintf(out, "{\"rows\":%" PRIu64 ",\"finished\":%s}\n", rows,
+		return failed(ret, "nothing is erased", why);
+	fprintf(out, "{\"rows\":%" PRId64 ",\"finished\":%s}\n", rows,
 	        await_end(ask->log_dir) ? "true" : "false");
 	return 0;
 }
 
+/* Of one name, or one profile's rows, the device's history and alerts tell nothing. */
+static int forget(
+        const struct reader_ask *ask, const struct log_query *query, FILE *out, char why[JOB_WHY_MAX])
+{
+	struct erasure *erasure = calloc(1, sizeof *erasure);
+
+	if (!erasure)
+		return failed(-ENOMEM, "nothing is erased", why);
+	erasure->filter = query->filter;
+	erasure->rows_only = value_of(ask, "name") || value_of(ask, "profile");
+	snprintf(erasure->device, sizeof erasure->device, "%s", query->device);
+	int status = erase(ask, erasure, out, why);
+	erasure_free(erasure);
+	return status;
+}
+
 int rights_forget(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 {
-	struct block_filter filter;
+	struct log_query query;
 	int lock;
-	int status = read_rows(ask, &filter, why);
+	int status = read_rows(ask, &query, why);
 
 	if (status != 0)
 		return status;
 	int ret = cases_lock(ask->log_dir, &lock);
 	if (ret < 0)
 		return failed(ret, "nothing is erased", why);
-	status = forget(ask, &filter, out, why);
+	status = forget(ask, &query, out, why);
 	cases_unlock(lock);
 	return status;
 }

@@ -164,7 +164,8 @@ int retention_command(struct command_context *context)
 
 /* ---- usher case, usher forget ---- */
 
-static const char *const row_options[] = { "client", "profile", "name", "since", "until", "reason" };
+static const char *const row_options[] = { "client", "profile", "name", "since", "until", "reason",
+	"device" };
 #define ROW_OPTIONS (sizeof row_options / sizeof *row_options)
 
 /* The options as the body of a request; NULL after saying what is wrong. */

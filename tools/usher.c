@@ -219,9 +219,8 @@ static const struct command {
 	        "What is held stays until it is released, however long the log is kept. For root and members "
 	        "of usher-dsl.\n" HELP_TIME },
 	{ "forget", forget_command, "erase rows of the log",
-	        "usher forget --client ADDRESS/NETWORK [--profile P] [--name SUFFIX] [--since TIME] [--until "
-	        "TIME]\n"
-	        "             --reason TEXT\n"
+	        "usher forget [--client ADDRESS/NETWORK] [--device NAME|MAC] [--profile P] [--name SUFFIX]\n"
+	        "             [--since TIME] [--until TIME] --reason TEXT\n"
 	        "\n"
 	        "Takes these rows out of every file, for good. What is held for a case is refused. That it "
 	        "was "

@@ -2,18 +2,20 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
+import subprocess
+import time
 from datetime import datetime, timedelta, timezone
 
-import pytest
-
-from usher import descendants, eventually, profile, usherd
+from usher import BUILD, ENVIRONMENT, PLAIN_BUILD, Usherd, eventually, gone, profile, usherd
 
 LISTS = {'gambling': ['casino.com', 'poker.net']}
 ERASED, KEPT = '10.20.4.31', '10.20.4.32'
 DAY_S = 86400
+QUICK = PLAIN_BUILD if (PLAIN_BUILD / 'usherd').exists() else BUILD     # many short lives
 
 
 def log_octets(u):
@@ -155,3 +157,109 @@ def test_what_root_reads_while_usherd_is_down_is_on_record(lab):
         u.cli('case', 'list')
         u.cli('retention', '--verify')
         assert [(e['what'], e['detail']) for e in ledger(u)[-2:]] == [('case.read', {'offline': True}), ('retention.read', {'offline': True})]
+
+
+KEA = 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n'
+
+
+def lease(address, mac, name, start, lifetime=3600):
+    return f'{address},{mac},,{lifetime},{int(start) + lifetime},1,0,0,{name},0,\n'
+
+
+def state_octets(u):
+    """All files that usherd keeps, but the ledger, which says that something was erased."""
+    return {path: path.read_bytes() for path in (u.folder / 'state').rglob('*') if path.is_file() and 'ledger' not in path.parts}
+
+
+def found(u, *octets):
+    return {path.name for path, content in state_octets(u).items() for one in octets if one in content}
+
+
+def test_a_device_is_forgotten_with_its_history_and_its_alerts(lab):
+    """Its rows under two addresses, its leases, and an alert that waits for a mail server; nobody else's."""
+    now = time.time()
+    config = {'leases': [{'file': '{folder}/kea.csv'}],
+              'alerts': {'mail-to': ['dsl@school.example'], 'sendmail': '/bin/false', 'wait': '1s', 'rules': [{'name': 'danger'}]}}
+    with usherd(config, LISTS | {'self-harm': ['harm.org']}) as u:
+        leases = u.write('kea.csv', KEA + lease(ERASED, 'aa:bb:cc:00:00:01', 'annas-phone', now - 60) + lease(KEPT, 'aa:bb:cc:00:00:02', 'library-pc', now - 60))
+        u.reload()
+        assert eventually(lambda: b'library-pc' in b''.join(state_octets(u).values()), 4)
+        fill(u)
+        u.ask('secret.harm.org', client=ERASED)
+        time.sleep(1.1)
+        with leases.open('a') as file:
+            file.write(lease('10.20.4.40', 'aa:bb:cc:00:00:01', 'annas-phone', time.time()) + lease(ERASED, 'aa:bb:cc:00:00:03', 'next-pc', time.time()))
+        assert eventually(lambda: b'next-pc' in b''.join(state_octets(u).values()), 4)
+        u.ask('secret99.casino.com', client='10.20.4.40')
+        u.ask('nextone.casino.com', client=ERASED)
+        u.log('--limit', 1000, count=83)
+        assert eventually(lambda: 'queue.json' in found(u, b'secret.harm'), 5)
+        leases.write_text(KEA)
+        [answer] = u.json('forget', '--device', 'Annas-Phone', '--reason', 'request 18')
+        assert answer == {'rows': 42, 'finished': True}
+        assert found(u, b'secret', b'annas-phone', bytes.fromhex('aabbcc000001'), b'aa:bb:cc:00:00:01', socket.inet_aton('10.20.4.40')) == set()
+        assert found(u, b'library-pc') and found(u, b'next-pc') and found(u, b'public7')
+        rows = u.log('--limit', 1000)
+        assert [row['name'] for row in rows if row['client'] == ERASED] == ['nextone.casino.com'] and len(rows) == 41
+        assert {row['device'] for row in rows} == {'library-pc', 'next-pc'}
+        u.restart()
+        assert len(u.log('--limit', 1000)) == 41 and found(u, b'secret', b'annas-phone') == set()
+        [answer] = u.json('forget', '--device', 'aa-bb-cc-00-00-02', '--client', '10.99.0.0/16', '--reason', 'nothing')
+        assert answer == {'rows': 0, 'finished': True}
+        assert 'device' in u.cli('forget', '--device', '', '--reason', 'x', expect=(1, 2)).stderr
+
+
+def test_kill_9_at_any_moment_of_an_erasure_leaves_all_or_nothing_and_it_ends(lab):
+    chance = random.Random(9)
+    config = {'leases': [{'file': '{folder}/kea.csv'}]}
+    u = Usherd(config, LISTS, build=QUICK)
+    try:
+        u.write('kea.csv', KEA + lease(ERASED, 'aa:bb:cc:00:00:01', 'annas-phone', time.time() - 60))
+        u.start()
+        assert eventually(lambda: found(u, b'annas-phone'), 4)
+        (u.folder / 'kea.csv').write_text(KEA)
+        kept = 0
+        for life in range(4):
+            for i in range(30):
+                u.ask(f'secret{i}.casino.com', client=ERASED)
+                u.ask(f'public{life}-{i}.casino.com', client=KEPT)
+            kept += 30
+            before = len(u.log('--client', ERASED, '--limit', 1000, count=30, within_s=3))
+            asking = subprocess.Popen([str(u.build / 'usher'), '-c', str(u.file), 'forget', '--client', ERASED, '--reason', 'x'], stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+            time.sleep(chance.uniform(0, 0.15 if life < 3 else 1.2))
+            assert gone(u.kill(), 5)
+            asking.wait(20)
+            down = len(u.log('--client', ERASED, '--limit', 1000))
+            assert down in (0, before), 'a reader sees half'
+            u.start()
+            assert len(u.log('--client', ERASED, '--limit', 1000)) == down, 'what was erased is back, or what was not is gone'
+            if down:
+                u.cli('forget', '--client', ERASED, '--reason', 'x')
+            assert eventually(lambda: found(u, b'secret', b'annas-phone', socket.inet_aton(ERASED)) == set(), 5), found(u, b'secret', b'annas-phone')
+            assert len(u.log('--client', KEPT, '--limit', 1000)) == kept
+            assert eventually(lambda: not list((u.folder / 'state').rglob('erase.json*')), 5)
+            assert not list((u.folder / 'state').rglob('*.new'))
+        u.stop()
+    finally:
+        u._forget()
+
+
+def test_a_clock_far_ahead_does_not_take_the_history_of_devices(lab):
+    """The newest file is what the clock is held against; with one of today beside it, the clock is right and the old one goes."""
+    with usherd({'leases': [{'file': '{folder}/kea.csv'}]}) as u:
+        u.write('kea.csv', KEA)
+        u.stop()
+        devices = u.folder / 'state/devices'
+        old = devices / (datetime.now(timezone.utc) - timedelta(days=400)).date().isoformat()
+        for path in devices.iterdir():
+            path.unlink()
+        for today, stays in ((False, True), (True, False)):
+            old.write_bytes(b'usher devices 1\n')
+            os.utime(old, (time.time() - 400 * DAY_S,) * 2)
+            if today:
+                (devices / datetime.now(timezone.utc).date().isoformat()).write_bytes(b'usher devices 1\n')
+            u.start()
+            time.sleep(0 if today else 1.2)
+            assert eventually(lambda: old.exists() == stays, 4)
+            u.stop()

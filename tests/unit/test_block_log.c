@@ -1572,7 +1572,7 @@ static void erasure_takes_all_rows_up_to_its_moment_and_none_after(void **state)
 	log_many();
 	unsigned before = count(&everything), gone = count(&erased);
 	assert_true(gone > 0);
-	assert_int_equal(erasure_begin(dir, &erased), 0);
+	assert_int_equal(erasure_begin(dir, &(struct erasure){ .filter = erased }), 0);
 	assert_int_equal(count(&everything), before - gone);
 	run_with_keeps(NULL, 0);
 	assert_int_equal(erasure_read(dir, &pending), 0);
@@ -1596,7 +1596,7 @@ static void erasure_takes_what_is_damaged_too(void **state)
 	store_path(path, 1);
 	snprintf(ring, sizeof ring, "%s/ring-0.damaged", dir);
 	close(open(ring, O_CREAT | O_WRONLY, 0600));
-	assert_int_equal(erasure_begin(dir, &erased), 0);
+	assert_int_equal(erasure_begin(dir, &(struct erasure){ .filter = erased }), 0);
 	run_with_keeps(NULL, 0);
 	assert_int_equal(access(ring, F_OK), -1);
 	assert_false(erasure_is_pending(dir));
