@@ -1,8 +1,10 @@
 #include "report_ask.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log_ask.h"
 
@@ -110,9 +112,12 @@ json_t *report_ask_counts(struct command_context *context, const struct report_w
 
 json_t *report_ask_state(struct command_context *context, const char *socket, const char *path)
 {
-	char *reply;
+	char file[PATH_MAX], *reply;
 	json_t *state = NULL;
 
+	snprintf(file, sizeof file, "%s/%s", command_config(context)->run_dir, socket);
+	if (access(file, W_OK) < 0)
+		return NULL;
 	if (command_http(command_config(context), socket, path, NULL, &reply) == 200)
 		state = json_loads(reply, 0, NULL);
 	free(reply);

@@ -116,9 +116,14 @@ void report_health(struct report *report, struct command_context *context)
 	json_t *stats = report_ask_state(context, "stats.sock", "/v1/stats");
 	const json_t *generation = json_object_get(stats, "generation"), *log = json_object_get(stats, "log");
 
-	if (!stats)
-		return;
 	report_section(report, "The filter itself");
+	if (!stats) {
+		report_sentence(report, TONE_QUIET,
+		        "Its counters could not be read (the group usher-stats may): whether it lost events "
+		        "is "
+		        "not known here.");
+		return;
+	}
 	json_int_t age = json_integer_value(json_object_get(generation, "age_s"));
 	json_int_t lost = json_integer_value(json_object_get(log, "lost"));
 	report_sentence(report, age > 3 * 86400 ? TONE_CAUTION : TONE_PLAIN,

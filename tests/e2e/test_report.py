@@ -162,6 +162,17 @@ def test_rows_for_a_safeguarding_system_and_for_a_spreadsheet(u):
     assert sum(int(row['count']) for row in rows) == 9 and {row['profile'] for row in rows} == {'pupils'}
 
 
+def test_counters_that_may_not_be_read_are_not_silently_well(u):
+    sock, away = u.folder / 'run/stats.sock', u.folder / 'run/away.sock'
+    sock.rename(away)
+    try:
+        said = u.cli('report', 'daily')
+    finally:
+        away.rename(sock)
+    assert 'counters could not be read' in said.stdout and 'No event was lost' not in said.stdout and said.stderr == ''
+    assert 'No event was lost' in report(u, 'daily')
+
+
 def test_report_is_recorded_in_the_ledger(u):
     before = len(u.json('ledger', '--reads'))
     report(u, 'daily')
