@@ -39,10 +39,7 @@ struct check {
 	struct clients *clients;
 	struct macs *macs;
 	struct neighbour_table *neighbours; /* NULL: no card has a profile of its own */
-	struct lists *lists;                /* NULL: unreadable */
-	struct lists_view *view;
-	struct rules *rules;
-	struct facts_table *table;
+	struct command_policy policy;
 	/* what came out */
 	struct facts facts;
 	struct verdict verdict;
@@ -140,47 +137,12 @@ static int check_find_profile(struct check *check)
 	return 0;
 }
 
-/* The lists that the daemon would serve. None at all is not the end: the policy knows what a profile gets
- * then. */
-static int check_open(struct check *check)
-{
-	const struct config *config = check->config;
-	const char *categories[CONFIG_CATEGORIES_MAX];
-	char dir[4096], why[LISTS_WHY_MAX] = "";
-	uint64_t failed;
-
-	for (size_t i = 0; i < config->category_count; i++)
-		categories[i] = config->categories[i].name;
-	snprintf(dir, sizeof dir, "%s/lists", config->state_dir);
-	int ret = lists_open_newest_good(&check->lists, dir, categories, config->category_count, why);
-	if (ret < 0)
-		check->lists = NULL;
-	if (why[0] != '\0')
-		command_say(why);
-	if (ret == -EACCES)
-		return ret; /* that we may not look says nothing of what the daemon does */
-	ret = command_rules(config, &check->rules);
-	if (ret == -EACCES || ret == -ENOMEM)
-		return ret;
-	check->table =
-	        facts_table_new(config, check->rules, check->lists != NULL ? lists_seed(check->lists) : 0);
-	if (check->table != NULL && engines_read(config, &failed) == 0)
-		facts_table_fail_engines(check->table, failed);
-	if (check->lists != NULL)
-		check->view = lists_view_open(check->lists);
-	return check->table != NULL && (check->lists == NULL || check->view != NULL) ? 0 : -ENOMEM;
-}
-
 static void check_close(struct check *check)
 {
 	neighbour_table_free(check->neighbours);
 	macs_free(check->macs);
 	clients_free(check->clients);
-	facts_table_free(check->table);
-	if (check->view != NULL)
-		lists_view_close(check->view);
-	lists_free(check->lists);
-	rules_free(check->rules);
+	command_policy_close(&check->policy);
 }
 
 static void check_decide(struct check *check)
@@ -195,9 +157,9 @@ static void check_decide(struct check *check)
 		};
 		return;
 	}
-	facts_gather(&check->facts, check->table, check->view, &check->name);
-	check->verdict =
-	        policy_decide(check->config, check->table, &asker, &check->facts, &check->now, &check->steps);
+	facts_gather(&check->facts, check->policy.table, check->policy.view, &check->name);
+	check->verdict = policy_decide(
+	        check->config, check->policy.table, &asker, &check->facts, &check->now, &check->steps);
 }
 
 /* ---- words
@@ -226,8 +188,8 @@ static void origin_of_category(const struct check *check, unsigned category, str
 	const struct lists_source *source = NULL;
 	uint8_t labels = 0;
 
-	if (check->lists == NULL ||
-	        !lists_explain(check->lists, &check->facts.listed, category, &source, &labels))
+	if (check->policy.lists == NULL ||
+	        !lists_explain(check->policy.lists, &check->facts.listed, category, &source, &labels))
 		return;
 	suffix_text(&check->name, labels, origin->rule);
 	origin->source = source->name;
@@ -244,7 +206,8 @@ static void origin_of_protected(const struct check *check, struct origin *origin
 /* "keyword *porn*": the source, and the rule behind the space. */
 static void origin_of_signal(const struct check *check, unsigned category, bool watch, struct origin *origin)
 {
-	facts_explain_signal(check->table, check->view, &check->name, category, watch, origin->signal);
+	facts_explain_signal(
+	        check->policy.table, check->policy.view, &check->name, category, watch, origin->signal);
 	char *space = strchr(origin->signal, ' ');
 	if (space == NULL)
 		return;
@@ -276,8 +239,8 @@ static void check_origin(const struct check *check, struct origin *origin)
 	case TIER_LIST_FAILURE:
 		return;
 	case TIER_RULE:
-		name_to_text(&facts_rule_get(check->table, verdict->rule)->name, origin->rule);
-		if (facts_rule_get(check->table, verdict->rule)->entry == NULL)
+		name_to_text(&facts_rule_get(check->policy.table, verdict->rule)->name, origin->rule);
+		if (facts_rule_get(check->policy.table, verdict->rule)->entry == NULL)
 			break;
 		origin->source = "rules";
 		return;
@@ -414,8 +377,9 @@ static void check_reason(
 		        profile);
 	else if (verdict->tier == TIER_INTERNAL && verdict->action == VERDICT_LOCAL)
 		snprintf(text, TEXT_MAX, "an internal name, hidden from %s", profile);
-	else if (verdict->tier == TIER_RULE && facts_rule_get(check->table, verdict->rule)->entry != NULL)
-		rule_reason(facts_rule_get(check->table, verdict->rule)->entry, origin->rule, text);
+	else if (verdict->tier == TIER_RULE &&
+	         facts_rule_get(check->policy.table, verdict->rule)->entry != NULL)
+		rule_reason(facts_rule_get(check->policy.table, verdict->rule)->entry, origin->rule, text);
 	else
 		snprintf(text, TEXT_MAX, "%s: %s", policy_tier_text(verdict->tier), origin->rule);
 }
@@ -634,7 +598,7 @@ int check_command(struct command_context *context)
 		return COMMAND_USAGE;
 	}
 	if (ret == 0)
-		ret = check_open(&check);
+		ret = command_policy_open(&check.policy, check.config);
 	if (ret != 0) {
 		fprintf(stderr, "usher: %s\n", strerror(-ret));
 		ret = COMMAND_FAILED;

@@ -55,6 +55,22 @@ void command_become_user(const struct config *config);
 int command_rules(const struct config *config, struct rules **rules);
 
 /*
+ * What usherd's policy reads, opened by a command: the lists that it would serve, the school's rules, the
+ * engines that failed. lists and view are NULL where no generation can be read: the policy knows what a
+ * profile gets then.
+ */
+struct command_policy {
+	struct lists *lists;
+	struct lists_view *view;
+	struct rules *rules;
+	struct facts_table *table;
+};
+/* What is wrong with lists or rules is said. Returns 0, -EACCES (that we may not look says nothing of what
+ * usherd does), or -ENOMEM. */
+int command_policy_open(struct command_policy *policy, const struct config *config);
+void command_policy_close(struct command_policy *policy); /* of a zeroed one too */
+
+/*
  * One request to usherd over a Unix socket in run-dir ("stats.sock"). body NULL: GET. Returns the HTTP status
  * and *reply (malloc()ed, NUL-terminated), or -errno after saying that usherd does not run or may not be
  * asked; then *reply is NULL.

@@ -8,7 +8,6 @@
 #include <time.h>
 
 #include "resolver/clients.h"
-#include "resolver/engines.h"
 #include "resolver/facts.h"
 #include "resolver/policy.h"
 
@@ -20,10 +19,7 @@
 struct plan {
 	struct selftest *selftest;
 	const struct config *config;
-	struct lists *lists; /* NULL: unreadable */
-	struct lists_view *view;
-	struct rules *rules;
-	struct facts_table *table;
+	struct command_policy policy;
 	struct clients *clients;
 	struct moment now;
 	struct name samples[CONFIG_CATEGORIES_MAX][SAMPLES];
@@ -75,8 +71,8 @@ static struct verdict verdict_of(struct plan *plan, const struct name *name)
 	const struct policy_asker asker = { plan->profile, plan->client };
 	struct facts facts;
 
-	facts_gather(&facts, plan->table, plan->view, name);
-	return policy_decide(plan->config, plan->table, &asker, &facts, &plan->now, NULL);
+	facts_gather(&facts, plan->policy.table, plan->policy.view, name);
+	return policy_decide(plan->config, plan->policy.table, &asker, &facts, &plan->now, NULL);
 }
 
 /* ---- names of the lists ---- */
@@ -84,7 +80,7 @@ static struct verdict verdict_of(struct plan *plan, const struct name *name)
 /* A few of each category. Names in several are as good as any. */
 static void samples_take(struct plan *plan)
 {
-	struct lists_walk *walk = plan->view ? lists_walk_open(plan->view) : NULL;
+	struct lists_walk *walk = plan->policy.view ? lists_walk_open(plan->policy.view) : NULL;
 	struct lists_listed listed;
 	size_t full = 0;
 
@@ -232,38 +228,18 @@ static bool client_find(struct plan *plan)
 
 static int plan_open(struct plan *plan)
 {
-	const struct config *config = plan->config;
-	const char *categories[CONFIG_CATEGORIES_MAX];
-	char dir[4096], why[LISTS_WHY_MAX] = "";
-	uint64_t failed;
+	int ret = command_policy_open(&plan->policy, plan->config);
 
-	for (size_t i = 0; i < config->category_count; i++)
-		categories[i] = config->categories[i].name;
-	snprintf(dir, sizeof dir, "%s/lists", config->state_dir);
-	int ret = lists_open_newest_good(&plan->lists, dir, categories, config->category_count, why);
-	if (ret == 0)
-		ret = command_rules(config, &plan->rules) == -EACCES ? -EACCES : 0;
-	if (ret < 0) {
-		command_say(why[0] != '\0' ? why : strerror(-ret));
+	if (ret < 0)
 		return ret;
-	}
-	plan->table = facts_table_new(config, plan->rules, lists_seed(plan->lists));
-	plan->view = lists_view_open(plan->lists);
-	plan->clients = clients_new(config);
-	if (!plan->table || !plan->view || !plan->clients)
-		abort();
-	if (engines_read(config, &failed) == 0)
-		facts_table_fail_engines(plan->table, failed);
-	return 0;
+	plan->clients = clients_new(plan->config);
+	return plan->clients != NULL ? 0 : -ENOMEM;
 }
 
 static void plan_close(struct plan *plan)
 {
 	clients_free(plan->clients);
-	facts_table_free(plan->table);
-	lists_view_close(plan->view);
-	lists_free(plan->lists);
-	rules_free(plan->rules);
+	command_policy_close(&plan->policy);
 }
 
 int selftest_plan(struct selftest *selftest, const struct config *config)
@@ -274,6 +250,8 @@ int selftest_plan(struct selftest *selftest, const struct config *config)
 	*selftest = (struct selftest){ .config = config, .time_s = time(NULL) };
 	plan.now = moment_at(selftest->time_s);
 	int ret = plan_open(&plan);
+	if (ret < 0)
+		command_say(strerror(-ret));
 	if (ret == 0)
 		samples_take(&plan);
 	for (plan.profile = 0; ret == 0 && plan.profile < config->profile_count; plan.profile++) {
