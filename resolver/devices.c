@@ -672,7 +672,7 @@ static int each_day(struct devices *devices, struct wish *wish,
 	for (struct dirent *entry; ret == 0 && (entry = readdir(dir)) != NULL;) {
 		struct tm tm = { 0 };
 		const char *end = strptime(entry->d_name, "%Y-%m-%d", &tm);
-		if (end != NULL && strcmp(end, ".new") == 0)
+		if (each == day_forget && end != NULL && strcmp(end, ".new") == 0)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 		if (end == NULL || *end != '\0')
 			continue;
@@ -698,5 +698,36 @@ int devices_forget(struct devices *devices, const struct config_network *client,
 		day_free(devices->days[i]);
 		devices->days[i] = NULL;
 	}
+	return ret;
+}
+
+/* ---- what there is ---- */
+
+struct count {
+	struct wish wish; /* first: each_day() hands it on */
+	uint64_t days, records;
+	int64_t oldest_s;
+};
+
+static int day_count(struct devices *devices, struct wish *wish, struct day *day)
+{
+	struct count *count = (struct count *)wish;
+
+	(void)devices;
+	count->days++;
+	count->records += day->count;
+	if (count->days == 1 || day->day * DAY_S < count->oldest_s)
+		count->oldest_s = day->day * DAY_S;
+	return 0;
+}
+
+int devices_count(struct devices *devices, uint64_t *days, uint64_t *records, int64_t *oldest_s)
+{
+	struct count count = { .days = 0 };
+	int ret = each_day(devices, &count.wish, day_count);
+
+	*days = count.days;
+	*records = count.records;
+	*oldest_s = count.oldest_s;
 	return ret;
 }

@@ -62,6 +62,9 @@ int devices_note(struct devices *devices, enum device_source source, const struc
 /* Last change of any day's file, 0: there is none. */
 int64_t devices_written_s(const struct devices *devices);
 
+/* How many days there are and what they hold; *oldest_s: when the first of them began. Returns 0 or negative errno. */
+int devices_count(struct devices *devices, uint64_t *days, uint64_t *records, int64_t *oldest_s);
+
 /* Writer: deletes the days that are over by more than keep_s. Returns the files deleted. */
 unsigned devices_prune(struct devices *devices, int64_t now_s, uint32_t keep_s);
 

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "block_reader.h"
+#include "devices.h"
 
 #define GRACE_S (BLOCK_DAY_S + 2 * 3600)
 #define LINES_MAX 16384 /* classes times profiles */
@@ -192,6 +193,34 @@ static int64_t print_lines(struct verifying *verifying, FILE *out)
 	return overdue;
 }
 
+/* The history of devices is kept as long as the longest `keep` of a profile. Returns 1 if it is overdue, 0 or
+ * negative errno. */
+static int verify_devices(const struct config *config, const char *dir, FILE *out)
+{
+	struct devices *devices = devices_beside(dir);
+	uint64_t days, records;
+	int64_t oldest_s, keep_s = 0, now_s = time(NULL);
+	char oldest[32];
+	struct tm tm;
+	time_t s;
+
+	int ret = devices ? devices_count(devices, &days, &records, &oldest_s) : -ENOMEM;
+	devices_free(devices);
+	if (ret < 0 || days == 0)
+		return ret;
+	for (size_t i = 0; i < config->profile_count; i++)
+		keep_s = config->profiles[i].keep_s > keep_s ? config->profiles[i].keep_s : keep_s;
+	s = (time_t)oldest_s;
+	strftime(oldest, sizeof oldest, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s, &tm));
+	bool overdue = oldest_s + keep_s + GRACE_S < now_s;
+	json_t *json = json_pack("{s:s, s:n, s:I, s:I, s:I, s:s, s:s}", "class", "devices", "profile",
+	        "keep_s", (json_int_t)keep_s, "files", (json_int_t)days, "rows", (json_int_t)records,
+	        "oldest", oldest, "verdict", overdue ? "overdue" : "ok");
+	ret = json && json_dumpf(json, out, JSON_COMPACT) == 0 && putc('\n', out) != EOF ? overdue : -ENOMEM;
+	json_decref(json);
+	return ret;
+}
+
 int64_t retention_verify(const struct config *config, const char *dir, FILE *out)
 {
 	struct block_file *files = NULL;
@@ -210,6 +239,8 @@ int64_t retention_verify(const struct config *config, const char *dir, FILE *out
 			ret = verify_file(verifying, dir, &files[i]);
 	if (ret == 0)
 		ret = print_lines(verifying, out);
+	int more = ret >= 0 ? verify_devices(config, dir, out) : 0;
+	ret = more < 0 ? more : ret + more;
 	free(files);
 	free(verifying->lines);
 	free(verifying);

@@ -11,7 +11,8 @@
 
 /*
  * Writes a line of JSON for each class and profile, and for each case: {"class","profile","keep_s","files","rows","oldest","verdict"}; the
- * verdict is "ok", "overdue", "held", or "damaged" (class "damaged": it could not be read, and goes with its day). Returns how many are
+ * verdict is "ok", "overdue", "held", or "damaged" (class "damaged": it could not be read, and goes with its day). The class "devices" is the history of
+ * devices beside the log. Returns how many are
  * overdue or negative errno.
  */
 int64_t retention_verify(const struct config *config, const char *dir, FILE *out);

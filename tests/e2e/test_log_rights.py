@@ -262,4 +262,6 @@ def test_a_clock_far_ahead_does_not_take_the_history_of_devices(lab):
             u.start()
             time.sleep(0 if today else 1.2)
             assert eventually(lambda: old.exists() == stays, 4)
+            [line] = [line for line in u.json('retention', '--verify', expect=int(stays)) if line['class'] == 'devices']
+            assert (line['files'], line['verdict']) == (1, 'overdue' if stays else 'ok')
             u.stop()
