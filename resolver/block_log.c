@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <time.h>
 
 #include "believed_clock.h"
@@ -20,8 +22,10 @@
 #include "block_item.h"
 #include "block_store.h"
 
-#define TURN_MS 200     /* at most between two commits */
-#define LOOK_MS 20      /* between two looks at rings that fill fast */
+#define TURN_MS 200 /* at most between two commits */
+#define LOOK_MS 20  /* between two looks at rings that fill fast */
+/* A worker on the same processor does not wait for a commit: a tenth of it writes 300,000 events a second. */
+#define WRITER_NICE 10
 #define BATCH_MAX 32768 /* events in one turn */
 #define PRUNE_S 3600
 #define ERASE_MS 100 /* at a stretch */
@@ -286,6 +290,7 @@ static void *writer_main(void *arg)
 {
 	struct block_log *log = arg;
 
+	setpriority(PRIO_PROCESS, (id_t)gettid(), WRITER_NICE); /* of this thread alone */
 	while (log->erases ? !is_stopping(log) : sleep_until_due(log)) {
 		while (turn(log))
 			;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include "tunnel.h"
 
 #define PULSES_MISSED_MAX 2 /* of 5 s each */
+#define MAIN_NICE 10        /* of the main thread alone */
 #define PUBLISH_WAIT_MS 1000
 #define WATCH_MS 250 /* a new generation serves within a second */
 #define ALIVE_S 2
@@ -686,6 +688,9 @@ int daemon_run(struct daemon *daemon)
 	log_info("serving on %zu addresses with %u workers, %zu profiles", config->listen_count,
 	        config->workers, config->profile_count);
 	daemon_note_state(daemon, (uid_t)-1, "start");
+	/* From here on this thread makes snapshots and answers people: workers on its processor go before it.
+	 */
+	setpriority(PRIO_PROCESS, (id_t)gettid(), MAIN_NICE);
 	sd_notify(0, "READY=1");
 	event_base_loop(daemon->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	sd_notify(0, "STOPPING=1");

@@ -234,25 +234,38 @@ static int ring_try(struct ring *ring, const char *path, uint64_t size)
 	return ret;
 }
 
+static uint64_t whole_pages(size_t size)
+{
+	uint64_t page = page_size();
+
+	return size == 0 ? page : (size + page - 1) / page * page;
+}
+
+static struct ring *ring_alloc(void)
+{
+	struct ring *ring = aligned_alloc(CACHE_LINE, sizeof *ring);
+
+	if (ring)
+		memset(ring, 0, sizeof *ring);
+	return ring;
+}
+
 int ring_open(struct ring **out, const char *path, size_t size)
 {
 	char aside[PATH_MAX];
-	uint64_t page = page_size();
-	uint64_t data_size = size == 0 ? page : (size + page - 1) / page * page;
 	int replaced = 0;
 
 	*out = NULL;
 	if (size > SIZE_MAX / 4 || (size_t)snprintf(aside, sizeof aside, "%s.damaged", path) >= sizeof aside)
 		return -EINVAL;
-	struct ring *ring = aligned_alloc(CACHE_LINE, sizeof *ring);
+	struct ring *ring = ring_alloc();
 	if (!ring)
 		return -ENOMEM;
-	memset(ring, 0, sizeof *ring);
-	int ret = ring_try(ring, path, data_size);
+	int ret = ring_try(ring, path, whole_pages(size));
 	if (ret == -EBADMSG) {
 		ring_unmap(ring);
 		replaced = RING_REPLACED;
-		ret = rename(path, aside) < 0 ? -errno : ring_try(ring, path, data_size);
+		ret = rename(path, aside) < 0 ? -errno : ring_try(ring, path, whole_pages(size));
 	}
 	if (ret < 0) {
 		ring_close(ring);
@@ -260,6 +273,24 @@ int ring_open(struct ring **out, const char *path, size_t size)
 	}
 	*out = ring;
 	return replaced;
+}
+
+int ring_open_memory(struct ring **out, size_t size)
+{
+	*out = NULL;
+	if (size > SIZE_MAX / 4)
+		return -EINVAL;
+	struct ring *ring = ring_alloc();
+	int fd = ring ? memfd_create("ring", MFD_CLOEXEC) : -1;
+	int ret = !ring ? -ENOMEM : fd < 0 ? -errno : ring_make(ring, fd, whole_pages(size));
+	if (fd >= 0)
+		close(fd);
+	if (ret < 0) {
+		ring_close(ring);
+		return ret;
+	}
+	*out = ring;
+	return 0;
 }
 
 void ring_close(struct ring *ring)

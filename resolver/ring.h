@@ -19,6 +19,10 @@ struct ring;
  * or negative errno.
  */
 int ring_open(struct ring **out, const char *path, size_t size);
+
+/* One without a file, for a disk that cannot be written: what it holds when the process ends is lost. Returns as ring_open(). */
+int ring_open_memory(struct ring **out, size_t size);
+
 void ring_close(struct ring *ring);
 
 /* Drawn when the file was made: tells this ring's sequence numbers from those of one that had the same path before. */

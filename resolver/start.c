@@ -59,6 +59,8 @@ static void start_lock(struct daemon *daemon)
 
 	snprintf(path, sizeof path, "%s/usherd.lock", daemon->config->state_dir);
 	daemon->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (daemon->state_lock < 0 && errno == EROFS)
+		daemon->state_lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (daemon->state_lock < 0)
 		log_fatal("state-dir: cannot open %s: %s", path, strerror(errno));
 	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)
@@ -183,6 +185,18 @@ static void start_keeper(struct daemon *daemon, struct account *account)
 		log_fatal("keeper: cannot be started: %s", strerror(-ret));
 }
 
+/* The filter goes on without a disk: on one that cannot be written events wait in memory. */
+static int start_ring(struct ring **ring, const char *path, uint64_t size)
+{
+	int ret = ring_open(ring, path, size);
+
+	if (ret != -EROFS)
+		return ret;
+	log_error("log: %s: %s; what is blocked waits in memory and is lost if usherd ends", path,
+	        strerror(-ret));
+	return ring_open_memory(ring, size);
+}
+
 static void start_rings(struct daemon *daemon)
 {
 	char path[PATH_MAX];
@@ -197,7 +211,7 @@ static void start_rings(struct daemon *daemon)
 		if (rings == NULL)
 			log_fatal("out of memory");
 		daemon->rings = rings;
-		ret = ring_open(&daemon->rings[i], path, daemon->config->log_ring);
+		ret = start_ring(&daemon->rings[i], path, daemon->config->log_ring);
 		if (ret < 0)
 			log_fatal("log: cannot open %s: %s", path, strerror(-ret));
 		if (ret > 0)

@@ -252,9 +252,10 @@ static void glance(struct report *report, const struct gathered *gathered)
 	        events - urgent);
 	report_sentence(report, TONE_QUIET,
 	        "They were found in %" PRIu64
-	        " blocked lookups by %zu device%s, which make %zu events; %zu of them are background "
-	        "(advertising, trackers, what devices ask by themselves) and are not shown.",
-	        lookups, devices, plural(devices), json_array_size(gathered->episodes), quiet);
+	        " blocked lookup%s by %zu device%s: %zu event%s, of which %zu are background "
+	        "(advertising, trackers, what devices ask by themselves) and not shown.",
+	        lookups, plural(lookups), devices, plural(devices), json_array_size(gathered->episodes),
+	        plural(json_array_size(gathered->episodes)), quiet);
 	if (json_array_size(gathered->episodes) >= REPORT_ROWS_MAX)
 		report_sentence(report, TONE_DANGER,
 		        "There are more events than a report holds: the oldest are missing. Choose a shorter "

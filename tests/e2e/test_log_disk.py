@@ -109,6 +109,26 @@ def test_power_loss_costs_a_second_at_most_and_damages_nothing(lab):
         u._forget()
 
 
+def test_read_only_disk_at_start_filters_all_the_same_and_logs_when_it_can_be_written(lab):
+    u = made()
+    try:
+        u.start()
+        u.stop()
+        with mounted(u.folder / 'state', '--bind', u.folder / 'state') as folder:
+            subprocess.run(['mount', '-o', 'remount,bind,ro', str(folder)], check=True)
+            u.start()
+            waiting = flood(u, 'waiting', 50)
+            assert u.ask('www.plain.com').addresses, 'what is allowed is answered'
+            assert eventually(lambda: log_part(u)['state'] == 'failed', 5)
+            assert 'Read-only' in log_part(u)['text'] and 'waits in memory' in u.said()
+            subprocess.run(['mount', '-o', 'remount,bind,rw', str(folder)], check=True)
+            assert eventually(lambda: log_part(u)['state'] == 'ok' and u.stats()['log']['pending'] == 0, 10)
+            assert waiting <= {row['name'] for row in u.log('--limit', 50000)}
+            u.stop()
+    finally:
+        u._forget()
+
+
 def fill(folder):
     """Takes all room; the path of what takes it."""
     filler = folder / 'filler'
