@@ -128,10 +128,17 @@ class School:
     def ask(self, server, name, how='udp', space=None):
         return (space or self.client).run([sys.executable, '-c', ASK, server, name, how]).strip()
 
+    def reaches(self, server):
+        """New links need a second until neighbours have found each other."""
+        try:
+            return self.ask(server, 'use-application-dns.net')
+        except subprocess.CalledProcessError:
+            return None
+
     def rules(self, on):
         self.router.run(['nft', '-f', str(RULES)] if on else ['nft', 'flush', 'ruleset'])
 
-    def check(self, folder, *words, resolver=USHER, space=None, timeout='700ms'):
+    def check(self, folder, *words, resolver=USHER, space=None, timeout='1500ms'):
         """(exit code, rows, what was said, seconds)"""
         targets, resolv = folder / 'targets', folder / 'resolv.conf'
         targets.write_text(''.join(f'{address} resolver-{i}.example\n' for i, address in enumerate(OUTSIDE + OUTSIDE6)))
@@ -158,6 +165,8 @@ def school(lab):
         u = Inside({'listen': [f'{USHER}@53', f'{USHER6}@53'], 'workers': 1}, {'gambling': ['casino.com']})
         u.inside = school.usher.inside
         u.start()
+        for address in (*OUTSIDE, *OUTSIDE6, USHER, USHER6):
+            assert eventually(lambda: school.reaches(address), 20), address
         yield school
         u.stop()
     finally:
