@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "manifest.h"
+#include "member.h"
 
 #define LOCK_STEP_NS 50000000L
 #define IDS_MAX 4096
@@ -199,7 +200,7 @@ uint64_t generations_pinned(const char *dir)
 		return 0;
 	if (ret < 0)
 		return lists_current_id(dir);
-	uint64_t id = (uint64_t)manifest_number(pin, "id");
+	uint64_t id = (uint64_t)member_number(pin, "id");
 	json_decref(pin);
 	return id;
 }

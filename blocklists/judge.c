@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "manifest.h"
+#include "member.h"
 
 #define FLOOR 100 /* fewer names may come and go as they like */
 #define GROWTH_MAX 10
 
 static uint64_t count_of(const json_t *account, const char *key)
 {
-	return (uint64_t)manifest_number(account, key);
+	return (uint64_t)member_number(account, key);
 }
 
 /* ---- names that no list may block: left out in any case, but a source that begins to name them is not what

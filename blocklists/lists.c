@@ -17,6 +17,7 @@
 #include "generations.h"
 #include "layout.h"
 #include "manifest.h"
+#include "member.h"
 
 /* clang-format off */
 /*
@@ -98,7 +99,7 @@ static int damaged(char why[LISTS_WHY_MAX], const char *file, const char *what)
 /* A manifest tells the layout, so that a file of another program version is not taken for a damaged one. */
 static int layout_verify(const char *file, const json_t *manifest, char why[LISTS_WHY_MAX])
 {
-	int64_t layout = manifest_number(manifest, "layout");
+	int64_t layout = member_number(manifest, "layout");
 
 	if (layout == LAYOUT_VERSION || layout <= 0)
 		return 0;
@@ -118,9 +119,9 @@ static int file_verify(struct lists *lists, const char *file, const json_t *mani
 		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", file, strerror(-ret));
 		return ret;
 	}
-	if (lists->info.size != (uint64_t)manifest_number(manifest, "size"))
+	if (lists->info.size != (uint64_t)member_number(manifest, "size"))
 		return damaged(why, file, "damaged: its size is not that of its manifest");
-	if (strcmp(lists->hash, manifest_text(manifest, "hash")) != 0)
+	if (strcmp(lists->hash, member_text(manifest, "hash")) != 0)
 		return damaged(why, file, "damaged: its hash is not that of its manifest");
 	return 0;
 }
@@ -266,14 +267,14 @@ static bool info_load(
 	json_t *entry;
 
 	lists->about = json_loadb(value->mv_data, value->mv_size, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(lists->about) || manifest_number(lists->about, "layout") != LAYOUT_VERSION)
+	if (!json_is_object(lists->about) || member_number(lists->about, "layout") != LAYOUT_VERSION)
 		return false;
-	info->id = (uint64_t)manifest_number(lists->about, "id");
-	info->names = (uint64_t)manifest_number(lists->about, "names");
-	info->published_at = manifest_number(lists->about, "published_at");
+	info->id = (uint64_t)member_number(lists->about, "id");
+	info->names = (uint64_t)member_number(lists->about, "names");
+	info->published_at = member_number(lists->about, "published_at");
 	info->hash = lists->hash;
 	info->starter = json_is_true(json_object_get(lists->about, "starter"));
-	lists->seed = strtoull(manifest_text(lists->about, "seed"), NULL, 16);
+	lists->seed = strtoull(member_text(lists->about, "seed"), NULL, 16);
 
 	const json_t *sources = json_object_get(lists->about, "sources");
 	info->source_count = json_array_size(sources);
@@ -281,9 +282,9 @@ static bool info_load(
 	if (lists->sources == NULL)
 		return false;
 	json_array_foreach(sources, i, entry) lists->sources[i] =
-	        (struct lists_source){ manifest_text(entry, "name"), manifest_text(entry, "url"),
-		        manifest_text(entry, "licence"), (uint64_t)manifest_number(entry, "taken"),
-		        manifest_number(entry, "fetched_at") };
+	        (struct lists_source){ member_text(entry, "name"), member_text(entry, "url"),
+		        member_text(entry, "licence"), (uint64_t)member_number(entry, "taken"),
+		        member_number(entry, "fetched_at") };
 
 	const json_t *stored = json_object_get(lists->about, "categories");
 	if (json_array_size(stored) > LISTS_CATEGORIES_MAX)
@@ -291,10 +292,10 @@ static bool info_load(
 	json_array_foreach(stored, i, entry)
 	{
 		for (size_t k = 0; k < category_count && k < LISTS_CATEGORIES_MAX; k++) {
-			if (strcmp(manifest_text(entry, "name"), categories[k]) != 0)
+			if (strcmp(member_text(entry, "name"), categories[k]) != 0)
 				continue;
 			lists->bit[i] = UINT64_C(1) << k;
-			info->category_names[k] = (uint64_t)manifest_number(entry, "names");
+			info->category_names[k] = (uint64_t)member_number(entry, "names");
 		}
 	}
 	return true;
@@ -322,7 +323,7 @@ static int tables_load(struct lists *lists, const char *file, const json_t *mani
 		return damaged(why, file, "not a generation that this version of usher reads");
 	if (stat.ms_entries != lists->info.names + LAYOUT_KEYS)
 		return damaged(why, file, "holds another number of names than it says");
-	if (lists->info.id != (uint64_t)manifest_number(manifest, "id"))
+	if (lists->info.id != (uint64_t)member_number(manifest, "id"))
 		return damaged(why, file, "its manifest is that of another generation");
 	return 0;
 }

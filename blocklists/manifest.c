@@ -58,18 +58,6 @@ int manifest_read(const char *path, json_t **out)
 	return 0;
 }
 
-const char *manifest_text(const json_t *json, const char *key)
-{
-	const char *text = json_string_value(json_object_get(json, key));
-
-	return text != NULL ? text : "";
-}
-
-int64_t manifest_number(const json_t *json, const char *key)
-{
-	return json_integer_value(json_object_get(json, key));
-}
-
 static int fd_hash(int fd, char *block, XXH3_state_t *state, char hash[MANIFEST_HASH_TEXT])
 {
 	XXH128_canonical_t canonical;

@@ -13,10 +13,6 @@ int manifest_write(const char *path, const json_t *json);
  */
 int manifest_read(const char *path, json_t **out);
 
-/* A member's value, or "" and 0 if it is missing or of another type. */
-const char *manifest_text(const json_t *json, const char *key);
-int64_t manifest_number(const json_t *json, const char *key);
-
 #define MANIFEST_HASH_TEXT 33
 
 /* Size and XXH3-128 (32 hex digits) of a file as it lies on disk. Returns 0 or negative errno. */

@@ -14,6 +14,7 @@
 #include "claims.h"
 #include "generations.h"
 #include "manifest.h"
+#include "member.h"
 
 struct pull {
 	const struct pull_options *options;
@@ -61,10 +62,10 @@ static int pull_manifest(struct pull *pull)
 	if (ret < 0)
 		return ret;
 	ret = manifest_read(path, &pull->manifest);
-	int64_t id = ret == 0 ? manifest_number(pull->manifest, "id") : 0;
-	int64_t size = ret == 0 ? manifest_number(pull->manifest, "size") : 0;
+	int64_t id = ret == 0 ? member_number(pull->manifest, "id") : 0;
+	int64_t size = ret == 0 ? member_number(pull->manifest, "size") : 0;
 	if (id <= 0 || size <= 0 || (uint64_t)size > PULL_SIZE_MAX ||
-	        strlen(manifest_text(pull->manifest, "hash")) != MANIFEST_HASH_TEXT - 1) {
+	        strlen(member_text(pull->manifest, "hash")) != MANIFEST_HASH_TEXT - 1) {
 		snprintf(pull->why, LISTS_WHY_MAX, "current.json is no manifest of a generation");
 		return -EBADMSG;
 	}
@@ -81,7 +82,7 @@ static int pull_store(struct pull *pull)
 	if (ret < 0)
 		return ret;
 	snprintf(name, sizeof name, "gen-%06" PRIu64 ".mdb", pull->id);
-	return pull_file(pull, name, path, (uint64_t)manifest_number(pull->manifest, "size"));
+	return pull_file(pull, name, path, (uint64_t)member_number(pull->manifest, "size"));
 }
 
 /* ---- checking ---- */
@@ -144,7 +145,7 @@ static void check(struct pull *pull, struct verdict *verdict)
 		        pull->options->category_count, verdict->why);
 	if (verdict->ret == 0)
 		verdict->ret =
-		        walk_whole(lists, (uint64_t)manifest_number(pull->manifest, "names"), verdict->why);
+		        walk_whole(lists, (uint64_t)member_number(pull->manifest, "names"), verdict->why);
 	lists_free(lists);
 }
 
@@ -207,7 +208,7 @@ static bool is_not_wanted(struct pull *pull)
 	uint64_t current = lists_current_id(dir), newest = generations_next(dir) - 1;
 	json_t *ours = NULL;
 	bool have = generations_manifest(dir, pull->id, &ours) == 0;
-	bool same = have && strcmp(manifest_text(ours, "hash"), manifest_text(pull->manifest, "hash")) == 0;
+	bool same = have && strcmp(member_text(ours, "hash"), member_text(pull->manifest, "hash")) == 0;
 
 	json_decref(ours);
 	if (have && !same)
@@ -252,7 +253,7 @@ static int run(struct pull *pull)
 	if (ret == 0)
 		ret = generations_prune(options->dir, options->keep_generations);
 	pull->result->published = ret == 0;
-	pull->result->names = (uint64_t)manifest_number(pull->manifest, "names");
+	pull->result->names = (uint64_t)member_number(pull->manifest, "names");
 	return ret;
 }
 

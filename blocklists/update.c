@@ -16,6 +16,7 @@
 #include "generations.h"
 #include "judge.h"
 #include "manifest.h"
+#include "member.h"
 #include "source_account.h"
 
 /* One source during a run. */
@@ -133,9 +134,9 @@ static int64_t trouble_since(const struct job *job, const char *key, const char 
 {
 	const json_t *before = json_object_get(job->trouble, key);
 
-	if (!json_is_object(before) || strcmp(manifest_text(before, "sha256"), sha256) != 0)
+	if (!json_is_object(before) || strcmp(member_text(before, "sha256"), sha256) != 0)
 		return time(NULL);
-	return manifest_number(before, "since");
+	return member_number(before, "since");
 }
 
 /* Notes what is the matter now; what is no longer the matter is forgotten. */
@@ -228,8 +229,8 @@ static json_t *comparable_account(const struct update *update, struct job *job)
 {
 	struct source_content before;
 
-	if (job->good == NULL || (strcmp(manifest_text(job->good, "settings"), job->settings) == 0 &&
-	                                 strcmp(manifest_text(job->good, "guards"), update->guards) == 0))
+	if (job->good == NULL || (strcmp(member_text(job->good, "settings"), job->settings) == 0 &&
+	                                 strcmp(member_text(job->good, "guards"), update->guards) == 0))
 		return json_incref(job->good);
 	if (read_in(update, job, "good", &before) < 0)
 		return json_incref(job->good);
@@ -313,8 +314,8 @@ static int job_judge(const struct update *update, struct job *job, const struct 
 /* True if the content held is what the configuration asks for now, so that the server may say "unchanged". */
 static bool good_is_of_this_source(const struct job *job)
 {
-	return job->good != NULL && strcmp(manifest_text(job->good, "url"), job->source->url) == 0 &&
-	       strcmp(manifest_text(job->good, "settings"), job->settings) == 0;
+	return job->good != NULL && strcmp(member_text(job->good, "url"), job->source->url) == 0 &&
+	       strcmp(member_text(job->good, "settings"), job->settings) == 0;
 }
 
 /* Goes on with what was downloaded. */
@@ -326,7 +327,7 @@ static int job_update(const struct update *update, struct job *job)
 	if (ret == 0) {
 		bool same = fetched->unchanged ||
 		            (good_is_of_this_source(job) &&
-		                    strcmp(fetched->sha256, manifest_text(job->good, "sha256")) == 0);
+		                    strcmp(fetched->sha256, member_text(job->good, "sha256")) == 0);
 		ret = same ? job_confirmed(job, fetched) : job_judge(update, job, fetched);
 	} else {
 		memcpy(job->why, job->download->why, sizeof job->why);
@@ -353,7 +354,7 @@ static int job_starter(const struct update *update, struct job *job)
 	int ret = fetch_sha256(options->starter, options->starter_len, fetched.sha256);
 	if (ret < 0)
 		return ret;
-	if (job->good != NULL && strcmp(manifest_text(job->good, "sha256"), fetched.sha256) == 0)
+	if (job->good != NULL && strcmp(member_text(job->good, "sha256"), fetched.sha256) == 0)
 		return job_confirmed(job, &fetched);
 	ret = source_read_starter(options->starter, options->starter_len, options->categories,
 	        options->category_count, &reading, &job->content, job->why);
@@ -474,8 +475,8 @@ static int jobs_download(struct update *update)
 		bool conditional = good_is_of_this_source(job) && !options->force;
 		job->download = &update->downloads[count++];
 		job->download->source = job->source;
-		job->download->etag = conditional ? manifest_text(job->good, "etag") : "";
-		job->download->last_modified = conditional ? manifest_text(job->good, "last_modified") : "";
+		job->download->etag = conditional ? member_text(job->good, "etag") : "";
+		job->download->last_modified = conditional ? member_text(job->good, "last_modified") : "";
 		ret = path_in(job->download->path, job->dir, "incoming");
 		if (ret == 0)
 			ret = path_in(job->download->held, job->dir, "good");
@@ -546,7 +547,7 @@ static int inputs_of(struct update *update)
 	for (size_t i = 0; i < update->job_count; i++)
 		if (update->jobs[i].good != NULL)
 			fprintf(memory, "%s %s %s\n", update->jobs[i].source->name, update->jobs[i].settings,
-			        manifest_text(update->jobs[i].good, "sha256"));
+			        member_text(update->jobs[i].good, "sha256"));
 	int ret = fclose(memory) == 0 ? fetch_sha256(text, len, update->inputs) : -ENOMEM;
 	free(text);
 	return ret;
@@ -563,7 +564,7 @@ static bool current_is_the_same(struct update *update)
 
 	if (id == 0 || generations_manifest(options->dir, id, &manifest) < 0)
 		return false;
-	bool same = strcmp(manifest_text(manifest, "inputs"), update->inputs) == 0;
+	bool same = strcmp(member_text(manifest, "inputs"), update->inputs) == 0;
 	json_decref(manifest);
 	if (!same ||
 	        lists_open(&lists, options->dir, NULL, options->categories, options->category_count, why) < 0)
@@ -586,10 +587,10 @@ static bool nothing_was_lost(struct update *update)
 	json_array_foreach(json_object_get(manifest, "sources"), i,
 	        source) for (size_t k = 0; k < update->job_count;
 	                     k++) if (update->jobs[k].good == NULL &&
-	                              strcmp(update->jobs[k].source->name, manifest_text(source, "name")) ==
-	                                      0) snprintf(update->why, LISTS_WHY_MAX,
-	        "%s: the content kept of it is lost, and it was not fetched anew",
-	        update->jobs[k].source->name);
+	                              strcmp(update->jobs[k].source->name, member_text(source, "name")) == 0)
+	        snprintf(update->why, LISTS_WHY_MAX,
+	                "%s: the content kept of it is lost, and it was not fetched anew",
+	                update->jobs[k].source->name);
 	json_decref(manifest);
 	return update->why[0] == '\0';
 }
@@ -738,7 +739,7 @@ static int accept_candidate(const char *folder, const char *reason, const char *
 		snprintf(why, LISTS_WHY_MAX, "is not held");
 		ret = -ENOENT;
 	} else if (account == NULL || !json_is_true(json_object_get(held, "acceptable"))) {
-		snprintf(why, LISTS_WHY_MAX, "cannot be accepted: %.400s", manifest_text(held, "why"));
+		snprintf(why, LISTS_WHY_MAX, "cannot be accepted: %.400s", member_text(held, "why"));
 		ret = -EBADMSG;
 	} else {
 		json_object_set_new(account, "accepted",

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "block_item.h"
 
 #define TOLD_MAX 5000
@@ -36,7 +37,7 @@ static json_t *find(const json_t *array, const char *id)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(array, i, item) if (strcmp(manifest_text(item, "id"), id) == 0) return item;
+	json_array_foreach(array, i, item) if (strcmp(member_text(item, "id"), id) == 0) return item;
 	return NULL;
 }
 
@@ -64,7 +65,7 @@ static void messages_rest(struct alert_queue *queue)
 	json_t *message;
 
 	json_array_foreach(part(queue, "messages"), i,
-	        message) if (strcmp(manifest_text(message, "state"), "sending") == 0)
+	        message) if (strcmp(member_text(message, "state"), "sending") == 0)
 	        json_object_set_new(message, "state", json_string("waiting"));
 }
 
@@ -119,7 +120,7 @@ int alert_queue_save(struct alert_queue *queue)
 
 uint64_t alert_queue_position(const struct alert_queue *queue)
 {
-	return (uint64_t)manifest_number(queue->root, "position");
+	return (uint64_t)member_number(queue->root, "position");
 }
 
 void alert_queue_set_position(struct alert_queue *queue, uint64_t id)
@@ -146,7 +147,7 @@ bool alert_queue_add(
 	if (is_known || json_array_size(open) >= ALERT_OPEN_MAX) {
 		if (!is_known)
 			json_object_set_new(queue->root, "left_out",
-			        json_integer(manifest_number(queue->root, "left_out") + 1));
+			        json_integer(member_number(queue->root, "left_out") + 1));
 		queue->is_changed |= !is_known;
 		json_decref(signal);
 		return false;
@@ -298,12 +299,12 @@ static void tell(void *arg, enum courier_channel channel, const char *to)
 {
 	struct telling *telling = arg;
 	json_t *messages = part(telling->queue, "messages"), *message = NULL;
-	const char *rule = manifest_text(telling->alert, "rule"), *id = manifest_text(telling->alert, "id");
+	const char *rule = member_text(telling->alert, "rule"), *id = member_text(telling->alert, "id");
 	char text[17];
 
 	for (size_t i = telling->first; i < json_array_size(messages) && !message; i++) {
 		json_t *open = json_array_get(messages, i);
-		if (strcmp(manifest_text(open, "to"), to) == 0)
+		if (strcmp(member_text(open, "to"), to) == 0)
 			message = open;
 	}
 	if (!message) {
@@ -347,17 +348,17 @@ static bool is_due(const struct config_alerts *alerts, const json_t *alert, int6
 {
 	int64_t wait = alerts->wait_s;
 
-	return now_s - manifest_number(alert, "at") >= wait ||
-	       now_s - manifest_number(alert, "changed") >= (wait + 3) / 4 ||
-	       now_s < manifest_number(alert, "at");
+	return now_s - member_number(alert, "at") >= wait ||
+	       now_s - member_number(alert, "changed") >= (wait + 3) / 4 ||
+	       now_s < member_number(alert, "at");
 }
 
 static void told_add(struct alert_queue *queue, const json_t *alert, int64_t now_s)
 {
 	json_t *told = part(queue, "told");
 
-	json_array_append_new(told, json_pack("{s:s, s:s, s:I}", "id", manifest_text(alert, "id"), "rule",
-	                                    manifest_text(alert, "rule"), "at", (json_int_t)now_s));
+	json_array_append_new(told, json_pack("{s:s, s:s, s:I}", "id", member_text(alert, "id"), "rule",
+	                                    member_text(alert, "rule"), "at", (json_int_t)now_s));
 	while (json_array_size(told) > TOLD_MAX)
 		json_array_remove(told, 0);
 }
@@ -368,7 +369,7 @@ static void messages_prune(struct alert_queue *queue)
 	json_t *messages = part(queue, "messages");
 
 	for (size_t i = 0; i < json_array_size(messages) && json_array_size(messages) > MESSAGES_MAX;) {
-		const char *state = manifest_text(json_array_get(messages, i), "state");
+		const char *state = member_text(json_array_get(messages, i), "state");
 		if (strcmp(state, "sent") == 0 || strcmp(state, "failed") == 0)
 			json_array_remove(messages, i);
 		else
@@ -379,7 +380,7 @@ static void messages_prune(struct alert_queue *queue)
 /* What found no place among the open alerts stands in the next message. */
 static void tell_left_out(struct telling *telling)
 {
-	json_int_t count = manifest_number(telling->queue->root, "left_out");
+	json_int_t count = member_number(telling->queue->root, "left_out");
 	json_t *messages = part(telling->queue, "messages");
 	char sentence[100];
 
@@ -404,12 +405,12 @@ void alert_queue_make_messages(struct alert_queue *queue, const struct config *c
 	for (size_t i = 0; i < json_array_size(open);) {
 		json_t *alert = json_array_get(open, i);
 		const struct config_alert_rule *rule =
-		        rule_named(&config->alerts, manifest_text(alert, "rule"));
+		        rule_named(&config->alerts, member_text(alert, "rule"));
 		if (!is_due(&config->alerts, alert, now->utc_s) || is_quiet(config, rule, now)) {
 			i++;
 			continue;
 		}
-		json_t *last = refresh ? refresh(arg, manifest_text(alert, "id")) : NULL;
+		json_t *last = refresh ? refresh(arg, member_text(alert, "id")) : NULL;
 		if (last)
 			json_object_set_new(alert, "signal", last);
 		telling.alert = alert;
@@ -430,9 +431,9 @@ json_t *alert_queue_next(struct alert_queue *queue, int64_t now_s)
 
 	json_array_foreach(part(queue, "messages"), i, message)
 	{
-		if (strcmp(manifest_text(message, "state"), "waiting") != 0 ||
-		        (manifest_number(message, "next") > now_s &&
-		                manifest_number(message, "next") - now_s <= RETRY_MOST_S))
+		if (strcmp(member_text(message, "state"), "waiting") != 0 ||
+		        (member_number(message, "next") > now_s &&
+		                member_number(message, "next") - now_s <= RETRY_MOST_S))
 			continue;
 		json_object_set_new(message, "state", json_string("sending"));
 		return message;
@@ -450,11 +451,11 @@ void alert_queue_result(
         struct alert_queue *queue, const char *id, bool is_done, const char *why, int64_t now_s)
 {
 	json_t *message = find(part(queue, "messages"), id);
-	bool is_over = message && now_s - manifest_number(message, "at") > ALERT_GIVE_UP_S;
+	bool is_over = message && now_s - member_number(message, "at") > ALERT_GIVE_UP_S;
 
 	if (!message)
 		return;
-	int64_t attempts = manifest_number(message, "attempts") + 1;
+	int64_t attempts = member_number(message, "attempts") + 1;
 	json_object_set_new(message, "attempts", json_integer(attempts));
 	json_object_set_new(
 	        message, "next", is_done || is_over ? json_null() : json_integer(now_s + retry_s(attempts)));
@@ -488,16 +489,16 @@ static json_t *when(const json_t *object, const char *key)
 static json_t *list_line(const json_t *message)
 {
 	const json_t *count = json_object_get(message, "count");
-	const char *why = manifest_text(message, "why");
+	const char *why = member_text(message, "why");
 
 	return json_pack("{s:s, s:o, s:s, s:s, s:O, s:I, s:s, s:I, s:o, s:o}", "id",
-	        manifest_text(message, "id"), "time", when(message, "at"), "channel",
-	        manifest_text(message, "channel"), "to", manifest_text(message, "to"), "rules",
+	        member_text(message, "id"), "time", when(message, "at"), "channel",
+	        member_text(message, "channel"), "to", member_text(message, "to"), "rules",
 	        json_object_get(message, "rules"), "alerts",
 	        count ? json_integer_value(count)
 	              : (json_int_t)json_array_size(json_object_get(message, "alerts")),
-	        "state", manifest_text(message, "state"), "attempts",
-	        (json_int_t)manifest_number(message, "attempts"), "next", when(message, "next"), "why",
+	        "state", member_text(message, "state"), "attempts",
+	        (json_int_t)member_number(message, "attempts"), "next", when(message, "next"), "why",
 	        *why ? json_string(why) : json_null());
 }
 
@@ -505,9 +506,8 @@ static json_t *list_line(const json_t *message)
 static json_t *open_line(const json_t *alert)
 {
 	return json_pack("{s:s, s:o, s:n, s:n, s:[s], s:i, s:s, s:i, s:n, s:n}", "id",
-	        manifest_text(alert, "id"), "time", when(alert, "at"), "channel", "to", "rules",
-	        manifest_text(alert, "rule"), "alerts", 1, "state", "gathering", "attempts", 0, "next",
-	        "why");
+	        member_text(alert, "id"), "time", when(alert, "at"), "channel", "to", "rules",
+	        member_text(alert, "rule"), "alerts", 1, "state", "gathering", "attempts", 0, "next", "why");
 }
 
 static void write_line(FILE *out, json_t *line)
@@ -541,13 +541,12 @@ json_t *alert_queue_health(const struct alert_queue *queue)
 
 	json_array_foreach(part(queue, "messages"), i, message)
 	{
-		const char *state = manifest_text(message, "state");
+		const char *state = member_text(message, "state");
 		bool is_waiting = strcmp(state, "waiting") == 0 || strcmp(state, "sending") == 0;
 		waiting += is_waiting;
-		if ((is_waiting && manifest_number(message, "attempts") > 0) ||
-		        strcmp(state, "failed") == 0) {
+		if ((is_waiting && member_number(message, "attempts") > 0) || strcmp(state, "failed") == 0) {
 			failing++;
-			why = manifest_text(message, "why");
+			why = member_text(message, "why");
 		}
 	}
 	return json_pack("{s:I, s:I, s:I, s:s}", "waiting", waiting, "sent", (json_int_t)queue->sent,

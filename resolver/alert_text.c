@@ -7,21 +7,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "blocklists/member.h"
+
 #define SHOWN_MAX 50     /* alerts that a mail tells one by one */
 #define WORD_MAX 47      /* octets of UTF-8 in an encoded word of 75: RFC 2047 2 */
 #define LINE_MAX_LEN 900 /* below the 998 of RFC 5322 2.1.1 */
 
 /* ---- values ---- */
 
-static const char *value(const json_t *alert, const char *key)
-{
-	const char *text = json_string_value(json_object_get(alert, key));
-	return text ? text : "";
-}
-
 static bool is_operations(const json_t *alert)
 {
-	return strcmp(value(alert, "kind"), "operations") == 0;
+	return strcmp(member_text(alert, "kind"), "operations") == 0;
 }
 
 /* Text into a line: control characters become ?, and it has an end. */
@@ -59,18 +55,18 @@ static void put_evidence(FILE *out, const json_t *alert)
 {
 	const json_t *evidence = json_object_get(alert, "evidence");
 	long long more = json_integer_value(json_object_get(alert, "more"));
-	const char *client = value(alert, "client");
+	const char *client = member_text(alert, "client");
 
 	for (size_t i = 0; i < json_array_size(evidence); i++) {
 		const json_t *item = json_array_get(evidence, i);
 		long long count = json_integer_value(json_object_get(item, "count"));
-		const char *step = value(item, "step");
+		const char *step = member_text(item, "step");
 		fprintf(out, "  %-9s ", i == 0 ? "names" : "");
-		put_safe(out, value(item, "name"));
+		put_safe(out, member_text(item, "name"));
 		if (*step)
 			fprintf(out, " (%s)", step);
-		if (*client == '\0' && *value(item, "client"))
-			fprintf(out, " by %s", value(item, "client"));
+		if (*client == '\0' && *member_text(item, "client"))
+			fprintf(out, " by %s", member_text(item, "client"));
 		if (count > 1)
 			fprintf(out, ", %lld times", count);
 		putc('\n', out);
@@ -81,31 +77,31 @@ static void put_evidence(FILE *out, const json_t *alert)
 
 static void put_alert(FILE *out, const json_t *alert, enum config_alert_detail detail)
 {
-	put_safe(out, value(alert, "rule"));
+	put_safe(out, member_text(alert, "rule"));
 	fputs(": ", out);
-	put_safe(out, value(alert, "text"));
+	put_safe(out, member_text(alert, "text"));
 	putc('\n', out);
-	put_field(out, "severity", value(alert, "severity"));
+	put_field(out, "severity", member_text(alert, "severity"));
 	if (detail != ALERT_COUNTS || is_operations(alert))
-		put_time(out, "from", value(alert, "first"));
+		put_time(out, "from", member_text(alert, "first"));
 	if (detail != ALERT_COUNTS)
-		put_time(out, "to", value(alert, "last"));
+		put_time(out, "to", member_text(alert, "last"));
 	if (detail != ALERT_COUNTS)
-		put_field(out, "profile", value(alert, "profile"));
+		put_field(out, "profile", member_text(alert, "profile"));
 	if (detail == ALERT_FULL && !is_operations(alert)) {
-		put_field(out, "device", value(alert, "device"));
-		put_field(out, "client", value(alert, "client"));
-		put_field(out, "category", value(alert, "category"));
+		put_field(out, "device", member_text(alert, "device"));
+		put_field(out, "client", member_text(alert, "client"));
+		put_field(out, "category", member_text(alert, "category"));
 		put_evidence(out, alert);
 	}
 	if (detail == ALERT_LINK && !is_operations(alert)) {
 		fputs("  see       usher signals --since '", out);
-		put_safe(out, value(alert, "first"));
+		put_safe(out, member_text(alert, "first"));
 		fputs("' --profile ", out);
-		put_safe(out, value(alert, "profile"));
+		put_safe(out, member_text(alert, "profile"));
 		putc('\n', out);
 	}
-	put_field(out, "id", value(alert, "id"));
+	put_field(out, "id", member_text(alert, "id"));
 	putc('\n', out);
 }
 
@@ -162,12 +158,13 @@ static void subject_text(const struct alert_letter *letter, char *text, size_t s
 {
 	const json_t *first = json_array_get(letter->alerts, 0);
 	size_t count = json_array_size(letter->alerts);
-	const char *severity = value(first, "severity");
+	const char *severity = member_text(first, "severity");
 
 	if (count == 1)
-		snprintf(text, size, "usher: %.60s: %.120s", value(first, "rule"), value(first, "text"));
+		snprintf(text, size, "usher: %.60s: %.120s", member_text(first, "rule"),
+		        member_text(first, "text"));
 	else
-		snprintf(text, size, "usher: %zu alerts: %.60s%s%s", count, value(first, "rule"),
+		snprintf(text, size, "usher: %zu alerts: %.60s%s%s", count, member_text(first, "rule"),
 		        *severity ? ", " : "", severity);
 }
 
@@ -237,14 +234,14 @@ char *alert_line(const struct alert_letter *letter)
 	if (!out)
 		return NULL;
 	fprintf(out, "alert %s: ", letter->id);
-	put_safe(out, value(first, "rule"));
-	fprintf(out, " (%s", value(first, "kind"));
-	if (*value(first, "severity"))
-		fprintf(out, ", %s", value(first, "severity"));
+	put_safe(out, member_text(first, "rule"));
+	fprintf(out, " (%s", member_text(first, "kind"));
+	if (*member_text(first, "severity"))
+		fprintf(out, ", %s", member_text(first, "severity"));
 	fputs(")", out);
 	if (is_operations(first)) {
 		fputs(": ", out);
-		put_safe(out, value(first, "text"));
+		put_safe(out, member_text(first, "text"));
 	}
 	if (json_array_size(letter->alerts) > 1)
 		fprintf(out, " and %zu more", json_array_size(letter->alerts) - 1);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "alert_queue.h"
 #include "daemon.h"
 #include "probe_control.h"
@@ -44,11 +45,11 @@ static struct stats_source_age *gauges_of_sources(struct stats_gauges *gauges, c
 		return NULL;
 	json_array_foreach(accounts, i, account)
 	{
-		int64_t at = manifest_number(account, "fetched_at");
+		int64_t at = member_number(account, "fetched_at");
 		gauges->sources_held += json_is_object(json_object_get(account, "held"));
 		if (at > 0)
 			ages[gauges->source_count++] =
-			        (struct stats_source_age){ manifest_text(account, "name"),
+			        (struct stats_source_age){ member_text(account, "name"),
 				        now > at ? now - at : 0 };
 	}
 	gauges->sources = ages;
@@ -69,8 +70,8 @@ static void gauges_of_alerts(struct stats_gauges *gauges, const struct daemon *d
 {
 	json_t *health = alerts_health(daemon);
 
-	gauges->alerts_waiting = (uint64_t)manifest_number(health, "waiting");
-	gauges->alerts_failing = (uint64_t)manifest_number(health, "failing");
+	gauges->alerts_waiting = (uint64_t)member_number(health, "waiting");
+	gauges->alerts_failing = (uint64_t)member_number(health, "failing");
 	json_decref(health);
 }
 
@@ -184,20 +185,20 @@ static void part_add(json_t *parts, const char *part, const char *state, const c
 static void status_source(json_t *parts, const json_t *account)
 {
 	const json_t *held = json_object_get(account, "held"), *failed = json_object_get(account, "failed");
-	const char *name = manifest_text(account, "name");
-	int64_t at = manifest_number(account, "fetched_at");
+	const char *name = member_text(account, "name");
+	int64_t at = member_number(account, "fetched_at");
 
 	if (json_is_object(held))
 		part_add(parts, "source", "warning",
 		        "%s is held back: %s; its last good content stays in use (`usher lists status`)",
-		        name, manifest_text(held, "why"));
+		        name, member_text(held, "why"));
 	if (at == 0)
 		part_add(parts, "source", "warning", "%s was never fetched%s%s", name,
-		        json_is_object(failed) ? ": " : "", manifest_text(failed, "why"));
+		        json_is_object(failed) ? ": " : "", member_text(failed, "why"));
 	else if (time(NULL) - at > SOURCE_OLD_S)
 		part_add(parts, "source", "warning", "%s was last confirmed %lld days ago%s%s", name,
 		        (long long)(time(NULL) - at) / 86400, json_is_object(failed) ? ": " : "",
-		        manifest_text(failed, "why"));
+		        member_text(failed, "why"));
 }
 
 static void status_sources(json_t *parts, struct daemon *daemon)
@@ -208,7 +209,7 @@ static void status_sources(json_t *parts, struct daemon *daemon)
 	json_array_foreach(
 	        source_watch_read(&daemon->source_watch, daemon->config, daemon->lists), i, account)
 	{
-		if (strcmp(manifest_text(account, "name"), "starter") != 0)
+		if (strcmp(member_text(account, "name"), "starter") != 0)
 			status_source(parts, account);
 	}
 }
@@ -258,8 +259,8 @@ static void status_selftest(json_t *parts, const struct daemon *daemon)
 	snprintf(path, sizeof path, "%s/selftest/last.json", config->state_dir);
 	if (manifest_read(path, &record) < 0)
 		return;
-	long long failed = manifest_number(record, "failed"), passed = manifest_number(record, "passed");
-	const char *at = manifest_text(record, "time");
+	long long failed = member_number(record, "failed"), passed = member_number(record, "passed");
+	const char *at = member_text(record, "time");
 	bool old =
 	        strptime(at, "%Y-%m-%dT%H:%M:%S", &tm) == NULL || time(NULL) - timegm(&tm) > SELFTEST_OLD_S;
 	part_add(parts, "selftest", failed > 0 || old ? "warning" : "ok",
@@ -320,17 +321,16 @@ static void status_devices(json_t *parts, const struct daemon *daemon)
 static void status_alerts(json_t *parts, const struct daemon *daemon)
 {
 	json_t *health = alerts_health(daemon);
-	long long failing = manifest_number(health, "failing");
+	long long failing = member_number(health, "failing");
 
 	if (!alerts_have_recipients(&daemon->config->alerts))
 		part_add(parts, "alerts", "ok", "off: no mail-to, webhook or syslog is configured");
 	else if (failing > 0)
 		part_add(parts, "alerts", "failed",
 		        "%lld messages could not be sent yet: %s (`usher alert list`)", failing,
-		        manifest_text(health, "why"));
+		        member_text(health, "why"));
 	else
-		part_add(
-		        parts, "alerts", "ok", "%lld waiting", (long long)manifest_number(health, "waiting"));
+		part_add(parts, "alerts", "ok", "%lld waiting", (long long)member_number(health, "waiting"));
 	json_decref(health);
 }
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "daemon.h"
 #include "rules_control.h"
 
@@ -66,11 +66,11 @@ static void look_at_ages(struct faults *faults, struct daemon *daemon)
 	json_array_foreach(
 	        source_watch_read(&daemon->source_watch, daemon->config, daemon->lists), i, account)
 	{
-		int64_t at_s = manifest_number(account, "fetched_at");
-		if (at_s == 0 || at_s >= oldest_s || strcmp(manifest_text(account, "name"), "starter") == 0)
+		int64_t at_s = member_number(account, "fetched_at");
+		if (at_s == 0 || at_s >= oldest_s || strcmp(member_text(account, "name"), "starter") == 0)
 			continue;
 		oldest_s = at_s;
-		source = manifest_text(account, "name");
+		source = member_text(account, "name");
 	}
 	if (oldest_s != INT64_MAX && now_s - oldest_s > SOURCE_OLD_S)
 		tell(faults->text[FAULT_LISTS_OLD], "the list %s was last confirmed %lld days ago", source,

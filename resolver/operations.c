@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "daemon.h"
 #include "log.h"
 
@@ -34,9 +35,9 @@ static void troubles_of_sources(json_t *troubles, struct daemon *daemon)
 		const json_t *held = json_object_get(account, "held");
 		if (!json_is_object(held))
 			continue;
-		snprintf(id, sizeof id, "source:%.150s", manifest_text(account, "name"));
+		snprintf(id, sizeof id, "source:%.150s", member_text(account, "name"));
 		trouble(troubles, id, "the list %s is held back: %s; its last good content stays in use",
-		        manifest_text(account, "name"), manifest_text(held, "why"));
+		        member_text(account, "name"), member_text(held, "why"));
 	}
 }
 

@@ -4,18 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "blocklists/member.h"
+
 #define KEY_LEN 1024
-
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
 
 static bool may_fold(const json_t *episode)
 {
-	return strcmp(text_of(episode, "severity"), "danger") != 0 &&
+	return strcmp(member_text(episode, "severity"), "danger") != 0 &&
 	       !json_is_true(json_object_get(episode, "bypass")) &&
 	       !json_is_true(json_object_get(episode, "background"));
 }
@@ -45,9 +40,9 @@ static void count_join(json_t *fold, const json_t *episode, const char *key)
 /* Times of one form and zone: the order of their texts is theirs. */
 static void fold_join(json_t *fold, const json_t *episode)
 {
-	if (strcmp(text_of(episode, "first"), text_of(fold, "first")) < 0)
+	if (strcmp(member_text(episode, "first"), member_text(fold, "first")) < 0)
 		json_object_set(fold, "first", json_object_get(episode, "first"));
-	if (strcmp(text_of(episode, "last"), text_of(fold, "last")) > 0)
+	if (strcmp(member_text(episode, "last"), member_text(fold, "last")) > 0)
 		json_object_set(fold, "last", json_object_get(episode, "last"));
 	count_join(fold, episode, "count");
 	count_join(fold, episode, "watched");
@@ -60,8 +55,8 @@ static void client_join(json_t *fold, const json_t *episode, const char *key, js
 {
 	char of[KEY_LEN + 64];
 
-	snprintf(of, sizeof of, "%s %s", key, text_of(episode, "client"));
-	if (text_of(episode, "client")[0] == '\0' || json_object_get(seen, of))
+	snprintf(of, sizeof of, "%s %s", key, member_text(episode, "client"));
+	if (member_text(episode, "client")[0] == '\0' || json_object_get(seen, of))
 		return;
 	json_object_set_new(seen, of, json_true());
 	json_object_set_new(
@@ -78,8 +73,8 @@ json_t *events_folded(const json_t *episodes)
 	{
 		char key[KEY_LEN];
 		const char *name = json_string_value(json_array_get(json_object_get(episode, "names"), 0));
-		snprintf(key, sizeof key, "%s %s %s %s", text_of(episode, "profile"),
-		        text_of(episode, "category"), text_of(episode, "severity"), name ? name : "");
+		snprintf(key, sizeof key, "%s %s %s %s", member_text(episode, "profile"),
+		        member_text(episode, "category"), member_text(episode, "severity"), name ? name : "");
 		json_t *fold = may_fold(episode) ? json_object_get(folds, key) : NULL;
 		if (fold) {
 			fold_join(fold, episode);
@@ -132,6 +127,6 @@ json_t *event_evidence_names(const json_t *signal)
 
 bool event_is_told_by_episodes(const json_t *signal)
 {
-	return strcmp(text_of(signal, "kind"), "threshold") == 0 &&
-	       strcmp(text_of(signal, "severity"), "danger") == 0;
+	return strcmp(member_text(signal, "kind"), "threshold") == 0 &&
+	       strcmp(member_text(signal, "severity"), "danger") == 0;
 }

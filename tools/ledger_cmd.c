@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "blocklists/member.h"
 #include "resolver/ledger.h"
 
 #define COMMAND "ledger"
@@ -24,12 +25,6 @@ struct reading {
 	char since[32];              /* RFC 3339 in UTC, as entries have it; "": from the beginning */
 	bool reads;
 };
-
-static const char *text_at(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -47,7 +42,7 @@ static bool is_read(const char *what)
 static json_t *user_of(const json_t *entry)
 {
 	const json_t *uid = json_object_get(entry, "uid");
-	const char *author = text_at(json_object_get(entry, "detail"), "author");
+	const char *author = member_text(json_object_get(entry, "detail"), "author");
 
 	if (*author)
 		return json_string(author);
@@ -118,8 +113,9 @@ static void row_for_people(const struct reading *reading, const json_t *row)
 	char when[32], until[32], detail[2048];
 
 	detail_text(json_object_get(row, "detail"), detail, sizeof detail);
-	const char *const cells[] = { local_time(text_at(row, "time"), when), text_at(row, "user"),
-		text_at(row, "what"), text_at(row, "why"), local_time(text_at(row, "until"), until), detail };
+	const char *const cells[] = { local_time(member_text(row, "time"), when), member_text(row, "user"),
+		member_text(row, "what"), member_text(row, "why"),
+		local_time(member_text(row, "until"), until), detail };
 	command_table_row(reading->table, cells);
 }
 
@@ -133,7 +129,7 @@ static void row_as_csv(const json_t *row)
 		texts[i] = json_is_string(value) || json_is_null(value)
 		                   ? NULL
 		                   : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-		cells[i] = texts[i] ? texts[i] : text_at(row, keys[i]);
+		cells[i] = texts[i] ? texts[i] : member_text(row, keys[i]);
 	}
 	command_csv(cells, KEY_COUNT);
 	for (size_t i = 0; i < KEY_COUNT; i++)
@@ -149,8 +145,8 @@ static bool line_met(void *arg, const char *line, size_t len)
 		command_say("a line of the ledger is no JSON: see `usher ledger --verify`");
 		return true;
 	}
-	if (strcmp(text_at(entry, "time"), reading->since) >= 0 &&
-	        (!reading->reads || is_read(text_at(entry, "what")))) {
+	if (strcmp(member_text(entry, "time"), reading->since) >= 0 &&
+	        (!reading->reads || is_read(member_text(entry, "what")))) {
 		json_t *row = row_of(entry);
 		if (reading->context->json) {
 			json_dumpf(row, stdout, JSON_COMPACT);

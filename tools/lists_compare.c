@@ -10,7 +10,7 @@
 
 #include "blocklists/claims.h"
 #include "blocklists/generations.h"
-#include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "blocklists/update.h"
 
 #define NUMBER_MAX 24
@@ -213,11 +213,11 @@ static void array_add(json_t *array, const char *text)
  * today. */
 static int64_t confirmed_at(const struct lists_tool *tool, const json_t *source)
 {
-	json_t *account = update_account(tool->dir, manifest_text(source, "name"));
-	int64_t at = manifest_number(account, "fetched_at");
+	json_t *account = update_account(tool->dir, member_text(source, "name"));
+	int64_t at = member_number(account, "fetched_at");
 
 	json_decref(account);
-	return at > 0 ? at : manifest_number(source, "fetched_at");
+	return at > 0 ? at : member_number(source, "fetched_at");
 }
 
 static void cover_category(struct cover *cover, const struct lists_tool *tool, const struct lists *lists,
@@ -230,11 +230,11 @@ static void cover_category(struct cover *cover, const struct lists_tool *tool, c
 	cover->names += lists_info(lists)->category_names[category];
 	json_array_foreach(sources, i, source)
 	{
-		if (manifest_number(json_object_get(source, "categories"), tool->categories[category]) == 0)
+		if (member_number(json_object_get(source, "categories"), tool->categories[category]) == 0)
 			continue;
 		int64_t at = confirmed_at(tool, source);
-		array_add(cover->sources, manifest_text(source, "name"));
-		array_add(cover->licences, manifest_text(source, "licence"));
+		array_add(cover->sources, member_text(source, "name"));
+		array_add(cover->licences, member_text(source, "licence"));
 		if (cover->oldest == 0 || at < cover->oldest)
 			cover->oldest = at;
 	}

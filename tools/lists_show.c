@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "blocklists/generations.h"
-#include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "blocklists/update.h"
 
 #define GENERATIONS_SHOWN 256
@@ -56,7 +56,7 @@ static json_t *account_of(const struct lists_tool *tool, const struct lists *lis
 	        generations_manifest(tool->dir, lists_info(lists)->id, &manifest) < 0)
 		return account;
 	json_array_foreach(json_object_get(manifest, "sources"), i,
-	        source) if (strcmp(manifest_text(source, "name"), name) == 0) account = json_incref(source);
+	        source) if (strcmp(member_text(source, "name"), name) == 0) account = json_incref(source);
 	json_decref(manifest);
 	return account;
 }
@@ -90,26 +90,26 @@ static void source_row(struct command_table *table, const char *name, const json
 	if (json_is_object(held) || json_is_object(failed)) {
 		const json_t *trouble = json_is_object(held) ? held : failed;
 		snprintf(words, sizeof words, "%s since %s: %.600s", trouble == held ? "held back" : "failed",
-		        time_text(manifest_number(trouble, "since"), since), manifest_text(trouble, "why"));
+		        time_text(member_number(trouble, "since"), since), member_text(trouble, "why"));
 		state = words;
 	}
-	const char *const cells[] = { name, number_text(manifest_number(account, "taken"), names),
-		lists_tool_age(manifest_number(account, "fetched_at"), age), manifest_text(account, "format"),
-		manifest_text(account, "licence"), state };
+	const char *const cells[] = { name, number_text(member_number(account, "taken"), names),
+		lists_tool_age(member_number(account, "fetched_at"), age), member_text(account, "format"),
+		member_text(account, "licence"), state };
 	command_table_row(table, cells);
 }
 
 /* A whole hosting site in a list is taken as its makers say, and shown: it blocks many at once. */
 static void shared_line(const char *name, const json_t *account)
 {
-	int64_t shared = manifest_number(account, "shared");
+	int64_t shared = member_number(account, "shared");
 	char sentence[TEXT_MAX];
 
 	if (shared == 0)
 		return;
 	snprintf(sentence, sizeof sentence,
 	        "%s: takes whole sites that many share: %" PRId64 " entries, the first: %.300s", name, shared,
-	        manifest_text(account, "shared_first"));
+	        member_text(account, "shared_first"));
 	char *safe = command_safe_text(sentence);
 	puts(safe);
 	free(safe);
@@ -130,11 +130,11 @@ static void samples_lines(const char *name, const json_t *account)
 
 	json_array_foreach(json_object_get(account, "samples"), i, sample)
 	{
-		const char *entry = manifest_text(sample, "entry");
-		int reason = parse_reason_by_key(manifest_text(sample, "reason"));
+		const char *entry = member_text(sample, "entry");
+		int reason = parse_reason_by_key(member_text(sample, "reason"));
 		char sentence[TEXT_MAX];
 		snprintf(sentence, sizeof sentence, "%s: %.200s%sline %" PRId64 ": %s", name, entry,
-		        entry[0] != '\0' ? " " : "", manifest_number(sample, "line"),
+		        entry[0] != '\0' ? " " : "", member_number(sample, "line"),
 		        reason >= 0 ? parse_reason_words((enum parse_reason)reason) : "skipped");
 		char *safe = command_safe_text(sentence);
 		puts(safe);
@@ -302,10 +302,10 @@ int lists_find_name(struct lists_tool *tool)
 static void history_row(struct command_table *table, const json_t *manifest, bool current, bool pinned)
 {
 	char id[NUMBER_MAX], names[NUMBER_MAX], size[NUMBER_MAX], sources[NUMBER_MAX], at[NUMBER_MAX];
-	const char *const cells[] = { number_text(manifest_number(manifest, "id"), id),
-		time_text(manifest_number(manifest, "published_at"), at),
-		number_text(manifest_number(manifest, "names"), names),
-		number_text(manifest_number(manifest, "size"), size),
+	const char *const cells[] = { number_text(member_number(manifest, "id"), id),
+		time_text(member_number(manifest, "published_at"), at),
+		number_text(member_number(manifest, "names"), names),
+		number_text(member_number(manifest, "size"), size),
 		number_text((int64_t)json_array_size(json_object_get(manifest, "sources")), sources),
 		current ? (pinned ? "current, pinned" : "current") : "" };
 
@@ -333,10 +333,10 @@ int lists_history(struct lists_tool *tool)
 		else
 			lists_tool_json(json_pack("{s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b, s:i}", "id",
 			        (json_int_t)ids[i], "published_at",
-			        (json_int_t)manifest_number(manifest, "published_at"), "names",
-			        (json_int_t)manifest_number(manifest, "names"), "size",
-			        (json_int_t)manifest_number(manifest, "size"), "hash",
-			        manifest_text(manifest, "hash"), "starter",
+			        (json_int_t)member_number(manifest, "published_at"), "names",
+			        (json_int_t)member_number(manifest, "names"), "size",
+			        (json_int_t)member_number(manifest, "size"), "hash",
+			        member_text(manifest, "hash"), "starter",
 			        json_is_true(json_object_get(manifest, "starter")), "current",
 			        ids[i] == current, "pinned", pinned && ids[i] == current, "sources",
 			        (int)json_array_size(json_object_get(manifest, "sources"))));

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "blocklists/generations.h"
-#include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "blocklists/update.h"
 #include "resolver/account.h"
 #include "resolver/builtin.h"
@@ -207,29 +207,29 @@ static int64_t skipped_total(const json_t *account)
 
 static void tell_taken(const struct update_report *report)
 {
-	int64_t left_out = manifest_number(json_object_get(report->account, "skipped"), "protected");
+	int64_t left_out = member_number(json_object_get(report->account, "skipped"), "protected");
 	char sentence[SENTENCE_MAX];
 
 	snprintf(sentence, sizeof sentence,
 	        "%s: %" PRId64 " names (%" PRId64 " named again, %" PRId64 " covered by a parent, %" PRId64
 	        " skipped)",
-	        report->source, manifest_number(report->account, "taken"),
-	        manifest_number(report->account, "duplicate"), manifest_number(report->account, "covered"),
+	        report->source, member_number(report->account, "taken"),
+	        member_number(report->account, "duplicate"), member_number(report->account, "covered"),
 	        skipped_total(report->account));
 	command_say(sentence);
 	tell_folders(report->source, report->account, "ignored", "folders that its map does not name");
 	tell_folders(report->source, report->account, "missing", "folders of its map that are not in it");
-	if (manifest_number(report->account, "shared") > 0) {
+	if (member_number(report->account, "shared") > 0) {
 		snprintf(sentence, sizeof sentence,
 		        "%s: takes whole sites that many share: %" PRId64 " entries, the first: %s",
-		        report->source, manifest_number(report->account, "shared"),
-		        manifest_text(report->account, "shared_first"));
+		        report->source, member_number(report->account, "shared"),
+		        member_text(report->account, "shared_first"));
 		command_say(sentence);
 	}
 	if (left_out > 0) {
 		snprintf(sentence, sizeof sentence,
 		        "%s: left out, since no list may block them: %" PRId64 " entries, the first: %s",
-		        report->source, left_out, manifest_text(report->account, "left_out"));
+		        report->source, left_out, member_text(report->account, "left_out"));
 		command_say(sentence);
 	}
 }
@@ -246,7 +246,7 @@ static void tell_people(const struct update_report *report)
 		return;
 	case UPDATE_UNCHANGED:
 		snprintf(sentence, sizeof sentence, "%s: nothing new, %" PRId64 " names", report->source,
-		        manifest_number(report->account, "taken"));
+		        member_number(report->account, "taken"));
 		break;
 	case UPDATE_HELD:
 		snprintf(sentence, sizeof sentence, "%s: held back: %s%s", report->source, report->why, rest);

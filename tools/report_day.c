@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "blocklists/member.h"
 #include "event_fold.h"
 
 #define NAMES_SHOWN 6
@@ -72,16 +73,9 @@ static bool gather(
 
 /* ---- an episode as cells ---- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
-
 static bool is_severity(const json_t *episode, const char *severity)
 {
-	return strcmp(text_of(episode, "severity"), severity) == 0;
+	return strcmp(member_text(episode, "severity"), severity) == 0;
 }
 
 static bool is_background(const json_t *episode)
@@ -92,7 +86,7 @@ static bool is_background(const json_t *episode)
 /* The device's name, or the address; with both, both; of several, how many. */
 static void who_text(const json_t *episode, char *text, size_t size)
 {
-	const char *device = text_of(episode, "device"), *client = text_of(episode, "client");
+	const char *device = member_text(episode, "device"), *client = member_text(episode, "client");
 
 	if (event_clients_text(episode, text, size))
 		return;
@@ -130,8 +124,8 @@ static void when_text(const json_t *episode, char text[SPAN_LEN])
 {
 	char first[REPORT_WHEN_LEN], last[REPORT_WHEN_LEN];
 
-	report_when(text_of(episode, "first"), first);
-	report_when(text_of(episode, "last"), last);
+	report_when(member_text(episode, "first"), first);
+	report_when(member_text(episode, "last"), last);
 	if (strcmp(first, last) == 0)
 		snprintf(text, SPAN_LEN, "%s", first);
 	else if (strncmp(first, last, strlen("Sun 22 Nov")) == 0)
@@ -160,11 +154,11 @@ static void episode_table(struct report *report)
 static void episode_row(struct report *report, const struct config *config, const json_t *episode)
 {
 	char when[SPAN_LEN], who[128], what[256], names[NAMES_LEN], count[32];
-	const char *cells[] = { when, who, text_of(episode, "profile"), what, count, names };
+	const char *cells[] = { when, who, member_text(episode, "profile"), what, count, names };
 
 	when_text(episode, when);
 	who_text(episode, who, sizeof who);
-	snprintf(what, sizeof what, "%s%s%s", report_category(config, text_of(episode, "category")),
+	snprintf(what, sizeof what, "%s%s%s", report_category(config, member_text(episode, "category")),
 	        json_is_true(json_object_get(episode, "bypass")) ? ", and ways around the filter" : "",
 	        event_let_through(episode));
 	names_text(episode, NAMES_SHOWN, names);
@@ -225,8 +219,8 @@ static size_t device_count(const json_t *episodes)
 	const json_t *episode;
 	size_t i;
 
-	json_array_foreach(episodes, i, episode) if (text_of(episode, "client")[0] != '\0')
-	        json_object_set_new(clients, text_of(episode, "client"), json_true());
+	json_array_foreach(episodes, i, episode) if (member_text(episode, "client")[0] != '\0')
+	        json_object_set_new(clients, member_text(episode, "client"), json_true());
 	size_t count = json_object_size(clients);
 	json_decref(clients);
 	return count;
@@ -275,7 +269,7 @@ static void evidence_text(const json_t *signal, char text[NAMES_LEN])
 static void signal_row(struct report *report, const json_t *signal)
 {
 	char when[SPAN_LEN], who[128], names[NAMES_LEN], count[32];
-	const char *cells[] = { when, who, text_of(signal, "profile"), text_of(signal, "text"), count,
+	const char *cells[] = { when, who, member_text(signal, "profile"), member_text(signal, "text"), count,
 		names };
 
 	when_text(signal, when);
@@ -403,10 +397,10 @@ static void data_episodes(struct report *report, const json_t *episodes)
 		names_text(episode, SIZE_MAX, names);
 		snprintf(count, sizeof count, "%" JSON_INTEGER_FORMAT,
 		        json_integer_value(json_object_get(episode, "count")));
-		const char *cells[] = { text_of(episode, "first"), text_of(episode, "last"),
-			text_of(episode, "client"), text_of(episode, "device"), text_of(episode, "profile"),
-			text_of(episode, "severity"), text_of(episode, "category"), count,
-			is_background(episode) ? "yes" : "no",
+		const char *cells[] = { member_text(episode, "first"), member_text(episode, "last"),
+			member_text(episode, "client"), member_text(episode, "device"),
+			member_text(episode, "profile"), member_text(episode, "severity"),
+			member_text(episode, "category"), count, is_background(episode) ? "yes" : "no",
 			json_is_true(json_object_get(episode, "bypass")) ? "yes" : "no", names };
 		report_data_row(report, cells);
 	}
@@ -427,7 +421,7 @@ static void data_cpoms(struct report *report, const struct config *config, const
 		struct tm tm = { 0 };
 		if (!is_urgent(episode) && !is_worth_a_look(episode))
 			continue;
-		if (strptime(text_of(episode, "first"), "%Y-%m-%dT%H:%M:%S", &tm)) {
+		if (strptime(member_text(episode, "first"), "%Y-%m-%dT%H:%M:%S", &tm)) {
 			time_t at = timegm(&tm);
 			strftime(date, sizeof date, "%d/%m/%Y", localtime_r(&at, &tm));
 			strftime(clock, sizeof clock, "%H:%M", &tm);
@@ -438,8 +432,8 @@ static void data_cpoms(struct report *report, const struct config *config, const
 		        event_let_through(episode)[0] != '\0' ? "Seen and let through" : "Blocked", who,
 		        names);
 		const char *cells[] = { date, clock, "",
-			report_category(config, text_of(episode, "category")), text_of(episode, "severity"),
-			incident, "usher" };
+			report_category(config, member_text(episode, "category")),
+			member_text(episode, "severity"), incident, "usher" };
 		report_data_row(report, cells);
 	}
 }

@@ -9,25 +9,22 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *text_of(const json_t *record, const char *key)
-{
-	const char *text = json_string_value(json_object_get(record, key));
-
-	return text ? text : "";
-}
+#include "blocklists/member.h"
 
 static void row_add(struct report *report, const struct report_request *request, const json_t *record)
 {
-	const char *name = text_of(record, "name"), *matched = text_of(record, "matched");
+	const char *name = member_text(record, "name"), *matched = member_text(record, "matched");
 	char when[REPORT_WHEN_LEN];
 	const char *cells[] = { when, name, strcmp(name, matched) == 0 ? "" : matched,
-		text_of(record, "type"), report_category(request->config, text_of(record, "category")),
-		text_of(record, "action") };
-	const char *data[] = { text_of(record, "time"), text_of(record, "client"), text_of(record, "device"),
-		text_of(record, "profile"), name, text_of(record, "type"), text_of(record, "category"),
-		text_of(record, "severity"), matched, text_of(record, "action") };
+		member_text(record, "type"),
+		report_category(request->config, member_text(record, "category")),
+		member_text(record, "action") };
+	const char *data[] = { member_text(record, "time"), member_text(record, "client"),
+		member_text(record, "device"), member_text(record, "profile"), name,
+		member_text(record, "type"), member_text(record, "category"), member_text(record, "severity"),
+		matched, member_text(record, "action") };
 
-	report_when(text_of(record, "time"), when);
+	report_when(member_text(record, "time"), when);
 	report_row(report, TONE_PLAIN, cells);
 	report_data_row(report, data);
 }
@@ -35,9 +32,9 @@ static void row_add(struct report *report, const struct report_request *request,
 /* The device's name, or its MAC address where it has told none; "" where nobody knows. */
 static const char *device_of(const json_t *record)
 {
-	const char *device = text_of(record, "device");
+	const char *device = member_text(record, "device");
 
-	return *device ? device : text_of(record, "mac");
+	return *device ? device : member_text(record, "mac");
 }
 
 /* Whether the rows are of one device, as far as that is known; says which they are of, if not. */
@@ -70,8 +67,8 @@ static size_t doubtful_count(const json_t *records)
 	size_t i, count = 0;
 
 	json_array_foreach(records, i, record) count +=
-	        strcmp(text_of(record, "confidence"), "expired") == 0 ||
-	        strcmp(text_of(record, "confidence"), "disputed") == 0;
+	        strcmp(member_text(record, "confidence"), "expired") == 0 ||
+	        strcmp(member_text(record, "confidence"), "disputed") == 0;
 	return count;
 }
 

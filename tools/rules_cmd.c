@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "blocklists/member.h"
 #include "resolver/rules.h"
 
 #define QUERY_MAX 8192
@@ -18,12 +19,6 @@
 struct rule_words {
 	const char *name, *profile, *client, *duration, *exact, *reason;
 };
-
-static const char *text_at(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
-}
 
 static int words_read(
         struct command_context *context, const char *command, struct rule_words *words, bool adding)
@@ -73,7 +68,7 @@ static const char *until_text(const json_t *rule, char text[32])
 	struct tm tm = { 0 };
 
 	text[0] = '\0';
-	if (strptime(text_at(rule, "until"), "%Y-%m-%dT%H:%M:%SZ", &tm)) {
+	if (strptime(member_text(rule, "until"), "%Y-%m-%dT%H:%M:%SZ", &tm)) {
 		time_t t = timegm(&tm);
 		strftime(text, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
 	}
@@ -84,10 +79,10 @@ static const char *until_text(const json_t *rule, char text[32])
 static void say_rule(const char *what, const json_t *rule)
 {
 	char sentence[2048], until[32];
-	const char *client = text_at(rule, "client"), *profile = text_at(rule, "profile");
+	const char *client = member_text(rule, "client"), *profile = member_text(rule, "profile");
 
 	until_text(rule, until);
-	snprintf(sentence, sizeof sentence, "%s: %s%s, for %s%s%s%s%s", what, text_at(rule, "name"),
+	snprintf(sentence, sizeof sentence, "%s: %s%s, for %s%s%s%s%s", what, member_text(rule, "name"),
 	        json_is_true(json_object_get(rule, "exact")) ? " alone" : " and names below it",
 	        *profile ? profile : "all profiles", *client ? " at " : "", client, *until ? ", until " : "",
 	        until);
@@ -125,7 +120,7 @@ static char *rule_body(const struct rule_words *words, const char *action, uint6
 static void print_added(const struct command_context *context, const char *action, json_t *reply)
 {
 	const json_t *replaced = json_object_get(reply, "replaced");
-	const char *note = text_at(reply, "note");
+	const char *note = member_text(reply, "note");
 
 	if (context->json) {
 		print_line(reply);
@@ -133,7 +128,7 @@ static void print_added(const struct command_context *context, const char *actio
 	}
 	say_rule(strcmp(action, "allow") == 0 ? "allowed" : "blocked", json_object_get(reply, "rule"));
 	if (json_is_object(replaced))
-		printf("this takes the place of an earlier %s\n", text_at(replaced, "action"));
+		printf("this takes the place of an earlier %s\n", member_text(replaced, "action"));
 	if (*note)
 		command_say(note);
 }
@@ -208,8 +203,8 @@ static int rules_remove(struct command_context *context)
 	else
 		json_array_foreach(json_object_get(reply, "removed"), i, rule)
 		{
-			say_rule(strcmp(text_at(rule, "action"), "allow") == 0 ? "no longer allowed"
-			                                                       : "no longer blocked",
+			say_rule(strcmp(member_text(rule, "action"), "allow") == 0 ? "no longer allowed"
+			                                                           : "no longer blocked",
 			        rule);
 		}
 	json_decref(reply);
@@ -265,13 +260,14 @@ static void print_rules(const struct command_context *context, json_t *list)
 	json_array_foreach(list, i, rule)
 	{
 		bool exact = json_is_true(json_object_get(rule, "exact"));
-		const char *const cells[] = { text_at(rule, "action"), text_at(rule, "name"),
+		const char *const cells[] = { member_text(rule, "action"), member_text(rule, "name"),
 			context->csv ? exact ? "true" : "false"
 			: exact      ? "alone"
 			             : "",
-			text_at(rule, "profile"), text_at(rule, "client"),
-			context->csv ? text_at(rule, "until") : until_text(rule, until),
-			text_at(rule, "author"), text_at(rule, "reason"), text_at(rule, "added") };
+			member_text(rule, "profile"), member_text(rule, "client"),
+			context->csv ? member_text(rule, "until") : until_text(rule, until),
+			member_text(rule, "author"), member_text(rule, "reason"),
+			member_text(rule, "added") };
 		if (table)
 			command_table_row(table, cells);
 		else

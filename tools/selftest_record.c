@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "report_fill.h"
 #include "resolver/block_log.h"
 #include "resolver/ledger.h"
@@ -62,7 +63,7 @@ static int is_record(const struct dirent *entry)
 static bool has_failed(const char *path)
 {
 	json_t *record = NULL;
-	bool failed = manifest_read(path, &record) == 0 && manifest_number(record, "failed") > 0;
+	bool failed = manifest_read(path, &record) == 0 && member_number(record, "failed") > 0;
 
 	json_decref(record);
 	return failed;

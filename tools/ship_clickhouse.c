@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "blocklists/member.h"
 #include "commands.h"
 
 #define CONNECT_TIMEOUT_S 10L
@@ -25,13 +26,6 @@ static const char *clickhouse_lacks(const struct config *config)
 }
 
 /* ---- rows ---- */
-
-static const char *text_of(const json_t *record, const char *key)
-{
-	const char *text = json_string_value(json_object_get(record, key));
-
-	return text ? text : "";
-}
 
 /* Seconds since 1970 and the microseconds behind: a DateTime takes no fraction before version 20. */
 static void time_split(const char *text, json_int_t *s, json_int_t *us)
@@ -50,11 +44,11 @@ static json_t *row_of(const struct config *config, const json_t *record)
 		"severity", "rule", "source", "matched", "action" };
 	json_int_t s, us;
 
-	time_split(text_of(record, "time"), &s, &us);
+	time_split(member_text(record, "time"), &s, &us);
 	json_t *row = json_pack("{s:s, s:I, s:I, s:I}", "site", config->ship.site, "id",
 	        json_integer_value(json_object_get(record, "id")), "time", s, "microsecond", us);
 	for (size_t i = 0; row && i < sizeof texts / sizeof *texts; i++)
-		json_object_set_new(row, texts[i], json_string(text_of(record, texts[i])));
+		json_object_set_new(row, texts[i], json_string(member_text(record, texts[i])));
 	if (row)
 		json_object_set_new(row, "generation",
 		        json_integer(json_integer_value(json_object_get(record, "generation"))));

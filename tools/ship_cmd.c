@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "blocklists/manifest.h"
+#include "blocklists/member.h"
 #include "log_follow.h"
 #include "resolver/builtin.h"
 
@@ -53,7 +54,7 @@ static int position_open(struct shipping *shipping)
 		return -errno;
 	int ret = manifest_read(shipping->position, &json);
 	if (ret == 0)
-		shipping->after = manifest_number(json, "after");
+		shipping->after = member_number(json, "after");
 	json_decref(json);
 	return ret == -ENOENT ? 0 : ret;
 }

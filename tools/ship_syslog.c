@@ -15,6 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "blocklists/member.h"
 #include "commands.h"
 
 #define FACILITY_LOCAL0 16
@@ -27,17 +28,10 @@ static const char *syslog_lacks(const struct config *config)
 	return config->ship.syslog_to.socket_len == 0 ? "ship.syslog.to" : NULL;
 }
 
-static const char *text_of(const json_t *record, const char *key)
-{
-	const char *text = json_string_value(json_object_get(record, key));
-
-	return text ? text : "";
-}
-
 /* RFC 5424 6.2.1: warning, notice, informational. */
 static unsigned priority(const json_t *record)
 {
-	const char *severity = text_of(record, "severity");
+	const char *severity = member_text(record, "severity");
 
 	return FACILITY_LOCAL0 * 8 + (strcmp(severity, "danger") == 0           ? 4
 	                                     : strcmp(severity, "caution") == 0 ? 5
@@ -65,18 +59,19 @@ static void print_message(FILE *out, const char *host, const json_t *record)
 		"severity", "rule", "source", "matched", "action" };
 	char number[32];
 
-	fprintf(out, "<%u>1 %s %s usher - block [" SD_ID, priority(record), text_of(record, "time"), host);
+	fprintf(out, "<%u>1 %s %s usher - block [" SD_ID, priority(record), member_text(record, "time"),
+	        host);
 	snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT,
 	        json_integer_value(json_object_get(record, "id")));
 	print_param(out, "id", number);
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-		if (text_of(record, keys[i])[0] != '\0')
-			print_param(out, keys[i], text_of(record, keys[i]));
+		if (member_text(record, keys[i])[0] != '\0')
+			print_param(out, keys[i], member_text(record, keys[i]));
 	snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT,
 	        json_integer_value(json_object_get(record, "generation")));
 	print_param(out, "generation", number);
-	char *name = command_safe_text(text_of(record, "name"));
-	fprintf(out, "] %s %s", text_of(record, "action"), name);
+	char *name = command_safe_text(member_text(record, "name"));
+	fprintf(out, "] %s %s", member_text(record, "action"), name);
 	free(name);
 }
 

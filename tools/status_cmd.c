@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "blocklists/member.h"
 #include "blocklists/name.h"
 
 static int no_operands(struct command_context *context, const char *command)
@@ -53,12 +54,6 @@ static const char *age_text(json_int_t s, char text[32])
 	else
 		snprintf(text, 32, "%lld s", (long long)s);
 	return text;
-}
-
-static const char *text_at(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-	return text ? text : "";
 }
 
 static json_int_t number_at(const json_t *root, const char *section, const char *key)
@@ -200,7 +195,7 @@ static void print_quantile(const json_t *stats, const char *who, double share)
 static void print_headlines(const json_t *stats)
 {
 	char up[32], age[32];
-	char *version = command_safe_text(text_at(stats, "version"));
+	char *version = command_safe_text(member_text(stats, "version"));
 	const json_t *id = json_object_get(json_object_get(stats, "generation"), "id");
 
 	printf("usherd %s, up %s; ", version,
@@ -305,8 +300,8 @@ static void print_parts(const struct command_context *context, const json_t *par
 		command_csv((const char *const[]){ "part", "state", "text" }, 3);
 	json_array_foreach(parts, i, part)
 	{
-		const char *const cells[] = { text_at(part, "part"), text_at(part, "state"),
-			text_at(part, "text") };
+		const char *const cells[] = { member_text(part, "part"), member_text(part, "state"),
+			member_text(part, "text") };
 		if (table)
 			command_table_row(table, cells);
 		else
@@ -323,7 +318,7 @@ static bool parts_are_well(const json_t *parts)
 
 	json_array_foreach(parts, i, part)
 	{
-		if (strcmp(text_at(part, "state"), "failed") == 0)
+		if (strcmp(member_text(part, "state"), "failed") == 0)
 			return false;
 	}
 	return true;
@@ -332,8 +327,8 @@ static bool parts_are_well(const json_t *parts)
 static void print_about(const json_t *status)
 {
 	char up[32];
-	char *version = command_safe_text(text_at(status, "version"));
-	char *config = command_safe_text(text_at(status, "config"));
+	char *version = command_safe_text(member_text(status, "version"));
+	char *config = command_safe_text(member_text(status, "config"));
 
 	printf("usherd %s, process %" JSON_INTEGER_FORMAT ", up %s, configuration %s\n\n", version,
 	        json_integer_value(json_object_get(status, "pid")),
@@ -399,7 +394,7 @@ int reload_command(struct command_context *context)
 	if (context->json) {
 		print_json(reply);
 	} else {
-		char *note = command_safe_text(text_at(reply, "note"));
+		char *note = command_safe_text(member_text(reply, "note"));
 		printf("reloaded%s%s\n", *note != '\0' ? "; " : "", note);
 		free(note);
 	}
