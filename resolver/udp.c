@@ -201,6 +201,23 @@ static int udp_receive(struct udp *udp)
 	return n;
 }
 
+/* The kernel's figures of the socket's memory, by SK_MEMINFO_. Returns whether it told. */
+static bool udp_memory(const struct udp *udp, uint32_t figures[SK_MEMINFO_VARS])
+{
+	socklen_t len = SK_MEMINFO_VARS * sizeof *figures;
+
+	return getsockopt(udp->fd, SOL_SOCKET, SO_MEMINFO, figures, &len) == 0 &&
+	       len == SK_MEMINFO_VARS * sizeof *figures;
+}
+
+/* The kernel counts what was read as still there until it is a quarter of the buffer. */
+static bool udp_is_half_full(const struct udp *udp)
+{
+	uint32_t figures[SK_MEMINFO_VARS];
+
+	return udp_memory(udp, figures) && figures[SK_MEMINFO_RMEM_ALLOC] > figures[SK_MEMINFO_RCVBUF] / 2;
+}
+
 /* A stamp on each datagram costs all of them something: only while there is a backlog. */
 static void udp_set_backlog(struct udp *udp, bool has_backlog)
 {
@@ -218,7 +235,7 @@ static void udp_receive_turn(struct udp *udp)
 
 	while (batches < BATCHES_A_TURN && udp_receive(udp) == BATCH)
 		batches++;
-	udp_set_backlog(udp, batches == BATCHES_A_TURN);
+	udp_set_backlog(udp, batches == BATCHES_A_TURN && udp_is_half_full(udp));
 }
 
 static void udp_readable(evutil_socket_t fd, short what, void *arg)
@@ -229,9 +246,8 @@ static void udp_readable(evutil_socket_t fd, short what, void *arg)
 void udp_count(struct udp *udp)
 {
 	uint32_t figures[SK_MEMINFO_VARS];
-	socklen_t len = sizeof figures;
 
-	if (getsockopt(udp->fd, SOL_SOCKET, SO_MEMINFO, figures, &len) < 0 || len < sizeof figures)
+	if (!udp_memory(udp, figures))
 		return;
 	stats_add(&udp->worker->stats.counter[STATS_OVERLOAD_OVERFLOWED],
 	        figures[SK_MEMINFO_DROPS] - udp->overflowed); /* it wraps */
