@@ -207,6 +207,14 @@ int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *d
 
 /* ---- releasing, listing ---- */
 
+bool cases_has(const char *dir, uint32_t number)
+{
+	char path[PATH_LEN];
+
+	case_path(dir, number, "", path);
+	return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
 int cases_release(const char *dir, uint32_t number)
 {
 	char path[PATH_LEN];

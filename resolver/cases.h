@@ -23,6 +23,7 @@ int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *d
 
 /* Ends a case: its rows go, unless they are kept anyway. Returns 0, -ENOENT or negative errno. The lock must be held. */
 int cases_release(const char *dir, uint32_t number);
+bool cases_has(const char *dir, uint32_t number); /* true too where that cannot be known */
 
 /* All cases, {"case","at",…} each, in order of their numbers; the caller's. NULL without memory. */
 json_t *cases_list(const char *dir);

@@ -149,7 +149,9 @@ int rights_release(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX
 	if (ret < 0)
 		return failed(ret, "the case is not released", why);
 	json_t *detail = json_pack("{s:i, s:s}", "case", (int)id, "reason", reason);
-	ret = detail ? record(ask, "case.release", detail) : -ENOMEM;
+	ret = !detail ? -ENOMEM : !cases_has(ask->log_dir, id) ? -ENOENT : 0;
+	if (ret == 0)
+		ret = record(ask, "case.release", detail);
 	if (ret == 0)
 		ret = cases_release(ask->log_dir, id);
 	cases_unlock(lock);

@@ -295,3 +295,50 @@ void command_csv(const char *const *cells, size_t count)
 	}
 	fputs("\r\n", stdout);
 }
+
+/* Texts of a list, or the names of its objects, parted by spaces. */
+static char *joined_text(const json_t *list)
+{
+	char *text = NULL;
+	size_t len, i;
+	json_t *item;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		abort();
+	json_array_foreach(list, i, item)
+	{
+		const char *word =
+		        json_string_value(json_is_object(item) ? json_object_get(item, "name") : item);
+		fprintf(out, "%s%s", i > 0 ? " " : "", word ? word : "");
+	}
+	if (fclose(out) != 0)
+		abort();
+	return text;
+}
+
+/* malloc()ed; NULL for null. */
+static char *cell_text(const json_t *value)
+{
+	if (!value || json_is_null(value))
+		return NULL;
+	if (json_is_array(value))
+		return joined_text(value);
+	char *text = json_is_string(value) ? strdup(json_string_value(value))
+	                                   : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (!text)
+		abort();
+	return text;
+}
+
+void command_csv_object(const json_t *object, const char *const *keys, size_t count)
+{
+	char **cells = grown(NULL, count, sizeof *cells);
+
+	for (size_t i = 0; i < count; i++)
+		cells[i] = cell_text(json_object_get(object, keys[i]));
+	command_csv((const char *const *)cells, count);
+	for (size_t i = 0; i < count; i++)
+		free(cells[i]);
+	free(cells);
+}

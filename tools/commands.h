@@ -110,6 +110,9 @@ void command_table_print(struct command_table *table); /* and frees it */
 /* One CSV line (RFC 4180), cells that a spreadsheet would take for a formula are given a leading apostrophe.
  */
 void command_csv(const char *const *cells, size_t count);
+/* One CSV line of an object's values: a null is empty, a list is its texts (or its objects' names) parted by
+ * spaces, an object compact JSON. */
+void command_csv_object(const json_t *object, const char *const *keys, size_t count);
 
 /* `1h`, `yesterday`, `2026-11-23 10:15` (local), RFC 3339. Seconds since 1970 in *s. Returns 0 or -EINVAL.
  * past: a duration counts back from now, else forward. */

@@ -40,43 +40,18 @@ static void when_text(const json_t *event, char text[2 * LOG_TIME_LEN])
 		text[strlen(text) - 3] = 0; /* seconds of the second time */
 }
 
-/* Texts of an array, or one key of its objects, from a place on, parted by spaces. Returns how many there
- * were. */
-static size_t list_text(
-        const json_t *list, const char *key, size_t from, size_t most, char *text, size_t size)
+/* Texts of an array, from a place on, parted by spaces. Returns how many there were. */
+static size_t list_text(const json_t *list, size_t from, size_t most, char *text, size_t size)
 {
 	size_t count = 0, len = 0;
 
 	text[0] = 0;
 	for (size_t i = from; i < json_array_size(list) && count < most; i++, count++) {
-		const json_t *item = json_array_get(list, i);
-		const char *word = json_string_value(key ? json_object_get(item, key) : item);
+		const char *word = json_string_value(json_array_get(list, i));
 		if (word && len < size)
 			len += (size_t)snprintf(text + len, size - len, "%s%s", count ? " " : "", word);
 	}
 	return count;
-}
-
-/* The columns of a CSV: lists parted by spaces. */
-static void csv_line(const json_t *event, const char *const *keys, size_t count)
-{
-	char numbers[EPISODE_KEY_COUNT + SIGNAL_KEY_COUNT][32];
-	const char *cells[EPISODE_KEY_COUNT + SIGNAL_KEY_COUNT];
-	char list[64 * 256] = "";
-
-	for (size_t i = 0; i < count; i++) {
-		const json_t *value = json_object_get(event, keys[i]);
-		if (json_is_array(value)) {
-			list_text(value, strcmp(keys[i], "evidence") == 0 ? "name" : NULL, 0, SIZE_MAX, list,
-			        sizeof list);
-			cells[i] = list;
-		} else if (json_is_boolean(value)) {
-			cells[i] = json_is_true(value) ? "true" : "false";
-		} else {
-			cells[i] = log_cell_text(event, keys[i], numbers[i]);
-		}
-	}
-	command_csv(cells, count);
 }
 
 static void line_as_json(void *arg, const char *line, const json_t *event)
@@ -86,12 +61,12 @@ static void line_as_json(void *arg, const char *line, const json_t *event)
 
 static void episode_as_csv(void *arg, const char *line, const json_t *event)
 {
-	csv_line(event, episode_keys, EPISODE_KEY_COUNT);
+	command_csv_object(event, episode_keys, EPISODE_KEY_COUNT);
 }
 
 static void signal_as_csv(void *arg, const char *line, const json_t *event)
 {
-	csv_line(event, signal_keys, SIGNAL_KEY_COUNT);
+	command_csv_object(event, signal_keys, SIGNAL_KEY_COUNT);
 }
 
 /* ---- for people ---- */
@@ -124,14 +99,14 @@ static void episode_rows(struct command_table *table, const json_t *episode, boo
 	        event_let_through(episode));
 	cells[4] = marked;
 	when_text(episode, when);
-	size_t at = list_text(list, NULL, 0, NAMES_A_ROW, names, CELL_LEN), left = json_array_size(list) - at;
+	size_t at = list_text(list, 0, NAMES_A_ROW, names, CELL_LEN), left = json_array_size(list) - at;
 	if (left > 0 && !all_names)
 		snprintf(names + strlen(names), 64, " and %zu more", left);
 	command_table_row(table, cells);
 	for (size_t i = 0; i + 1 < EPISODE_COLUMNS; i++)
 		cells[i] = "";
 	while (all_names && at < json_array_size(list)) {
-		at += list_text(list, NULL, at, NAMES_A_ROW, names, CELL_LEN);
+		at += list_text(list, at, NAMES_A_ROW, names, CELL_LEN);
 		command_table_row(table, cells);
 	}
 }
@@ -191,7 +166,7 @@ static void signal_on_screen(struct command_table *table, const json_t *signal)
 		log_cell_text(signal, "text", numbers[1]), names };
 
 	when_text(signal, when);
-	list_text(list, NULL, 0, NAMES_A_ROW, names, sizeof names);
+	list_text(list, 0, NAMES_A_ROW, names, sizeof names);
 	if (count > NAMES_A_ROW)
 		snprintf(names + strlen(names), sizeof names - strlen(names), " and %zu more",
 		        count - NAMES_A_ROW);

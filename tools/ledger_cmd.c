@@ -119,23 +119,6 @@ static void row_for_people(const struct reading *reading, const json_t *row)
 	command_table_row(reading->table, cells);
 }
 
-static void row_as_csv(const json_t *row)
-{
-	const char *cells[KEY_COUNT];
-	char *texts[KEY_COUNT];
-
-	for (size_t i = 0; i < KEY_COUNT; i++) {
-		const json_t *value = json_object_get(row, keys[i]);
-		texts[i] = json_is_string(value) || json_is_null(value)
-		                   ? NULL
-		                   : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-		cells[i] = texts[i] ? texts[i] : member_text(row, keys[i]);
-	}
-	command_csv(cells, KEY_COUNT);
-	for (size_t i = 0; i < KEY_COUNT; i++)
-		free(texts[i]);
-}
-
 static bool line_met(void *arg, const char *line, size_t len)
 {
 	const struct reading *reading = arg;
@@ -152,7 +135,7 @@ static bool line_met(void *arg, const char *line, size_t len)
 			json_dumpf(row, stdout, JSON_COMPACT);
 			putchar('\n');
 		} else if (reading->context->csv) {
-			row_as_csv(row);
+			command_csv_object(row, keys, KEY_COUNT);
 		} else {
 			row_for_people(reading, row);
 		}

@@ -96,6 +96,37 @@ void lists_tool_json(json_t *json)
 	json_decref(json);
 }
 
+bool lists_tool_for_programs(const struct lists_tool *tool)
+{
+	return tool->context->json || tool->context->csv;
+}
+
+void lists_tool_head(const struct lists_tool *tool, const char *const *keys, size_t count)
+{
+	if (!tool->context->json && tool->context->csv)
+		command_csv(keys, count);
+}
+
+json_t *lists_tool_member(const json_t *account, const char *key)
+{
+	json_t *value = json_object_get(account, key);
+	bool unknown = value == NULL || (json_is_string(value) && json_string_length(value) == 0);
+
+	return unknown ? json_null() : json_incref(value);
+}
+
+void lists_tool_row(const struct lists_tool *tool, json_t *row, const char *const *keys, size_t count)
+{
+	if (tool->context->json) {
+		lists_tool_json(row);
+		return;
+	}
+	if (row == NULL)
+		abort();
+	command_csv_object(row, keys, count);
+	json_decref(row);
+}
+
 const char *lists_tool_age(int64_t since, char text[LISTS_AGE_MAX])
 {
 	static const struct {

@@ -21,6 +21,7 @@ struct lists_tool {
 	const char *categories[CONFIG_CATEGORIES_MAX];
 	uid_t uid;             /* who typed it, also after the change of user */
 	struct impact *impact; /* of an update that is running (lists_impact.h) */
+	bool rows_are_sources; /* the CSV of that update */
 };
 
 /* Each takes the operands and options after its word out of tool->context. Returns an exit code. */
@@ -58,6 +59,14 @@ json_t *lists_tool_unfed(const struct lists_tool *tool, const struct lists *list
 
 /* Prints one line of JSON and frees it. */
 void lists_tool_json(json_t *json);
+
+/* Rows for programs, one line of JSON or CSV each; first the head of the CSV, if there is one. */
+bool lists_tool_for_programs(const struct lists_tool *tool); /* --json or --csv */
+void lists_tool_head(const struct lists_tool *tool, const char *const *keys, size_t count);
+/* An account's value for a row: null for "", which is what a list or its server does not tell. */
+json_t *lists_tool_member(const json_t *account, const char *key);
+/* Frees the row. */
+void lists_tool_row(const struct lists_tool *tool, json_t *row, const char *const *keys, size_t count);
 
 #define LISTS_AGE_MAX 40
 /* "3 h ago" */

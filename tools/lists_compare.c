@@ -65,6 +65,9 @@ static void side_close(struct side *side)
 	lists_free(side->lists);
 }
 
+static const char *const name_keys[] = { "name", "category", "change" };
+static const char *const count_keys[] = { "category", "added", "removed" };
+
 static void difference_name(
         struct difference *difference, const struct name *name, uint64_t before, uint64_t after)
 {
@@ -79,9 +82,12 @@ static void difference_name(
 		if (!difference->names)
 			continue;
 		name_to_text(name, text);
-		if (difference->tool->context->json)
-			lists_tool_json(json_pack("{s:s, s:s, s:s}", "name", text, "category",
-			        difference->tool->categories[i], "change", added ? "added" : "removed"));
+		if (lists_tool_for_programs(difference->tool))
+			lists_tool_row(difference->tool,
+			        json_pack("{s:s, s:s, s:s}", "name", text, "category",
+			                difference->tool->categories[i], "change",
+			                added ? "added" : "removed"),
+			        name_keys, 3);
 		else
 			printf("%c %s %s\n", added ? '+' : '-', difference->tool->categories[i], text);
 	}
@@ -110,9 +116,8 @@ static int difference_walk(struct difference *difference, struct side *before, s
 
 static void difference_tell(const struct difference *difference)
 {
-	static const char *const columns[] = { "category", "added", "removed" };
 	const struct lists_tool *tool = difference->tool;
-	struct command_table *table = tool->context->json ? NULL : command_table_new(columns, 3);
+	struct command_table *table = lists_tool_for_programs(tool) ? NULL : command_table_new(count_keys, 3);
 	char added[NUMBER_MAX], removed[NUMBER_MAX];
 
 	for (size_t i = 0; i < tool->config->category_count; i++) {
@@ -123,9 +128,11 @@ static void difference_tell(const struct difference *difference)
 		if (table != NULL)
 			command_table_row(table, cells);
 		else
-			lists_tool_json(json_pack("{s:s, s:I, s:I}", "category", tool->categories[i], "added",
-			        (json_int_t)difference->added[i], "removed",
-			        (json_int_t)difference->removed[i]));
+			lists_tool_row(tool,
+			        json_pack("{s:s, s:I, s:I}", "category", tool->categories[i], "added",
+			                (json_int_t)difference->added[i], "removed",
+			                (json_int_t)difference->removed[i]),
+			        count_keys, 3);
 	}
 	if (table != NULL)
 		command_table_print(table);
@@ -179,12 +186,12 @@ int lists_diff(struct lists_tool *tool)
 	difference.names = names != NULL;
 	ret = COMMAND_FAILED;
 	if (side_open(&before, tool, tool->context->argv[0]) &&
-	        side_open(&after, tool, tool->context->argv[1]) &&
-	        difference_walk(&difference, &before, &after) == 0) {
-		if (!difference.names)
-			difference_tell(&difference);
-		ret = COMMAND_OK;
+	        side_open(&after, tool, tool->context->argv[1])) {
+		lists_tool_head(tool, difference.names ? name_keys : count_keys, 3);
+		ret = difference_walk(&difference, &before, &after) == 0 ? COMMAND_OK : COMMAND_FAILED;
 	}
+	if (ret == COMMAND_OK && !difference.names)
+		difference_tell(&difference);
 	side_close(&before);
 	side_close(&after);
 	return ret;
@@ -251,18 +258,23 @@ static const char *joined(const json_t *array, char text[TEXT_MAX])
 	return text;
 }
 
+static const char *const cover_keys[] = { "row", "title", "categories", "names", "data", "sources",
+	"licences", "fetched_at" };
+#define COVER_KEYS (sizeof cover_keys / sizeof cover_keys[0])
+
 static void cover_tell(const struct lists_tool *tool, struct command_table *table,
         const struct config_uksic_row *row, struct cover *cover)
 {
 	char names[NUMBER_MAX], age[LISTS_AGE_MAX];
 	char categories[TEXT_MAX], sources[TEXT_MAX], licences[TEXT_MAX];
 
-	if (tool->context->json) {
-		lists_tool_json(json_pack("{s:s, s:s, s:O, s:I, s:b, s:O, s:O, s:o}", "row", row->row,
-		        "title", row->title, "categories", cover->categories, "names",
-		        (json_int_t)cover->names, "data", cover->names > 0, "sources", cover->sources,
-		        "licences", cover->licences, "fetched_at",
-		        cover->oldest > 0 ? json_integer((json_int_t)cover->oldest) : json_null()));
+	if (lists_tool_for_programs(tool)) {
+		json_t *json = json_pack("{s:s, s:s, s:O, s:I, s:b, s:O, s:O, s:o}", "row", row->row, "title",
+		        row->title, "categories", cover->categories, "names", (json_int_t)cover->names,
+		        "data", cover->names > 0, "sources", cover->sources, "licences", cover->licences,
+		        "fetched_at",
+		        cover->oldest > 0 ? json_integer((json_int_t)cover->oldest) : json_null());
+		lists_tool_row(tool, json, cover_keys, COVER_KEYS);
 		return;
 	}
 	const char *const cells[] = { row->title, joined(cover->categories, categories),
@@ -288,7 +300,10 @@ int lists_coverage(struct lists_tool *tool)
 		return COMMAND_FAILED;
 	}
 	struct command_table *table =
-	        tool->context->json ? NULL : command_table_new(columns, sizeof columns / sizeof columns[0]);
+	        lists_tool_for_programs(tool)
+	                ? NULL
+	                : command_table_new(columns, sizeof columns / sizeof columns[0]);
+	lists_tool_head(tool, cover_keys, COVER_KEYS);
 	for (size_t i = 0; i < config->uksic_count; i++) {
 		struct cover cover = { 0, json_array(), json_array(), json_array(), 0 };
 		for (size_t k = 0; k < config->category_count; k++)
@@ -310,6 +325,7 @@ int lists_coverage(struct lists_tool *tool)
 
 struct export
 {
+	const struct lists_tool *tool;
 	const struct lists *lists;
 	struct lists_view *view;
 	uint64_t unsaid; /* exceptions that the format has no words for */
@@ -352,6 +368,36 @@ static void export_rpz(struct export *export, const struct lists_listed *listed)
 		printf("*.%s CNAME %s\n", text, target);
 }
 
+static const char *const row_keys[] = { "name", "at", "below", "exception" };
+
+static json_t *categories_json(const struct lists_tool *tool, uint64_t categories)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < tool->config->category_count; i++)
+		if (categories >> i & 1)
+			json_array_append_new(array, json_string(tool->categories[i]));
+	return array;
+}
+
+/* For programs: in which categories the name is, and in which the names below it. */
+static void export_row(struct export *export, const struct lists_listed *listed)
+{
+	char text[NAME_TEXT_MAX];
+
+	name_to_text(&listed->name, text);
+	json_t *row = json_pack("{s:s, s:o, s:o, s:b}", "name", text, "at",
+	        categories_json(export->tool, listed->at), "below",
+	        categories_json(export->tool, listed->below), "exception",
+	        listed->excepts && is_excepted(export, &listed->name));
+	lists_tool_row(export->tool, row, row_keys, sizeof row_keys / sizeof row_keys[0]);
+}
+
+static void export_no_head(uint64_t generation)
+{
+	(void)generation;
+}
+
 static void export_domains_head(uint64_t generation)
 {
 	printf("# usher's lists, generation %" PRIu64 "\n", generation);
@@ -372,10 +418,11 @@ static const struct export_format {
 	{ "domains", export_domains_head, export_domains },
 	{ "rpz", export_rpz_head, export_rpz },
 };
+static const struct export_format rows_format = { "rows", export_no_head, export_row }; /* --json, --csv */
 
-static int export_walk(struct lists *lists, const struct export_format *format)
+static int export_walk(const struct lists_tool *tool, struct lists *lists, const struct export_format *format)
 {
-	struct export export = { .lists = lists, .view = lists_view_open(lists) };
+	struct export export = { .tool = tool, .lists = lists, .view = lists_view_open(lists) };
 	struct lists_walk *walk = export.view != NULL ? lists_walk_open(export.view) : NULL;
 	struct lists_listed listed;
 	int ret = -1;
@@ -393,7 +440,7 @@ static int export_walk(struct lists *lists, const struct export_format *format)
 
 int lists_export(struct lists_tool *tool)
 {
-	const char *name = "domains";
+	const char *name = NULL;
 	const struct command_option options[] = { { "format", true, &name } };
 	const struct export_format *format = NULL;
 
@@ -401,7 +448,7 @@ int lists_export(struct lists_tool *tool)
 	if (ret != 0)
 		return ret;
 	for (size_t i = 0; i < sizeof export_formats / sizeof export_formats[0]; i++)
-		if (strcmp(export_formats[i].name, name) == 0)
+		if (strcmp(export_formats[i].name, name != NULL ? name : "domains") == 0)
 			format = &export_formats[i];
 	if (format == NULL || tool->context->argc > 0)
 		return command_usage_error(
@@ -409,7 +456,10 @@ int lists_export(struct lists_tool *tool)
 	struct lists *lists = lists_tool_open(tool, 0);
 	if (lists == NULL)
 		return COMMAND_FAILED;
-	ret = export_walk(lists, format);
+	if (lists_tool_for_programs(tool))
+		format = &rows_format;
+	lists_tool_head(tool, row_keys, sizeof row_keys / sizeof row_keys[0]);
+	ret = export_walk(tool, lists, format);
 	lists_free(lists);
 	return ret;
 }

@@ -314,7 +314,11 @@ static json_t *text_or_null(const char *text)
 	return text != NULL ? json_string(text) : json_null();
 }
 
-/* table NULL: JSON. */
+static const char *const change_keys[] = { "change", "name", "profiles", "category", "source", "asked",
+	"logged", "protected" };
+#define CHANGE_KEYS (sizeof change_keys / sizeof change_keys[0])
+
+/* table NULL: a row for programs. */
 static void change_tell(const struct impact *impact, struct command_table *table,
         const struct impact_name *name, const char *change, const struct impact_ruling *ruling,
         const uint64_t *profiles)
@@ -324,12 +328,13 @@ static void change_tell(const struct impact *impact, struct command_table *table
 	char who[SENTENCE_MAX], asked[NUMBER_MAX], logged[NUMBER_MAX];
 
 	if (table == NULL) {
-		lists_tool_json(json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:b}", "change", change,
-		        "name", name->name, "profiles", profiles_json(config, profiles), "category",
+		json_t *row = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:b}", "change", change, "name",
+		        name->name, "profiles", profiles_json(config, profiles), "category",
 		        text_or_null(category), "source", text_or_null(ruling->source), "asked",
 		        (json_int_t)name->asked, "logged",
 		        impact->has_log ? json_integer((json_int_t)name->logged) : json_null(), "protected",
-		        name->is_protected));
+		        name->is_protected);
+		lists_tool_row(impact->tool, row, change_keys, CHANGE_KEYS);
 		return;
 	}
 	const char *const cells[] = { change, name->name, profiles_text(config, profiles, who),
@@ -347,9 +352,10 @@ void impact_tell(const struct impact *impact)
 	struct command_table *table = NULL;
 	uint64_t profiles[IMPACT_PROFILE_WORDS];
 
+	lists_tool_head(impact->tool, change_keys, CHANGE_KEYS);
 	if (!impact->compared || !rows)
 		return;
-	if (!impact->tool->context->json)
+	if (!lists_tool_for_programs(impact->tool))
 		table = command_table_new(columns, sizeof columns / sizeof columns[0]);
 	for (size_t i = 0; i < impact->count; i++) {
 		const struct impact_name *name = &impact->names[i];

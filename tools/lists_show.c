@@ -61,23 +61,18 @@ static json_t *account_of(const struct lists_tool *tool, const struct lists *lis
 	return account;
 }
 
-static json_t *member_or_null(const json_t *account, const char *key)
-{
-	json_t *value = json_object_get(account, key);
-
-	return value != NULL ? json_incref(value) : json_null();
-}
+static const char *const source_keys[] = { "name", "url", "format", "licence", "sha256", "size", "etag",
+	"last_modified", "signed", "fetched_at", "changed_at", "read", "taken", "duplicate", "covered",
+	"shared", "shared_first", "skipped", "categories", "ignored", "missing", "left_out", "samples",
+	"accepted", "held", "failed" };
+#define SOURCE_KEYS (sizeof source_keys / sizeof source_keys[0])
 
 static json_t *source_json(const char *name, const json_t *account)
 {
-	static const char *const keys[] = { "url", "format", "licence", "sha256", "size", "etag",
-		"last_modified", "signed", "fetched_at", "changed_at", "read", "taken", "duplicate",
-		"covered", "shared", "shared_first", "skipped", "categories", "ignored", "missing",
-		"left_out", "samples", "accepted", "held", "failed" };
 	json_t *json = json_pack("{s:s}", "name", name);
 
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-		json_object_set_new(json, keys[i], member_or_null(account, keys[i]));
+	for (size_t i = 1; i < SOURCE_KEYS; i++)
+		json_object_set_new(json, source_keys[i], lists_tool_member(account, source_keys[i]));
 	return json;
 }
 
@@ -196,6 +191,17 @@ static void status_json(const struct lists_tool *tool, const struct lists *lists
 	        "categories", categories, "sealed_unfed", lists_tool_unfed(tool, lists, false)));
 }
 
+static void status_csv(const struct lists_tool *tool, const struct lists *lists)
+{
+	lists_tool_head(tool, source_keys, SOURCE_KEYS);
+	for (size_t i = 0; i < tool->config->source_count + tool->config->starter; i++) {
+		const char *name = source_name(tool->config, i);
+		json_t *account = account_of(tool, lists, name);
+		lists_tool_row(tool, source_json(name, account), source_keys, SOURCE_KEYS);
+		json_decref(account);
+	}
+}
+
 int lists_status(struct lists_tool *tool)
 {
 	int ret = operands(tool, "status", 0, "takes nothing after it");
@@ -203,7 +209,7 @@ int lists_status(struct lists_tool *tool)
 	if (ret != 0)
 		return ret;
 	struct lists *lists = lists_tool_open(tool, 0);
-	(tool->context->json ? status_json : status_people)(tool, lists);
+	(tool->context->json ? status_json : tool->context->csv ? status_csv : status_people)(tool, lists);
 	lists_free(lists);
 	return lists != NULL ? COMMAND_OK : COMMAND_FAILED;
 }
@@ -216,6 +222,10 @@ struct finding {
 	struct command_table *table; /* made for the first entry */
 };
 
+static const char *const finding_keys[] = { "name", "listed", "category", "kind", "source", "url", "licence",
+	"fetched_at" };
+#define FINDING_KEYS (sizeof finding_keys / sizeof finding_keys[0])
+
 static void finding_tell(struct finding *finding, const struct lists_entry *entry, const char *category)
 {
 	static const char *const columns[] = { "listed", "category", "applies to", "source", "confirmed" };
@@ -223,14 +233,17 @@ static void finding_tell(struct finding *finding, const struct lists_entry *entr
 	char listed[NAME_TEXT_MAX], age[LISTS_AGE_MAX];
 
 	name_to_text(&entry->name, listed);
-	if (finding->tool->context->json) {
-		lists_tool_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "name", finding->asked,
+	if (lists_tool_for_programs(finding->tool)) {
+		const char *licence = entry->source->licence;
+		json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:I}", "name", finding->asked,
 		        "listed", listed, "category", category, "kind",
 		        entry->exception ? "exception"
 		        : entry->exact   ? "exact"
 		                         : "suffix",
 		        "source", entry->source->name, "url", entry->source->url, "licence",
-		        entry->source->licence, "fetched_at", (json_int_t)entry->source->fetched_at));
+		        licence[0] != '\0' ? licence : NULL, "fetched_at",
+		        (json_int_t)entry->source->fetched_at);
+		lists_tool_row(finding->tool, row, finding_keys, FINDING_KEYS);
 		return;
 	}
 	if (finding->table == NULL)
@@ -285,11 +298,12 @@ int lists_find_name(struct lists_tool *tool)
 	if (view == NULL)
 		return COMMAND_FAILED;
 	struct finding finding = { .tool = tool, .asked = asked };
+	lists_tool_head(tool, finding_keys, FINDING_KEYS);
 	ret = lists_find(view, &name, found, &finding);
 	if (finding.table != NULL) {
 		command_table_print(finding.table);
 		facts_tell(tool, view, lists, &name, asked);
-	} else if (!tool->context->json) {
+	} else if (!lists_tool_for_programs(tool)) {
 		printf("%s is on no list\n", asked);
 	}
 	lists_view_close(view);
@@ -312,6 +326,21 @@ static void history_row(struct command_table *table, const json_t *manifest, boo
 	command_table_row(table, cells);
 }
 
+static json_t *history_json(const json_t *manifest, uint64_t id, uint64_t current, bool pinned)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b, s:i}", "id", (json_int_t)id,
+	        "published_at", (json_int_t)member_number(manifest, "published_at"), "names",
+	        (json_int_t)member_number(manifest, "names"), "size",
+	        (json_int_t)member_number(manifest, "size"), "hash", member_text(manifest, "hash"), "starter",
+	        json_is_true(json_object_get(manifest, "starter")), "current", id == current, "pinned",
+	        pinned && id == current, "sources",
+	        (int)json_array_size(json_object_get(manifest, "sources")));
+}
+
+static const char *const history_keys[] = { "id", "published_at", "names", "size", "hash", "starter",
+	"current", "pinned", "sources" };
+#define HISTORY_KEYS (sizeof history_keys / sizeof history_keys[0])
+
 int lists_history(struct lists_tool *tool)
 {
 	static const char *const columns[] = { "generation", "published", "names", "octets", "sources", "" };
@@ -324,22 +353,18 @@ int lists_history(struct lists_tool *tool)
 		return ret;
 	int count = generations_list(tool->dir, ids, GENERATIONS_SHOWN);
 	struct command_table *table =
-	        tool->context->json ? NULL : command_table_new(columns, sizeof columns / sizeof columns[0]);
+	        lists_tool_for_programs(tool)
+	                ? NULL
+	                : command_table_new(columns, sizeof columns / sizeof columns[0]);
+	lists_tool_head(tool, history_keys, HISTORY_KEYS);
 	for (int i = 0; i < count; i++) {
 		if (generations_manifest(tool->dir, ids[i], &manifest) < 0)
 			continue;
 		if (table != NULL)
 			history_row(table, manifest, ids[i] == current, pinned);
 		else
-			lists_tool_json(json_pack("{s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b, s:i}", "id",
-			        (json_int_t)ids[i], "published_at",
-			        (json_int_t)member_number(manifest, "published_at"), "names",
-			        (json_int_t)member_number(manifest, "names"), "size",
-			        (json_int_t)member_number(manifest, "size"), "hash",
-			        member_text(manifest, "hash"), "starter",
-			        json_is_true(json_object_get(manifest, "starter")), "current",
-			        ids[i] == current, "pinned", pinned && ids[i] == current, "sources",
-			        (int)json_array_size(json_object_get(manifest, "sources"))));
+			lists_tool_row(tool, history_json(manifest, ids[i], current, pinned), history_keys,
+			        HISTORY_KEYS);
 		json_decref(manifest);
 	}
 	if (table != NULL)

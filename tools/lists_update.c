@@ -258,21 +258,22 @@ static void tell_people(const struct update_report *report)
 	command_say(sentence);
 }
 
-static void tell_program(const struct update_report *report)
+static const char *const report_keys[] = { "source", "state", "why", "has_good", "read", "taken", "duplicate",
+	"covered", "shared", "skipped", "ignored", "missing", "left_out" };
+#define REPORT_KEYS (sizeof report_keys / sizeof report_keys[0])
+#define REPORT_COUNTS 4 /* from this key on they are the account's */
+
+static void tell_program(const struct lists_tool *tool, const struct update_report *report)
 {
-	static const char *const counts[] = { "read", "taken", "duplicate", "covered", "shared", "skipped",
-		"ignored", "missing", "left_out" };
 	json_t *json = json_object();
 
 	json_object_set_new(json, "source", json_string(report->source));
 	json_object_set_new(json, "state", json_string(update_state_name(report->state)));
 	json_object_set_new(json, "why", report->why[0] != '\0' ? json_string(report->why) : json_null());
 	json_object_set_new(json, "has_good", json_boolean(report->has_good));
-	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-		json_t *count = json_object_get(report->account, counts[i]);
-		json_object_set_new(json, counts[i], count != NULL ? json_incref(count) : json_null());
-	}
-	lists_tool_json(json);
+	for (size_t i = REPORT_COUNTS; i < REPORT_KEYS; i++)
+		json_object_set_new(json, report_keys[i], lists_tool_member(report->account, report_keys[i]));
+	lists_tool_row(tool, json, report_keys, REPORT_KEYS);
 }
 
 static void reported(void *arg, const struct update_report *report)
@@ -281,8 +282,8 @@ static void reported(void *arg, const struct update_report *report)
 
 	if (isatty(STDERR_FILENO))
 		fputs("\r\x1b[K", stderr);
-	if (tool->context->json)
-		tell_program(report);
+	if (tool->context->json || tool->rows_are_sources)
+		tell_program(tool, report);
 	else
 		tell_people(report);
 }
@@ -361,6 +362,8 @@ static void tell_preview(const struct lists_tool *tool, const struct update_resu
 		tell_result_json(tool, result, true, json_null());
 		return;
 	}
+	if (tool->context->csv)
+		return;
 	if (result->names == 0) {
 		printf("nothing new: generation %" PRIu64 " would stay\n", result->id);
 		return;
@@ -378,6 +381,7 @@ static void tell_preview(const struct lists_tool *tool, const struct update_resu
 
 static void tell_result(const struct lists_tool *tool, const struct update_result *result)
 {
+	FILE *out = tool->context->csv ? stderr : stdout;
 	struct lists *lists = lists_tool_open(tool, 0);
 	json_t *unfed = lists_tool_unfed(tool, lists, !tool->context->json);
 
@@ -385,13 +389,15 @@ static void tell_result(const struct lists_tool *tool, const struct update_resul
 	if (tool->context->json)
 		tell_result_json(tool, result, false, json_incref(unfed));
 	else if (result->pinned)
-		printf("generation %" PRIu64
-		       " is pinned by a rollback: nothing was done (--resume ends that)\n",
+		fprintf(out,
+		        "generation %" PRIu64
+		        " is pinned by a rollback: nothing was done (--resume ends that)\n",
 		        result->id);
 	else if (result->published)
-		printf("generation %" PRIu64 " published: %" PRIu64 " names\n", result->id, result->names);
+		fprintf(out, "generation %" PRIu64 " published: %" PRIu64 " names\n", result->id,
+		        result->names);
 	else
-		printf("nothing new: generation %" PRIu64 " stays\n", result->id);
+		fprintf(out, "nothing new: generation %" PRIu64 " stays\n", result->id);
 	json_decref(unfed);
 	if (result->published && !tool->context->json)
 		impact_summary(tool->impact);
@@ -409,6 +415,9 @@ static int run_plan(struct lists_tool *tool, struct plan *plan)
 	if (plan->options.preview)
 		impact_read_log(&impact, "lists update --preview");
 	tool->impact = &impact;
+	tool->rows_are_sources = tool->context->csv && !plan->options.preview;
+	if (tool->rows_are_sources)
+		lists_tool_head(tool, report_keys, REPORT_KEYS);
 	plan->options.report = reported;
 	plan->options.made = impact.count > 0 || plan->options.preview ? generation_made : NULL;
 	plan->options.arg = tool;

@@ -60,16 +60,6 @@ static void row_fill(struct row *row, const json_t *record)
 	row->cells[COLUMN_COUNT - 1] = row->rule;
 }
 
-static void csv_row(const json_t *record)
-{
-	char numbers[KEY_COUNT][32];
-	const char *cells[KEY_COUNT];
-
-	for (size_t i = 0; i < KEY_COUNT; i++)
-		cells[i] = log_cell_text(record, keys[i], numbers[i]);
-	command_csv(cells, KEY_COUNT);
-}
-
 static void line_as_json(void *arg, const char *line, const json_t *record)
 {
 	puts(line);
@@ -77,7 +67,7 @@ static void line_as_json(void *arg, const char *line, const json_t *record)
 
 static void line_as_csv(void *arg, const char *line, const json_t *record)
 {
-	csv_row(record);
+	command_csv_object(record, keys, KEY_COUNT);
 }
 
 static void line_as_row(void *arg, const char *line, const json_t *record)
@@ -194,7 +184,7 @@ static void line_followed(void *arg, const char *line, const json_t *record)
 		return;
 	}
 	if (following->ask->context->csv) {
-		csv_row(record);
+		command_csv_object(record, keys, KEY_COUNT);
 		return;
 	}
 	row_fill(&row, record);

@@ -144,6 +144,11 @@ void report_data_row(struct report *report, const char *const *cells)
 	line_add(&report->data, TONE_PLAIN)->cells = copied_all(cells, report->data.columns);
 }
 
+void report_rows(struct report *report, json_t *rows)
+{
+	report->rows = json_incref(rows);
+}
+
 static void texts_free(char **texts, size_t count)
 {
 	for (size_t i = 0; texts && i < count; i++)
@@ -170,6 +175,7 @@ void report_clear(struct report *report)
 		free(section->title);
 	}
 	block_clear(&report->data);
+	json_decref(report->rows);
 	free(report->sections);
 	free(report->title);
 	free(report->subtitle);
@@ -180,6 +186,18 @@ static void print_csv(const struct report_block *data)
 	command_csv((const char *const *)data->titles, data->columns);
 	for (size_t i = 0; i < data->line_count; i++)
 		command_csv((const char *const *)data->lines[i].cells, data->columns);
+}
+
+static void print_json(const json_t *rows)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		json_dumpf(row, stdout, JSON_COMPACT);
+		putchar('\n');
+	}
 }
 
 void report_print(const struct report *report, enum report_format format)
@@ -193,6 +211,9 @@ void report_print(const struct report *report, enum report_format format)
 		break;
 	case REPORT_CSV:
 		print_csv(&report->data);
+		break;
+	case REPORT_JSON:
+		print_json(report->rows);
 		break;
 	}
 }

@@ -8,11 +8,12 @@
 #ifndef USHER_REPORT_H
 #define USHER_REPORT_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum report_format { REPORT_HTML, REPORT_TEXT, REPORT_CSV };
+enum report_format { REPORT_HTML, REPORT_TEXT, REPORT_CSV, REPORT_JSON };
 
 /* How a row or a bar is coloured where there is colour. */
 enum report_tone { TONE_PLAIN, TONE_DANGER, TONE_CAUTION, TONE_QUIET };
@@ -45,7 +46,8 @@ struct report {
 	char *title, *subtitle;
 	struct report_section *sections;
 	size_t section_count;
-	struct report_block data; /* the rows of the CSV, for spreadsheets and other programs */
+	struct report_block data; /* the rows of the CSV, for spreadsheets */
+	json_t *rows;             /* an array, for other programs */
 };
 
 /* Ends the program where there is no memory, as all of tools/ does. */
@@ -65,6 +67,9 @@ void report_bar(struct report *report, enum report_tone tone, const char *label,
 
 void report_data(struct report *report, const char *const *titles, size_t columns);
 void report_data_row(struct report *report, const char *const *cells);
+
+/* The objects that --json prints, one a line. The report holds them too. */
+void report_rows(struct report *report, json_t *rows);
 
 /* Prints to stdout. */
 void report_print(const struct report *report, enum report_format format);

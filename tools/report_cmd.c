@@ -38,6 +38,7 @@ static const struct {
 	{ "html", "html", REPORT_HTML, false },
 	{ "csv", "csv", REPORT_CSV, false },
 	{ "cpoms", "cpoms.csv", REPORT_CSV, true },
+	{ "json", "jsonl", REPORT_JSON, false },
 };
 #define FORMATS (sizeof formats / sizeof *formats)
 
@@ -292,7 +293,7 @@ static int words_read(struct command_context *context, struct words *words)
 int report_command(struct command_context *context)
 {
 	struct report_request request = { .context = context };
-	struct words words = { .format = "text" };
+	struct words words = { .format = context->json ? "json" : context->csv ? "csv" : "text" };
 	size_t kind = 0, format = 0;
 
 	int ret = words_read(context, &words);
@@ -310,8 +311,8 @@ int report_command(struct command_context *context)
 	while (format < FORMATS && strcmp(formats[format].name, words.format) != 0)
 		format++;
 	if (format == FORMATS)
-		return command_usage_error(
-		        "report", "--format: found '%s', expected html, text, csv or cpoms", words.format);
+		return command_usage_error("report",
+		        "--format: found '%s', expected html, text, csv, cpoms or json", words.format);
 	request.config = command_config(context);
 	request.cpoms = formats[format].cpoms;
 	ret = request_person(&request, &kinds[kind], &words);

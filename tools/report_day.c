@@ -440,6 +440,7 @@ static void data_cpoms(struct report *report, const struct config *config, const
 
 static void data(struct report *report, const struct report_request *request, const struct gathered *gathered)
 {
+	report_rows(report, gathered->episodes);
 	if (request->cpoms)
 		data_cpoms(report, request->config, gathered->episodes);
 	else

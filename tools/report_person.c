@@ -72,7 +72,7 @@ static size_t doubtful_count(const json_t *records)
 	return count;
 }
 
-static void rows(struct report *report, const struct report_request *request, const json_t *records)
+static void rows(struct report *report, const struct report_request *request, json_t *records)
 {
 	static const char *const titles[] = { "When", "Name looked up", "Listed as", "Type", "Category",
 		"Action" };
@@ -82,6 +82,7 @@ static void rows(struct report *report, const struct report_request *request, co
 	size_t i;
 
 	report_section(report, "What is stored");
+	report_rows(report, records);
 	report_data(report, columns, sizeof columns / sizeof *columns);
 	report_sentence(report, TONE_PLAIN, "%zu blocked lookups are stored.", json_array_size(records));
 	if (json_array_size(records) >= REPORT_ROWS_MAX)

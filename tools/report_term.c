@@ -188,6 +188,19 @@ static void group_fill(struct group *group, const json_t *label)
 	        json_object_size(json_object_get(label, "devices")));
 }
 
+/* Null for what is not shown. */
+static json_t *category_json(const char *key, const char *severity, const json_t *label)
+{
+	bool shown = is_shown(label);
+
+	return json_pack("{s:s?, s:s?, s:o, s:o}", "category", *key ? key : NULL, "severity",
+	        *severity ? severity : NULL, "lookups",
+	        shown ? json_integer(json_integer_value(json_object_get(label, "lookups"))) : json_null(),
+	        "devices",
+	        shown ? json_integer((json_int_t)json_object_size(json_object_get(label, "devices")))
+	              : json_null());
+}
+
 static void category_row(struct report *report, const struct term *term, const char *key, const char *title,
         const char *severity)
 {
@@ -200,6 +213,7 @@ static void category_row(struct report *report, const struct term *term, const c
 	group_fill(&group, category);
 	report_row(report, TONE_PLAIN, cells);
 	report_data_row(report, cells);
+	json_array_append_new(report->rows, category_json(key, severity, category));
 }
 
 static void by_category(struct report *report, const struct config *config, const struct term *term)
@@ -210,6 +224,7 @@ static void by_category(struct report *report, const struct config *config, cons
 	report_section(report, "What was blocked");
 	report_table(report, titles, sizeof titles / sizeof *titles);
 	report_data(report, columns, sizeof columns / sizeof *columns);
+	report->rows = json_array();
 	for (size_t i = 0; i < config->category_count; i++)
 		category_row(report, term, config->categories[i].name,
 		        report_category(config, config->categories[i].name),

@@ -52,6 +52,21 @@ static void print_json(const struct selftest *selftest, const char *hash, uint64
 	json_decref(record);
 }
 
+/* A row a name that was asked. */
+static void print_csv(const struct selftest *selftest, const char *hash, uint64_t generation)
+{
+	static const char *const keys[] = { "profile", "client", "name", "subject", "want", "passed",
+		"found" };
+	json_t *record = selftest_json(selftest, hash, generation);
+	const json_t *row;
+	size_t i;
+
+	command_csv(keys, sizeof keys / sizeof *keys);
+	json_array_foreach(json_object_get(record, "cases"), i, row)
+	        command_csv_object(row, keys, sizeof keys / sizeof *keys);
+	json_decref(record);
+}
+
 static void print_page(const struct selftest *selftest, enum report_format format)
 {
 	struct report report;
@@ -83,6 +98,8 @@ static int run_once(struct command_context *context, enum report_format format)
 			        strerror(-ret));
 		if (context->json)
 			print_json(&selftest, hash, generation);
+		else if (context->csv)
+			print_csv(&selftest, hash, generation);
 		else
 			print_page(&selftest, format);
 	}

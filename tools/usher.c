@@ -166,7 +166,7 @@ static const struct command {
 	        "one "
 	        "failed.\n" },
 	{ "report", report_command, "for the DSL, the head, governors and data protection",
-	        "usher report daily|weekly|term|staff|subject-access [--format html|text|csv|cpoms] "
+	        "usher report daily|weekly|term|staff|subject-access [--format html|text|csv|cpoms|json] "
 	        "[--output "
 	        "FILE]\n"
 	        "             [--since TIME] [--until TIME] [--day DAY]\n"
@@ -181,6 +181,7 @@ static const struct command {
 	        "\n"
 	        "  --format html   one page that prints well; text if not given\n"
 	        "  --format cpoms  the daily's incidents as rows for a safeguarding system\n"
+	        "  --format json   or --json: its events or rows, one JSON object a line\n"
 	        "  --output FILE   written whole or not at all; FOLDER/ gets a file named by report and day\n"
 	        "  --day DAY       today, yesterday or 2026-11-23, from midnight to midnight\n" HELP_TIME },
 	{ "selftest", selftest_command, "proof that filtering is on, for every group",
