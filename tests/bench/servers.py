@@ -17,7 +17,7 @@ from pathlib import Path
 
 SERVER_CORE, LOAD_CORE = 0, 1
 NSD_PORT = 53530
-USHERD_PORT, ECHO_PORT, IDEAL_PORT, FIRST_PEER_PORT = range(53531, 53535)
+USHERD_PORT, ECHO_PORT, IDEAL_PORT, SMALLER_PORT, FIRST_PEER_PORT = range(53531, 53536)
 TICK_S = 1 / os.sysconf('SC_CLK_TCK')
 START_LIMIT_S = 600
 PR_SET_PDEATHSIG = 1
@@ -136,8 +136,8 @@ zone:
     return Server('nsd', ['/usr/sbin/nsd', '-d', '-c', folder / 'nsd.conf'], NSD_PORT, folder, core=LOAD_CORE)
 
 
-def usherd(build, config, folder):
-    return Server('usherd', [build / 'usherd', '-c', config], USHERD_PORT, folder)
+def usherd(build, config, folder, name='usherd', port=USHERD_PORT):
+    return Server(name, [build / 'usherd', '-c', config], port, folder)
 
 
 def echo(build, folder):

@@ -68,10 +68,10 @@ def enter_network():
         subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
 
 
-def configure(folder, sources):
+def configure(folder, sources, port=servers.USHERD_PORT):
     """usherd as a school has it, but for what a laboratory needs: one worker, no limits for the one client, a forwarder on loopback."""
     config = {
-        'listen': [f'127.0.0.1@{servers.USHERD_PORT}'],
+        'listen': [f'127.0.0.1@{port}'],
         'workers': 1,
         'user': pwd.getpwuid(os.geteuid()).pw_name,
         'state-dir': str(folder / 'state'),
@@ -82,7 +82,7 @@ def configure(folder, sources):
         'default-profile': 'pupils',
         'profiles': [{'name': 'pupils', 'networks': ['127.0.0.0/8'], 'block': inputs.CATEGORIES, 'rate-limit': 0, 'log': 'full'}],
     }
-    path = folder / 'usher.yaml'
+    path = folder / f'usher-{port}.yaml'
     path.write_text(json.dumps(config, indent=1))        # JSON is YAML
     return path
 
@@ -170,13 +170,16 @@ class World:
             say(f'{self.names} names are being made in {self.folder}')
             self._write_inputs('lists', self.names)
         self.small().write_text('listed-from-the-start.com\n')
-        self.config = configure(self.folder, json.loads((self.folder / 'sources').read_text()))
+        self.config = self.configure()
         shutil.rmtree(self.folder / 'state', ignore_errors=True)
         cost = update_lists(self.config)
         if not made.exists():
             self._write_inputs('questions', listed_names(self.config, self.listed))
             made.write_text(version)
         return cost
+
+    def configure(self, *port):
+        return configure(self.folder, json.loads((self.folder / 'sources').read_text()), *port)
 
     def small(self):
         """The file of a list to which an update may add names."""
