@@ -617,11 +617,9 @@ int compile_starter(const char *dir, const char *text, size_t len, const char *c
 	struct source_content content = { 0 };
 
 	why[0] = '\0';
-	int lock = generations_lock(dir, GENERATIONS_LOCK_WAIT_S), ret = 0;
-	if (lock < 0) {
-		snprintf(why, LISTS_WHY_MAX, "%.300s: cannot be locked: %s", dir, strerror(-lock));
+	int lock = generations_lock(dir, GENERATIONS_LOCK_WAIT_S, why), ret = 0;
+	if (lock < 0)
 		return lock;
-	}
 	if (lists_current_id(dir) != 0)
 		goto out;
 	ret = generations_work(dir, work, sizeof work);

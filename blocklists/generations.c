@@ -38,7 +38,7 @@ static int make_folder(const char *path)
 	return mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
-int generations_lock(const char *dir, unsigned wait_s)
+static int lock_take(const char *dir, unsigned wait_s)
 {
 	char path[PATH_MAX];
 	uint64_t steps = (uint64_t)wait_s * 1000000000 / LOCK_STEP_NS;
@@ -59,6 +59,16 @@ int generations_lock(const char *dir, unsigned wait_s)
 	}
 	close(fd);
 	return ret;
+}
+
+int generations_lock(const char *dir, unsigned wait_s, char why[LISTS_WHY_MAX])
+{
+	int lock = lock_take(dir, wait_s);
+
+	if (lock < 0)
+		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", dir,
+		        lock == -EBUSY ? "another update is running" : strerror(-lock));
+	return lock;
 }
 
 /* "gen-000042.SUFFIX" -> 42, else 0. */
@@ -257,4 +267,13 @@ int generations_work(const char *dir, char *path, size_t size)
 			unlinkat(dirfd(folder), entry->d_name, 0);
 	closedir(folder);
 	return 0;
+}
+
+int generations_begin(const char *dir, bool resume, char *work, size_t size)
+{
+	int ret = generations_work(dir, work, size);
+
+	if (ret == 0 && resume)
+		ret = generations_unpin(dir);
+	return ret < 0 ? ret : generations_pinned(dir) != 0;
 }

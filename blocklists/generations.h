@@ -19,8 +19,12 @@
 #define GENERATIONS_LOCK_WAIT_S 30
 
 /* Waits up to wait_s for the lock. Returns a descriptor (close() releases it), -EBUSY, or other negative
- * errno. Makes dir. */
-int generations_lock(const char *dir, unsigned wait_s);
+ * errno, with `why`. Makes dir. */
+int generations_lock(const char *dir, unsigned wait_s, char why[LISTS_WHY_MAX]);
+
+/* How an update begins, locked: an empty folder DIR/work, and with `resume` the end of a pin. Returns 1 where
+ * the current generation stays pinned, 0, or negative errno. */
+int generations_begin(const char *dir, bool resume, char *work, size_t size);
 
 /* Identities, newest first, at most max. Returns how many, or negative errno. */
 int generations_list(const char *dir, uint64_t *ids, size_t max);

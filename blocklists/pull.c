@@ -232,15 +232,12 @@ static int run(struct pull *pull)
 {
 	const struct pull_options *options = pull->options;
 
-	int ret = generations_work(options->dir, pull->work, sizeof pull->work);
-	if (ret == 0 && options->resume)
-		ret = generations_unpin(options->dir);
+	int ret = generations_begin(options->dir, options->resume, pull->work, sizeof pull->work);
 	if (ret < 0)
 		return ret;
-	if (generations_pinned(options->dir) != 0) {
-		pull->result->pinned = true;
+	pull->result->pinned = ret > 0;
+	if (pull->result->pinned)
 		return 0;
-	}
 	fetch_init();
 	ret = pull_manifest(pull);
 	if (ret < 0 || is_not_wanted(pull))
@@ -264,12 +261,9 @@ int pull_run(const struct pull_options *options, struct pull_result *result, cha
 
 	memset(result, 0, sizeof *result);
 	why[0] = '\0';
-	int lock = generations_lock(options->dir, GENERATIONS_LOCK_WAIT_S);
-	if (lock < 0) {
-		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", options->dir,
-		        lock == -EBUSY ? "another update is running" : strerror(-lock));
+	int lock = generations_lock(options->dir, GENERATIONS_LOCK_WAIT_S, why);
+	if (lock < 0)
 		return lock;
-	}
 	int ret = run(&pull);
 	if (ret < 0 && why[0] == '\0')
 		snprintf(why, LISTS_WHY_MAX, "%.300s: %s", options->dir, strerror(-ret));

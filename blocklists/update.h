@@ -2,10 +2,6 @@
  * One run of `usher lists update`: fetch what changed, read it, hold back what looks wrong, compile, publish.
  * Either a checked generation appears by one act, or nothing changes and the result says why. A source that
  * fails or is held keeps its last good content while the others go ahead.
- *
- * State beside the generations: sources/NAME/good (the file as fetched, last good), good.json (its account),
- * candidate and candidate.json (fetched, and held back), incoming.part and incoming.from (a transfer that
- * broke off and can be gone on with).
  */
 #ifndef USHER_UPDATE_H
 #define USHER_UPDATE_H
@@ -76,19 +72,5 @@ struct update_result {
 /* Returns 0 with *result (sources may have failed), or negative errno with `why`: then nothing was published.
  */
 int update_run(const struct update_options *options, struct update_result *result, char why[LISTS_WHY_MAX]);
-
-/*
- * Takes a held source's candidate as good, for a reason a person gives; the next run compiles it. Returns 0,
- * -ENOENT (nothing is held), -EBADMSG (held because it is no list: cannot be taken), or other negative errno,
- * with `why`.
- */
-int update_accept(
-        const char *dir, const char *source, const char *reason, const char *by, char why[LISTS_WHY_MAX]);
-
-/*
- * What is known of a source now: its account as in the manifest, but of today, with "held" and "failed" (null
- * or {"since","why"}). Returns a new reference, NULL if the source was never tried.
- */
-json_t *update_account(const char *dir, const char *source);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "blocklists/source_folder.h"
 #include "blocklists/update.h"
 
 #define READ_EVERY_S 3
@@ -32,7 +33,7 @@ static json_t *account_in(const struct lists *lists, const char *name)
 
 static void account_add(json_t *accounts, const char *dir, const struct lists *lists, const char *name)
 {
-	json_t *account = update_account(dir, name);
+	json_t *account = source_folder_account(dir, name);
 
 	json_array_append_new(accounts, account != NULL ? account : account_in(lists, name));
 }

@@ -11,6 +11,7 @@
 #include "blocklists/claims.h"
 #include "blocklists/generations.h"
 #include "blocklists/member.h"
+#include "blocklists/source_folder.h"
 #include "blocklists/update.h"
 
 #define NUMBER_MAX 24
@@ -220,7 +221,7 @@ static void array_add(json_t *array, const char *text)
  * today. */
 static int64_t confirmed_at(const struct lists_tool *tool, const json_t *source)
 {
-	json_t *account = update_account(tool->dir, member_text(source, "name"));
+	json_t *account = source_folder_account(tool->dir, member_text(source, "name"));
 	int64_t at = member_number(account, "fetched_at");
 
 	json_decref(account);

@@ -11,6 +11,7 @@
 
 #include "blocklists/generations.h"
 #include "blocklists/member.h"
+#include "blocklists/source_folder.h"
 #include "blocklists/update.h"
 
 #define GENERATIONS_SHOWN 256
@@ -48,7 +49,7 @@ static int operands(struct lists_tool *tool, const char *verb, int count, const 
 /* The account of a source: of today where the state folder has one, else as the generation was made. */
 static json_t *account_of(const struct lists_tool *tool, const struct lists *lists, const char *name)
 {
-	json_t *account = update_account(tool->dir, name), *manifest = NULL;
+	json_t *account = source_folder_account(tool->dir, name), *manifest = NULL;
 	size_t i;
 	json_t *source;
 

@@ -11,6 +11,7 @@
 
 #include "blocklists/generations.h"
 #include "blocklists/member.h"
+#include "blocklists/source_folder.h"
 #include "blocklists/update.h"
 #include "resolver/account.h"
 #include "resolver/builtin.h"
@@ -487,7 +488,7 @@ int lists_accept(struct lists_tool *tool)
 	if (lists_tool_become_writer(tool) != COMMAND_OK)
 		return COMMAND_FAILED;
 	snprintf(by, sizeof by, "uid %u", (unsigned)tool->uid);
-	ret = update_accept(tool->dir, source, reason, by, why);
+	ret = source_folder_accept(tool->dir, source, reason, by, why);
 	if (ret < 0) {
 		fprintf(stderr, "usher: %s: %s\n", source, why);
 		return COMMAND_FAILED;
@@ -526,6 +527,7 @@ static uint64_t generation_before(const struct lists_tool *tool)
 int lists_rollback(struct lists_tool *tool)
 {
 	uint64_t id, from = lists_current_id(tool->dir);
+	char why[LISTS_WHY_MAX];
 
 	int ret = command_options(tool->context, LISTS_COMMAND, NULL, 0);
 	if (ret != 0)
@@ -542,10 +544,13 @@ int lists_rollback(struct lists_tool *tool)
 	}
 	if (lists_tool_become_writer(tool) != COMMAND_OK || !is_whole(tool, id))
 		return COMMAND_FAILED;
-	int lock = generations_lock(tool->dir, GENERATIONS_LOCK_WAIT_S);
-	ret = lock < 0 ? lock : generations_rollback(tool->dir, id);
-	if (lock >= 0)
-		close(lock);
+	int lock = generations_lock(tool->dir, GENERATIONS_LOCK_WAIT_S, why);
+	if (lock < 0) {
+		fprintf(stderr, "usher: %s\n", why);
+		return COMMAND_FAILED;
+	}
+	ret = generations_rollback(tool->dir, id);
+	close(lock);
 	if (ret < 0) {
 		fprintf(stderr, "usher: %s: %s\n", tool->dir, strerror(-ret));
 		return COMMAND_FAILED;

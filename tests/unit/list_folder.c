@@ -8,6 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "blocklists/source_folder.h"
+
 const char *const list_folder_categories[] = { "a", "b", "c", "sealed" };
 
 static void reported(void *arg, const struct update_report *report)
@@ -132,7 +134,7 @@ uint64_t list_folder_look_up(const struct list_folder *folder, const char *text)
 int64_t list_folder_count(
         const struct list_folder *folder, const char *source, const char *key, const char *sub)
 {
-	json_t *account = update_account(folder->lists, source);
+	json_t *account = source_folder_account(folder->lists, source);
 
 	assert_non_null(account);
 	const json_t *value = json_object_get(account, key);

@@ -16,6 +16,7 @@
 
 #include "blocklists/compile.h"
 #include "blocklists/generations.h"
+#include "blocklists/source_folder.h"
 #include "list_folder.h"
 
 /* Writes `count` names of a stem to a file. */
@@ -111,7 +112,7 @@ static void ut1_links_and_split_files_are_followed(void **state)
 	assert_int_equal(list_folder_look_up(folder, "part.example.com"), 0);
 	assert_int_equal(list_folder_look_up(folder, "usage.example.com"), 0);
 	assert_int_equal(list_folder_look_up(folder, "three.example.com"), 0);
-	json_t *account = update_account(folder->lists, "ut1.tar.gz");
+	json_t *account = source_folder_account(folder->lists, "ut1.tar.gz");
 	assert_string_equal(
 	        json_string_value(json_array_get(json_object_get(account, "ignored"), 0)), "three");
 	assert_string_equal(
@@ -252,9 +253,9 @@ static void shrunk_source_is_held_and_accepted_by_a_person(void **state)
 		assert_false(folder->result.published);
 	}
 	assert_int_equal(list_folder_look_up(folder, "n99.example.com"), BIT(A));
-	assert_int_equal(update_accept(folder->lists, "nobody", "x", "me", why), -ENOENT);
-	assert_int_equal(update_accept(folder->lists, "../a", "x", "me", why), -EINVAL);
-	assert_int_equal(update_accept(folder->lists, "a", "it was split", "me", why), 0);
+	assert_int_equal(source_folder_accept(folder->lists, "nobody", "x", "me", why), -ENOENT);
+	assert_int_equal(source_folder_accept(folder->lists, "../a", "x", "me", why), -EINVAL);
+	assert_int_equal(source_folder_accept(folder->lists, "a", "it was split", "me", why), 0);
 	folder->options.offline = true;
 	list_folder_update(folder);
 	assert_true(folder->result.published);
@@ -298,11 +299,11 @@ static void what_is_no_list_is_held_and_nobody_can_accept_it(void **state)
 		assert_true(folder->result.published); /* b went ahead */
 		assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(A));
 		assert_int_equal(list_folder_look_up(folder, "m9.example.com"), BIT(B));
-		assert_int_equal(update_accept(folder->lists, "a", "please", "me", why), -EBADMSG);
+		assert_int_equal(source_folder_accept(folder->lists, "a", "please", "me", why), -EBADMSG);
 		list_folder_text(folder, "a", "one.example.com\n");
 	}
 	list_folder_update(folder);
-	json_t *account = update_account(folder->lists, "a");
+	json_t *account = source_folder_account(folder->lists, "a");
 	assert_true(json_is_null(json_object_get(account, "held")));
 	json_decref(account);
 }
@@ -361,7 +362,7 @@ static void own_zone_or_safe_search_target_holds_even_a_new_source(void **state)
 		assert_int_equal(list_folder_look_up(folder, "two.example.com"), BIT(B));
 		assert_int_equal(list_folder_look_up(folder, "one.example.com"), 0);
 	}
-	assert_int_equal(update_accept(folder->lists, "a", "known", "me", why), 0);
+	assert_int_equal(source_folder_accept(folder->lists, "a", "known", "me", why), 0);
 	list_folder_update(folder);
 	assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(A));
 	assert_int_equal(list_folder_look_up(folder, "safe.engine.example.com"), 0);
@@ -403,7 +404,8 @@ static void source_that_grows_beyond_ten_times_is_held(void **state)
 	assert_int_equal(folder->state[0], UPDATE_HELD);
 	assert_non_null(strstr(folder->source_why[0], "ten times"));
 	assert_int_equal(list_folder_look_up(folder, "n200.example.com"), 0);
-	assert_int_equal(update_accept(folder->lists, "a", "it was joined with another", "me", why), 0);
+	assert_int_equal(
+	        source_folder_accept(folder->lists, "a", "it was joined with another", "me", why), 0);
 	write_names(folder, "a", "n", 2010);
 	list_folder_update(folder);
 	assert_int_equal(folder->state[0], UPDATE_TAKEN);
@@ -528,7 +530,7 @@ static void failed_fetch_keeps_the_last_good_content(void **state)
 	assert_int_equal(folder->result.failed, 1);
 	assert_int_equal(list_folder_look_up(folder, "one.example.com"), BIT(A));
 	assert_int_equal(list_folder_look_up(folder, "three.example.com"), BIT(B));
-	json_t *account = update_account(folder->lists, "a");
+	json_t *account = source_folder_account(folder->lists, "a");
 	assert_true(json_is_object(json_object_get(account, "failed")));
 	json_decref(account);
 }
@@ -706,11 +708,14 @@ static void second_run_waits_for_the_lock(void **state)
 {
 	struct list_folder *folder = *state;
 
-	int lock = generations_lock(folder->lists, 0);
+	char why[LISTS_WHY_MAX];
+
+	int lock = generations_lock(folder->lists, 0, why);
 	assert_true(lock >= 0);
-	assert_int_equal(generations_lock(folder->lists, 0), -EBUSY);
+	assert_int_equal(generations_lock(folder->lists, 0, why), -EBUSY);
+	assert_non_null(strstr(why, "another update is running"));
 	close(lock);
-	lock = generations_lock(folder->lists, 0);
+	lock = generations_lock(folder->lists, 0, why);
 	assert_true(lock >= 0);
 	close(lock);
 }
