@@ -1,6 +1,6 @@
 #include "address.h"
 
-#include <netinet/in.h>
+#include <arpa/inet.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -16,6 +16,22 @@ void address_from_socket(uint8_t address[16], const struct sockaddr *socket)
 	}
 	memcpy(address, mapped, sizeof mapped);
 	memcpy(address + sizeof mapped, &((const struct sockaddr_in *)socket)->sin_addr, 4);
+}
+
+const char *address_text(const uint8_t address[16], char text[INET6_ADDRSTRLEN])
+{
+	bool is_v4 = memcmp(address, mapped, sizeof mapped) == 0;
+
+	return inet_ntop(
+	        is_v4 ? AF_INET : AF_INET6, address + (is_v4 ? sizeof mapped : 0), text, INET6_ADDRSTRLEN);
+}
+
+bool address_is_loopback(const uint8_t address[16])
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return memcmp(address, one, sizeof one) == 0 ||
+	       (memcmp(address, mapped, sizeof mapped) == 0 && address[12] == 127);
 }
 
 bool address_is_in(const uint8_t address[16], const struct config_network *network)

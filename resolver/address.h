@@ -2,6 +2,7 @@
 #ifndef USHER_ADDRESS_H
 #define USHER_ADDRESS_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,12 @@ struct config_network;
 
 /* From an AF_INET or AF_INET6 socket address. */
 void address_from_socket(uint8_t address[16], const struct sockaddr *socket);
+
+/* Returns text; IPv4 as such. */
+const char *address_text(const uint8_t address[16], char text[INET6_ADDRSTRLEN]);
+
+/* 127.0.0.0/8, also mapped, and ::1. */
+bool address_is_loopback(const uint8_t address[16]);
 
 bool address_is_in(const uint8_t address[16], const struct config_network *network);
 

@@ -13,6 +13,7 @@
 #include "blocklists/manifest.h"
 #include "blocklists/member.h"
 #include "block_item.h"
+#include "utc.h"
 
 #define TOLD_MAX 5000
 #define MESSAGES_MAX 500
@@ -176,17 +177,14 @@ void alert_queue_update(struct alert_queue *queue, const char *id, json_t *signa
 static void trouble_add(struct alert_queue *queue, const struct config_alert_rule *rule, const char *id,
         const char *sentence, int64_t now_s)
 {
-	char text[17], at[40];
-	time_t now = (time_t)now_s;
-	struct tm tm;
+	char text[17], at[UTC_TEXT_LEN];
 
-	strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 	snprintf(text, sizeof text, "%016" PRIx64,
 	        XXH3_64bits_withSeed(id, strlen(id), (uint64_t)now_s) ^
 	                XXH3_64bits(rule->name, strlen(rule->name)));
 	alert_queue_add(queue, text, rule->name,
 	        json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", text, "rule", rule->name, "kind", "operations",
-	                "text", sentence, "first", at),
+	                "text", sentence, "first", utc_text(now_s, at)),
 	        now_s);
 }
 
@@ -476,14 +474,9 @@ void alert_queue_result(
 static json_t *when(const json_t *object, const char *key)
 {
 	const json_t *value = json_object_get(object, key);
-	time_t s = (time_t)json_integer_value(value);
-	char text[40];
-	struct tm tm;
+	char text[UTC_TEXT_LEN];
 
-	if (!json_is_integer(value))
-		return json_null();
-	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s, &tm));
-	return json_string(text);
+	return json_is_integer(value) ? json_string(utc_text(json_integer_value(value), text)) : json_null();
 }
 
 static json_t *list_line(const json_t *message)

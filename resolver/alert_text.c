@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "blocklists/member.h"
+#include "utc.h"
 
 #define SHOWN_MAX 50     /* alerts that a mail tells one by one */
 #define WORD_MAX 47      /* octets of UTF-8 in an encoded word of 75: RFC 2047 2 */
@@ -39,13 +40,14 @@ static void put_field(FILE *out, const char *name, const char *text)
 /* UTC as it is stored, local as people want it. */
 static void put_time(FILE *out, const char *name, const char *utc)
 {
-	struct tm tm = { 0 };
+	struct tm tm;
 	char text[64];
+	int64_t s;
 
-	if (!strptime(utc, "%Y-%m-%dT%H:%M:%S", &tm))
+	if (!utc_read(utc, &s))
 		return;
-	time_t s = timegm(&tm);
-	if (localtime_r(&s, &tm) && strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S %z", &tm) > 0)
+	time_t at = (time_t)s;
+	if (localtime_r(&at, &tm) && strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S %z", &tm) > 0)
 		put_field(out, name, text);
 }
 
@@ -210,15 +212,12 @@ static json_t *alert_cut(const json_t *alert, enum config_alert_detail detail)
 char *alert_post(const struct alert_letter *letter)
 {
 	json_t *alerts = json_array();
-	char time_text[40];
-	time_t now = (time_t)letter->now_s;
-	struct tm tm;
+	char time_text[UTC_TEXT_LEN];
 
 	for (size_t i = 0; i < json_array_size(letter->alerts); i++)
 		json_array_append_new(alerts, alert_cut(json_array_get(letter->alerts, i), letter->detail));
-	strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 	json_t *post = json_pack("{s:s, s:s, s:s, s:o}", "id", letter->id, "host", letter->host, "time",
-	        time_text, "alerts", alerts);
+	        utc_text(letter->now_s, time_text), "alerts", alerts);
 	char *text = post ? json_dumps(post, JSON_COMPACT) : NULL;
 	json_decref(post);
 	return text;

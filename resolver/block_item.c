@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "address.h"
+
 #define TEXT_MAX 255
 
 enum ring_event_flag {
@@ -141,13 +143,7 @@ static bool wire_is_below(const uint8_t *wire, size_t len, const struct name *pa
 
 bool block_client_passes(const uint8_t *client, const struct block_filter *filter)
 {
-	unsigned whole = filter->client.length / 8, rest = filter->client.length % 8;
-
-	if (!filter->has_client)
-		return true;
-	if (!client || memcmp(client, filter->client.address, whole) != 0)
-		return false;
-	return rest == 0 || ((client[whole] ^ filter->client.address[whole]) & (0xff00 >> rest) & 0xff) == 0;
+	return !filter->has_client || (client && address_is_in(client, &filter->client));
 }
 
 bool block_profile_passes(const char *profile, const struct block_filter *filter)

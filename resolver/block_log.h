@@ -112,13 +112,6 @@ uint64_t block_log_last_id(const char *dir);
 /* The test of a filter on a record, for one scan that serves many. */
 bool block_log_passes(const struct block_record *record, const struct block_filter *filter);
 
-/* An address as text, IPv4 where it is mapped. */
-void block_client_text(const uint8_t *client, char text[INET6_ADDRSTRLEN]);
-
-/* RFC 3339 with microseconds, in UTC. */
-#define BLOCK_TIME_LEN 64
-void block_time_text(int64_t time_us, char text[BLOCK_TIME_LEN]);
-
 /* A record as one JSON object, keys as in DESIGN.md 5. malloc()ed. */
 char *block_record_json(const struct block_record *record);
 

@@ -14,6 +14,7 @@
 #include "block_copy.h"
 #include "block_item.h"
 #include "block_reader.h"
+#include "utc.h"
 
 #define PATH_LEN 4096
 #define LOCK_NAME "case.lock" /* holds the highest number that was ever given */
@@ -184,9 +185,7 @@ static int write_case(const char *dir, uint32_t number, const json_t *detail)
 int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *detail)
 {
 	struct holding holding = { .dir = dir };
-	char at[32];
-	time_t now = time(NULL);
-	struct tm tm;
+	char at[UTC_TEXT_LEN];
 
 	int ret = remove_files(dir, 0);
 	if (ret == 0)
@@ -194,7 +193,7 @@ int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *d
 	if (ret == 0)
 		ret = hold_days(&holding, filter);
 	if (ret == 0 && holding.rows > 0) {
-		strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+		utc_text(time(NULL), at);
 		json_object_set_new(detail, "case", json_integer(holding.number));
 		json_object_set_new(detail, "at", json_string(at));
 		json_object_set_new(detail, "rows", json_integer((json_int_t)holding.rows));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "blocklists/zone.h"
+#include "address.h"
 #include "builtin.h"
 #include "config_option.h"
 #include "config_value.h"
@@ -188,11 +189,7 @@ static void check_sources(struct config_reader *reader)
 
 static bool network_holds(const struct config_network *outer, const struct config_network *inner)
 {
-	unsigned whole = outer->length / 8, rest = outer->length % 8;
-
-	if (outer->length > inner->length || memcmp(outer->address, inner->address, whole) != 0)
-		return false;
-	return rest == 0 || ((outer->address[whole] ^ inner->address[whole]) & (0xff00 >> rest) & 0xff) == 0;
+	return outer->length <= inner->length && address_is_in(inner->address, outer);
 }
 
 /* IPv6 that takes in ::ffff:0:0/96, which stands for IPv4. */
@@ -462,27 +459,21 @@ static void check_canaries(struct config_reader *reader)
 	config_path_pop(reader, mark);
 }
 
-static bool is_loopback(const struct config_address *address)
-{
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->socket;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address->socket;
-
-	if (address->socket.ss_family == AF_INET)
-		return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-}
-
 static void check_upstreams(struct config_reader *reader, const struct config_address *servers, size_t count,
         const struct config_node *node, const char *path)
 {
+	uint8_t address[16];
+
 	if (reader->config->recursion.allow_loopback)
 		return;
 	size_t mark = config_path_push(reader, path);
-	for (size_t i = 0; i < count; i++)
-		if (is_loopback(servers + i))
+	for (size_t i = 0; i < count; i++) {
+		address_from_socket(address, (const struct sockaddr *)&servers[i].socket);
+		if (address_is_loopback(address))
 			config_warn(reader, node,
 			        "%s is this machine, which is asked only with recursion.allow-loopback: true",
 			        servers[i].text);
+	}
 	config_path_pop(reader, mark);
 }
 

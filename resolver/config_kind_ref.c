@@ -1,12 +1,14 @@
 #include "config_kind.h"
 
+#include "nearest.h"
+
 #define NAMES_TEXT_MAX 300
 
 /* Says that node names nothing we have. names: count of them, stride octets apart, the name first in each. */
 static void not_one_of(struct config_reader *reader, const struct config_node *node, const char *what,
         const void *items, size_t count, size_t stride)
 {
-	struct config_nearest nearest = { .word = node->type == NODE_SCALAR ? node->text : "" };
+	struct nearest nearest = { .word = node->type == NODE_SCALAR ? node->text : "" };
 	char names[NAMES_TEXT_MAX];
 	size_t len = 0, told = 0;
 
@@ -15,7 +17,7 @@ static void not_one_of(struct config_reader *reader, const struct config_node *n
 		const char *name = *(const char *const *)((const char *)items + i * stride);
 		if (name == NULL)
 			continue;
-		config_nearest_try(&nearest, name);
+		nearest_try(&nearest, name);
 		if (len + strlen(name) + 8 < sizeof names) {
 			len += (size_t)snprintf(
 			        names + len, sizeof names - len, "%s%s", len > 0 ? ", " : "", name);

@@ -57,7 +57,7 @@ struct config_reader {
 	struct config_tree *tree;   /* what is read, and its problems */
 	char path[256];             /* where we are: profiles[2].networks[0] */
 	size_t path_len;
-	bool from_file;             /* else from text, which opens no further files */
+	bool from_file; /* else from text, which opens no further files */
 };
 
 struct config_printer {
@@ -79,8 +79,9 @@ extern const struct config_kind kind_text, kind_word_free, kind_path, kind_bool,
         kind_seconds, kind_milliseconds, kind_size, kind_word, kind_word_bool, kind_word_text, kind_address,
         kind_forward, kind_network, kind_name, kind_record, kind_category, kind_categories, kind_profile,
         kind_period, kind_days, kind_time, kind_url, kind_source_url, kind_folder_url, kind_secret,
-        kind_proxy, kind_sha256, kind_cookie_secret, kind_mac, kind_minisign_key, kind_workers, kind_addresses, kind_block_answer,
-        kind_holiday, kind_target, kind_keyword, kind_decimal, kind_network_file, kind_mail, kind_hook, kind_smtp;
+        kind_proxy, kind_sha256, kind_cookie_secret, kind_mac, kind_minisign_key, kind_workers,
+        kind_addresses, kind_block_answer, kind_holiday, kind_target, kind_keyword, kind_decimal,
+        kind_network_file, kind_mail, kind_hook, kind_smtp;
 
 /* "FILE:LINE: PATH: found 'X', expected …" */
 void config_wrong(struct config_reader *reader, const struct config_node *node, const char *format, ...)
@@ -94,13 +95,6 @@ void config_warn(struct config_reader *reader, const struct config_node *node, c
 size_t config_path_push(struct config_reader *reader, const char *key);
 size_t config_path_index(struct config_reader *reader, size_t index);
 void config_path_pop(struct config_reader *reader, size_t mark);
-
-/* The known word that is nearest to one that is not known: try all, then best is it, or NULL. */
-struct config_nearest {
-	const char *word, *best;
-	unsigned distance;
-};
-void config_nearest_try(struct config_nearest *nearest, const char *candidate);
 
 /* As config_arena_alloc(), and remembers when there is no memory. */
 void *config_reader_alloc(struct config_reader *reader, size_t size);

@@ -7,6 +7,8 @@
 
 #include "config_option.h"
 
+#include "nearest.h"
+
 #define WARNINGS_MAX 100 /* more say no more */
 
 void *config_reader_alloc(struct config_reader *reader, size_t size)
@@ -79,43 +81,6 @@ void config_warn(struct config_reader *reader, const struct config_node *node, c
 		config->warnings[config->warning_count++] = copy;
 }
 
-/* Levenshtein's distance, for words that people type. */
-static unsigned word_distance(const char *a, const char *b)
-{
-	unsigned row[65];
-	size_t b_len = strlen(b);
-
-	if (strlen(a) > 64 || b_len > 64)
-		return 64;
-	for (unsigned k = 0; k <= b_len; k++)
-		row[k] = k;
-	for (unsigned i = 0; a[i] != '\0'; i++) {
-		unsigned diagonal = row[0];
-		row[0] = i + 1;
-		for (unsigned k = 1; k <= b_len; k++) {
-			unsigned change = diagonal + (a[i] != b[k - 1]);
-			diagonal = row[k];
-			unsigned one = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
-			row[k] = change < one ? change : one;
-		}
-	}
-	return row[b_len];
-}
-
-void config_nearest_try(struct config_nearest *nearest, const char *candidate)
-{
-	unsigned distance = word_distance(nearest->word, candidate);
-	size_t len = strlen(candidate);
-
-	if (distance > (len < 4          ? 1
-	                       : len < 8 ? 2
-	                                 : 3) ||
-	        (nearest->best != NULL && distance >= nearest->distance))
-		return;
-	nearest->best = candidate;
-	nearest->distance = distance;
-}
-
 /* ---- the walk ---- */
 
 static void read_option(struct config_reader *reader, const struct config_option *option,
@@ -125,7 +90,7 @@ static void read_option(struct config_reader *reader, const struct config_option
 static void unknown_key(
         struct config_reader *reader, const struct config_option *options, const struct config_node *node)
 {
-	struct config_nearest nearest = { .word = node->key };
+	struct nearest nearest = { .word = node->key };
 	char found[CONFIG_FOUND_MAX], keys[400];
 	size_t len = 0;
 	const char *path = reader->path_len > 0 ? reader->path : "top level";
@@ -134,7 +99,7 @@ static void unknown_key(
 	for (; options->key != NULL; options++) {
 		if (options->key[0] == KEY_ITSELF[0] || options->key[0] == VALUE_ITSELF[0])
 			continue;
-		config_nearest_try(&nearest, options->key);
+		nearest_try(&nearest, options->key);
 		if (len < sizeof keys)
 			len += (size_t)snprintf(
 			        keys + len, sizeof keys - len, "%s%s", len > 0 ? ", " : "", options->key);

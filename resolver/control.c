@@ -18,6 +18,7 @@
 #include "daemon.h"
 #include "probe_control.h"
 #include "rules_control.h"
+#include "utc.h"
 
 #define SELFTEST_OLD_S 86400
 #define UNBOUND_FIXED "1.25.2" /* the first libunbound without the faults DESIGN.md 8 names */
@@ -249,7 +250,7 @@ static void status_selftest(json_t *parts, const struct daemon *daemon)
 	const struct config *config = daemon->config;
 	char path[PATH_MAX];
 	json_t *record = NULL;
-	struct tm tm = { 0 };
+	int64_t at_s;
 
 	for (size_t i = 0; i < config->engine_count; i++)
 		if (daemon->engines_failed >> i & 1)
@@ -261,8 +262,7 @@ static void status_selftest(json_t *parts, const struct daemon *daemon)
 		return;
 	long long failed = member_number(record, "failed"), passed = member_number(record, "passed");
 	const char *at = member_text(record, "time");
-	bool old =
-	        strptime(at, "%Y-%m-%dT%H:%M:%S", &tm) == NULL || time(NULL) - timegm(&tm) > SELFTEST_OLD_S;
+	bool old = !utc_read(at, &at_s) || time(NULL) - at_s > SELFTEST_OLD_S;
 	part_add(parts, "selftest", failed > 0 || old ? "warning" : "ok",
 	        "%lld of %lld names got what they should, at %s%s", passed, passed + failed, at,
 	        old ? ": it has not run for a day" : "");

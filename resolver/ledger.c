@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "blocklists/fetch.h"
+#include "utc.h"
 
 #define FILE_NAME "ledger.jsonl"
 #define HEAD_NAME "ledger.head"
@@ -169,13 +170,11 @@ static int read_newest(int fd, struct entry *entry, off_t *size)
 /* The line with its newline, malloc()ed; newest becomes the entry that it holds. */
 static char *entry_line(struct entry *newest, uid_t uid, const char *what, const char *detail)
 {
-	char time_text[32], uid_text[16] = "null", hash[FETCH_SHA256_TEXT], *head, *line;
-	time_t now = time(NULL);
-	struct tm tm;
+	char time_text[UTC_TEXT_LEN], uid_text[16] = "null", hash[FETCH_SHA256_TEXT], *head, *line;
 	json_t *what_json = json_string(what);
 	char *what_text = what_json ? json_dumps(what_json, JSON_ENCODE_ANY) : NULL;
 
-	strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+	utc_text(time(NULL), time_text);
 	if (uid != (uid_t)-1)
 		snprintf(uid_text, sizeof uid_text, "%u", uid);
 	int len = asprintf(&head,

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <xxhash.h>
 
+#include "address.h"
 #include "block_item.h"
 
 #define TABLE_MAX 250000
@@ -151,7 +152,7 @@ static char *entry_text(enum log_count_by by, const struct entry *entry)
 		return strdup("");
 	switch (by) {
 	case LOG_COUNT_CLIENT:
-		block_client_text(entry->key, text);
+		address_text(entry->key, text);
 		return strdup(text);
 	case LOG_COUNT_NAME:
 		name_from_wire(&name, entry->key, entry->len);

@@ -13,6 +13,7 @@
 
 #include "block_reader.h"
 #include "devices.h"
+#include "utc.h"
 
 #define GRACE_S (BLOCK_DAY_S + 2 * 3600)
 #define LINES_MAX 16384 /* classes times profiles */
@@ -148,15 +149,13 @@ static void class_text(const struct line *line, char text[32])
 static int print_line(
         const struct config *config, const struct line *line, int64_t now_s, FILE *out, bool *overdue)
 {
-	char class[32], oldest[32] = "";
+	char class[32], oldest[UTC_TEXT_LEN] = "";
 	uint32_t keep_s = line_keep_s(config, line);
 	const char *verdict = line_verdict(line, keep_s, now_s);
-	time_t s = (time_t)(line->oldest_us / 1000000);
-	struct tm tm;
 
 	class_text(line, class);
 	if (line->oldest_us != INT64_MAX)
-		strftime(oldest, sizeof oldest, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s, &tm));
+		utc_text(line->oldest_us / 1000000, oldest);
 	*overdue = strcmp(verdict, "overdue") == 0;
 	json_t *json = json_pack("{s:s, s:s?, s:o, s:I, s:I, s:s?, s:s}", "class", class, "profile",
 	        *line->profile ? line->profile : NULL, "keep_s",
@@ -200,9 +199,7 @@ static int verify_devices(const struct config *config, const char *dir, FILE *ou
 	struct devices *devices = devices_beside(dir);
 	uint64_t days, records;
 	int64_t oldest_s, keep_s = 0, now_s = time(NULL);
-	char oldest[32];
-	struct tm tm;
-	time_t s;
+	char oldest[UTC_TEXT_LEN];
 
 	int ret = devices ? devices_count(devices, &days, &records, &oldest_s) : -ENOMEM;
 	devices_free(devices);
@@ -210,8 +207,7 @@ static int verify_devices(const struct config *config, const char *dir, FILE *ou
 		return ret;
 	for (size_t i = 0; i < config->profile_count; i++)
 		keep_s = config->profiles[i].keep_s > keep_s ? config->profiles[i].keep_s : keep_s;
-	s = (time_t)oldest_s;
-	strftime(oldest, sizeof oldest, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s, &tm));
+	utc_text(oldest_s, oldest);
 	bool overdue = oldest_s + keep_s + GRACE_S < now_s;
 	json_t *json = json_pack("{s:s, s:n, s:I, s:I, s:I, s:s, s:s}", "class", "devices", "profile",
 	        "keep_s", (json_int_t)keep_s, "files", (json_int_t)days, "rows", (json_int_t)records,

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "blocklists/fetch.h"
+#include "value.h"
 
 #define CURRENT "rules"
 #define PREVIOUS "rules.previous"
@@ -149,18 +150,6 @@ struct rules *rules_next(const struct rules *rules, int64_t now,
 
 /* ---- an entry as JSON ---- */
 
-static json_t *time_json(int64_t s)
-{
-	time_t t = (time_t)s;
-	struct tm tm;
-	char text[32];
-
-	if (s == 0 || gmtime_r(&t, &tm) == NULL)
-		return json_null();
-	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
-}
-
 static bool time_from_json(const json_t *json, int64_t *s)
 {
 	struct tm tm = { 0 };
@@ -187,8 +176,8 @@ json_t *rules_entry_json(const struct rules_entry *entry)
 	        entry->exact, "action", entry->allow ? "allow" : "block", "profile",
 	        entry->profile != NULL ? json_string(entry->profile) : json_null(), "client",
 	        entry->client.length > 0 ? json_string(client) : json_null(), "until",
-	        time_json(entry->until), "reason", entry->reason, "author", entry->author, "uid",
-	        (json_int_t)entry->uid, "added", time_json(entry->added));
+	        value_time(entry->until), "reason", entry->reason, "author", entry->author, "uid",
+	        (json_int_t)entry->uid, "added", value_time(entry->added));
 }
 
 /* The strings belong to json. */

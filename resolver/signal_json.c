@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "value.h"
+
 static const char *const kinds[] = { "threshold", "slow-burn", "chase", "swarm", "operations" };
 
 const char *signal_kind_text(enum config_alert_kind kind)
@@ -34,30 +36,6 @@ void signal_sentence(const struct signal *signal, char *text, size_t size)
 	}
 }
 
-static json_t *text_json(const char *text)
-{
-	json_t *json = text ? json_string(text) : NULL;
-	return json ? json : json_null();
-}
-
-static json_t *time_json(int64_t time_us)
-{
-	char text[BLOCK_TIME_LEN];
-
-	block_time_text(time_us, text);
-	return json_string(text);
-}
-
-static json_t *client_json(bool has_client, const uint8_t *client)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	if (!has_client)
-		return json_null();
-	block_client_text(client, text);
-	return json_string(text);
-}
-
 static json_t *evidence_json(const struct signal *signal)
 {
 	json_t *array = json_array();
@@ -65,10 +43,11 @@ static json_t *evidence_json(const struct signal *signal)
 	for (size_t i = 0; i < signal->evidence_count; i++) {
 		const struct signal_evidence *evidence = &signal->evidence[i];
 		json_array_append_new(array,
-		        json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}", "time", time_json(evidence->time_us),
-		                "client", client_json(evidence->has_client, evidence->client), "name",
-		                text_json(evidence->name), "category", text_json(evidence->category), "step",
-		                text_json(evidence->step), "count", (json_int_t)evidence->count));
+		        json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}", "time", value_time_us(evidence->time_us),
+		                "client", value_client(evidence->has_client ? evidence->client : NULL),
+		                "name", value_text(evidence->name), "category",
+		                value_text(evidence->category), "step", value_text(evidence->step), "count",
+		                (json_int_t)evidence->count));
 	}
 	return array;
 }
@@ -79,15 +58,15 @@ char *signal_json(const struct signal *signal, const char *device)
 
 	snprintf(id, sizeof id, "%016" PRIx64, signal->id);
 	signal_sentence(signal, sentence, sizeof sentence);
-	json_t *json =
-	        json_pack("{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I}",
-	                "id", id, "rule", signal->rule->name, "kind", kinds[signal->rule->kind], "sent",
-	                signal->is_sent, "severity", config_severity_text(signal->severity), "profile",
-	                text_json(signal->profile), "client", client_json(signal->has_client, signal->client),
-	                "device", text_json(device), "category", text_json(signal->category), "first",
-	                time_json(signal->first_us), "last", time_json(signal->last_us), "count",
-	                (json_int_t)signal->count, "clients", (int)signal->clients, "text", sentence,
-	                "evidence", evidence_json(signal), "more", (json_int_t)signal->more);
+	json_t *json = json_pack(
+	        "{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I}", "id", id,
+	        "rule", signal->rule->name, "kind", kinds[signal->rule->kind], "sent", signal->is_sent,
+	        "severity", config_severity_text(signal->severity), "profile", value_text(signal->profile),
+	        "client", value_client(signal->has_client ? signal->client : NULL), "device",
+	        value_text(device), "category", value_text(signal->category), "first",
+	        value_time_us(signal->first_us), "last", value_time_us(signal->last_us), "count",
+	        (json_int_t)signal->count, "clients", (int)signal->clients, "text", sentence, "evidence",
+	        evidence_json(signal), "more", (json_int_t)signal->more);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

@@ -21,6 +21,8 @@
 #include <unbound.h>
 #include <unistd.h>
 
+#include "address.h"
+
 #define OUTGOING_RANGE_MAX                                                                                   \
 	4096 /* upstream ports at once: 16 by default, which is 311 questions a second at 50 ms */
 #define OUTGOING_RANGE_MIN 16
@@ -130,18 +132,13 @@ static void name_escape(const struct name *name, char text[ESCAPED_MAX])
 
 /* ---- from the configuration to the library ---- */
 
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-	if (address->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
-	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
-	return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
-}
-
 static int server_check(const struct config *config, const struct config_address *server, const char *key,
         char why[UPSTREAM_WHY_MAX])
 {
-	if (!is_loopback(&server->socket) || config->recursion.allow_loopback)
+	uint8_t address[16];
+
+	address_from_socket(address, (const struct sockaddr *)&server->socket);
+	if (!address_is_loopback(address) || config->recursion.allow_loopback)
 		return 0;
 	snprintf(why, UPSTREAM_WHY_MAX,
 	        "%.200s: %s: found '%s', expected a server elsewhere: one on this machine needs "

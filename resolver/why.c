@@ -13,8 +13,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "address.h"
 #include "block_log.h"
 #include "config_value.h"
+#include "utc.h"
 
 #define STRING_MAX 255
 
@@ -136,14 +138,11 @@ static const char *decided_text(const struct policy_steps *steps)
 static void tell_reference(struct why_text *text, const struct config_profile *profile,
         const struct policy_asker *asker, const struct moment *now)
 {
-	char client[INET6_ADDRSTRLEN] = "", at[32];
-	time_t utc_s = (time_t)now->utc_s;
-	struct tm tm;
+	char client[INET6_ADDRSTRLEN] = "", at[UTC_TEXT_LEN];
 
-	gmtime_r(&utc_s, &tm);
-	strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	utc_text(now->utc_s, at);
 	if (profile->log == LOG_FULL && asker->address != NULL)
-		block_client_text(asker->address, client);
+		address_text(asker->address, client);
 	why_add(text, "reference=%s%s%s", at, client[0] != '\0' ? "/" : "", client);
 }
 
@@ -175,7 +174,7 @@ void why_tell_me(struct why_text *text, const struct config *config, const struc
 	char keep[CONFIG_VALUE_TEXT_MAX], client[INET6_ADDRSTRLEN];
 
 	config_duration_text(profile->keep_s * UINT64_C(1000), keep);
-	block_client_text(asker->address, client);
+	address_text(asker->address, client);
 	why_add(text, "This device has the profile %s", profile->name);
 	if (profile->log == LOG_FULL)
 		why_add(text, "What is blocked for it is logged with its address%s and kept for %s",

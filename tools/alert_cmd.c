@@ -37,7 +37,7 @@ static const char *cell(
 		return text;
 	bool is_time = strcmp(key, "time") == 0 || strcmp(key, "next") == 0;
 	if (is_time && json_is_string(value) && !printing->context->csv) {
-		log_local_time(json_string_value(value), text);
+		command_local_time(json_string_value(value), text);
 		return text;
 	}
 	return log_cell_text(line, key, text);

@@ -104,7 +104,7 @@ struct command_table {
 	char **cell; /* row by row, the head first */
 };
 
-static void *grown(void *old, size_t count, size_t size)
+void *command_grown(void *old, size_t count, size_t size)
 {
 	void *new = reallocarray(old, count, size);
 
@@ -115,10 +115,10 @@ static void *grown(void *old, size_t count, size_t size)
 
 struct command_table *command_table_new(const char *const *columns, size_t count)
 {
-	struct command_table *table = grown(NULL, 1, sizeof *table);
+	struct command_table *table = command_grown(NULL, 1, sizeof *table);
 
 	*table = (struct command_table){ .columns = count };
-	table->width = grown(NULL, count, sizeof *table->width);
+	table->width = command_grown(NULL, count, sizeof *table->width);
 	memset(table->width, 0, count * sizeof *table->width);
 	command_table_row(table, columns);
 	return table;
@@ -128,7 +128,7 @@ void command_table_row(struct command_table *table, const char *const *cells)
 {
 	if (table->cells + table->columns > table->room) {
 		table->room = (table->cells + table->columns) * 2;
-		table->cell = grown(table->cell, table->room, sizeof *table->cell);
+		table->cell = command_grown(table->cell, table->room, sizeof *table->cell);
 	}
 	for (size_t i = 0; i < table->columns; i++) {
 		char *cell = command_safe_text(cells[i] ? cells[i] : "");

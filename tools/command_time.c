@@ -1,8 +1,9 @@
-/* A point in time as a person types it. */
+/* A point in time as a person types and reads it. */
 #include "commands.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -128,4 +129,17 @@ int command_time(const char *text, bool past, int64_t *s)
 		return read_calendar(text, s);
 	}
 	return 0;
+}
+
+const char *command_local_time(const char *utc, char text[UTC_TEXT_LEN])
+{
+	struct tm tm;
+	int64_t s;
+
+	time_t at = utc_read(utc, &s) ? (time_t)s : -1;
+	if (at == -1 || !localtime_r(&at, &tm))
+		snprintf(text, UTC_TEXT_LEN, "%s", utc);
+	else
+		strftime(text, UTC_TEXT_LEN, "%Y-%m-%d %H:%M:%S", &tm);
+	return text;
 }

@@ -7,6 +7,7 @@
 
 #include "resolver/config.h"
 #include "resolver/rules.h"
+#include "resolver/utc.h"
 
 /* What every command is given. */
 struct command_context {
@@ -117,6 +118,12 @@ void command_csv_object(const json_t *object, const char *const *keys, size_t co
 /* `1h`, `yesterday`, `2026-11-23 10:15` (local), RFC 3339. Seconds since 1970 in *s. Returns 0 or -EINVAL.
  * past: a duration counts back from now, else forward. */
 int command_time(const char *text, bool past, int64_t *s);
+
+/* UTC as it comes, local as people want it; what is no time, as it is. Returns text. */
+const char *command_local_time(const char *utc, char text[UTC_TEXT_LEN]);
+
+/* As reallocarray(), but without memory the program ends. */
+void *command_grown(void *old, size_t count, size_t size);
 
 int lists_command(struct command_context *context);
 int check_command(struct command_context *context);

@@ -26,14 +26,14 @@ static const char *const signal_keys[] = { "id", "rule", "kind", "sent", "severi
 /* ---- cells ---- */
 
 /* "11-23 10:15 - 10:20", local. */
-static void when_text(const json_t *event, char text[2 * LOG_TIME_LEN])
+static void when_text(const json_t *event, char text[2 * UTC_TEXT_LEN])
 {
-	char first[LOG_TIME_LEN], last[LOG_TIME_LEN], number[32];
+	char first[UTC_TEXT_LEN], last[UTC_TEXT_LEN], number[32];
 
-	log_local_time(log_cell_text(event, "first", number), first);
-	log_local_time(log_cell_text(event, "last", number), last);
+	command_local_time(log_cell_text(event, "first", number), first);
+	command_local_time(log_cell_text(event, "last", number), last);
 	bool same_day = strncmp(first, last, 10) == 0, same = strncmp(first, last, 16) == 0;
-	snprintf(text, (size_t)2 * LOG_TIME_LEN, "%.11s%s%.11s", first + 5, same ? "" : " - ",
+	snprintf(text, (size_t)2 * UTC_TEXT_LEN, "%.11s%s%.11s", first + 5, same ? "" : " - ",
 	        same ? "" : last + (same_day ? 11 : 5));
 	size_t len = strlen(text);
 	if (!same && same_day && len > 5)
@@ -83,7 +83,7 @@ struct screen {
 /* Of danger every name stands there, in as many rows as that takes. */
 static void episode_rows(struct command_table *table, const json_t *episode, bool all_names)
 {
-	char when[2 * LOG_TIME_LEN], numbers[4][32], names[CELL_LEN + 64], clients[32];
+	char when[2 * UTC_TEXT_LEN], numbers[4][32], names[CELL_LEN + 64], clients[32];
 	const json_t *list = json_object_get(episode, "names");
 	const char *category = log_cell_text(episode, "category", numbers[0]);
 	const char *cells[EPISODE_COLUMNS] = { log_cell_text(episode, "severity", numbers[1]), when,
@@ -155,7 +155,7 @@ static void print_episodes(const struct log_ask *ask, char *text)
 
 static void signal_on_screen(struct command_table *table, const json_t *signal)
 {
-	char when[2 * LOG_TIME_LEN], numbers[3][32], names[CELL_LEN], clients[32];
+	char when[2 * UTC_TEXT_LEN], numbers[3][32], names[CELL_LEN], clients[32];
 	json_t *list = event_evidence_names(signal);
 	size_t count = json_array_size(list);
 	const char *cells[] = { log_cell_text(signal, "rule", numbers[0]), when,

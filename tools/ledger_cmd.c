@@ -96,26 +96,14 @@ static void detail_text(json_t *detail, char *text, size_t room)
 	}
 }
 
-static const char *local_time(const char *utc, char text[32])
-{
-	struct tm tm = { 0 };
-
-	text[0] = '\0';
-	if (strptime(utc, "%Y-%m-%dT%H:%M:%SZ", &tm)) {
-		time_t t = timegm(&tm);
-		strftime(text, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
-	}
-	return text;
-}
-
 static void row_for_people(const struct reading *reading, const json_t *row)
 {
-	char when[32], until[32], detail[2048];
+	char when[UTC_TEXT_LEN], until[UTC_TEXT_LEN], detail[2048];
 
 	detail_text(json_object_get(row, "detail"), detail, sizeof detail);
-	const char *const cells[] = { local_time(member_text(row, "time"), when), member_text(row, "user"),
-		member_text(row, "what"), member_text(row, "why"),
-		local_time(member_text(row, "until"), until), detail };
+	const char *const cells[] = { command_local_time(member_text(row, "time"), when),
+		member_text(row, "user"), member_text(row, "what"), member_text(row, "why"),
+		command_local_time(member_text(row, "until"), until), detail };
 	command_table_row(reading->table, cells);
 }
 
@@ -191,14 +179,12 @@ static int verify(const struct command_context *context, const char *dir)
 static int read_since(struct reading *reading, const char *text)
 {
 	int64_t since;
-	struct tm tm;
 
 	if (command_time(text, true, &since) < 0)
 		return command_usage_error(COMMAND,
 		        "--since '%s' is no time, expected 1h, yesterday, \"2026-11-23 10:15\" or RFC 3339",
 		        text);
-	time_t t = (time_t)since;
-	strftime(reading->since, sizeof reading->since, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+	utc_text(since, reading->since);
 	return 0;
 }
 

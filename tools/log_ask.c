@@ -41,7 +41,7 @@ void log_ask_set(struct log_ask *ask, const char *parameter, const char *value)
 }
 
 /* A person's time becomes the socket's. */
-static int time_value(struct log_ask *ask, const char *name, char text[LOG_TIME_LEN])
+static int time_value(struct log_ask *ask, const char *name, char text[UTC_TEXT_LEN])
 {
 	const char **value = value_place(ask, name);
 	int64_t s;
@@ -52,7 +52,7 @@ static int time_value(struct log_ask *ask, const char *name, char text[LOG_TIME_
 		return command_usage_error(ask->command,
 		        "--%s: found '%s', expected a time such as 1h, yesterday or 2026-11-23 10:15", name,
 		        *value);
-	log_utc_time(s, text);
+	utc_text(s, text);
 	*value = text;
 	return COMMAND_OK;
 }
@@ -205,24 +205,4 @@ const char *log_cell_text(const json_t *record, const char *key, char text[32])
 		return text;
 	}
 	return json_is_string(value) ? json_string_value(value) : "";
-}
-
-void log_utc_time(int64_t s, char text[LOG_TIME_LEN])
-{
-	time_t at = (time_t)s;
-	struct tm tm;
-
-	strftime(text, LOG_TIME_LEN, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
-}
-
-void log_local_time(const char *utc, char text[LOG_TIME_LEN])
-{
-	struct tm tm = { 0 };
-	const char *rest = strptime(utc, "%Y-%m-%dT%H:%M:%S", &tm);
-	time_t s = timegm(&tm);
-
-	if (!rest || !localtime_r(&s, &tm))
-		snprintf(text, LOG_TIME_LEN, "%s", utc);
-	else
-		strftime(text, LOG_TIME_LEN, "%Y-%m-%d %H:%M:%S", &tm);
 }

@@ -12,7 +12,6 @@
 #include "resolver/log_query.h"
 
 #define LOG_ASK_PATH_LEN 4096
-#define LOG_TIME_LEN 40
 
 struct log_ask {
 	/* set by the command */
@@ -24,7 +23,7 @@ struct log_ask {
 	const struct config *config;
 	struct log_query query;
 	const char *values[24]; /* places as in parameters; NULL absent */
-	char since[LOG_TIME_LEN], until[LOG_TIME_LEN];
+	char since[UTC_TEXT_LEN], until[UTC_TEXT_LEN];
 };
 
 /* Reads the options, and these others. Returns COMMAND_OK, or COMMAND_USAGE after saying why. */
@@ -56,11 +55,5 @@ size_t log_each_line(char *text, void (*each)(void *arg, const char *line, const
 
 /* A value as text, "" where there is none; numbers are written into the space given. */
 const char *log_cell_text(const json_t *record, const char *key, char text[32]);
-
-/* Seconds since 1970 as the socket takes them: RFC 3339, UTC. */
-void log_utc_time(int64_t s, char text[LOG_TIME_LEN]);
-
-/* UTC as it comes, local as people want it. */
-void log_local_time(const char *utc, char text[LOG_TIME_LEN]);
 
 #endif

@@ -28,7 +28,7 @@ static const struct {
 /* ---- the answer, line by line ---- */
 
 struct row {
-	char time[LOG_TIME_LEN], number[32], device[LEASE_NAME_MAX + 32];
+	char time[UTC_TEXT_LEN], number[32], device[LEASE_NAME_MAX + 32];
 	char rule[2 * NAME_TEXT_MAX];
 	const char *cells[COLUMN_COUNT];
 };
@@ -50,7 +50,7 @@ static void row_fill(struct row *row, const json_t *record)
 	const char *rule = log_cell_text(record, "rule", row->number),
 	           *source = log_cell_text(record, "source", row->number);
 
-	log_local_time(log_cell_text(record, "time", row->number), row->time);
+	command_local_time(log_cell_text(record, "time", row->number), row->time);
 	snprintf(row->rule, sizeof row->rule, "%s%s%s%s", rule, *source ? " (" : "", source,
 	        *source ? ")" : "");
 	for (size_t i = 0; i < COLUMN_COUNT; i++)
@@ -87,7 +87,7 @@ struct count_table {
 static void line_as_count(void *arg, const char *line, const json_t *record)
 {
 	struct count_table *counts = arg;
-	char number[32], hour[LOG_TIME_LEN];
+	char number[32], hour[UTC_TEXT_LEN];
 	const char *cells[] = { log_cell_text(record, counts->key, number),
 		log_cell_text(record, "count", number) };
 
@@ -96,7 +96,7 @@ static void line_as_count(void *arg, const char *line, const json_t *record)
 		return;
 	}
 	if (strcmp(counts->key, "hour") == 0) {
-		log_local_time(cells[0], hour);
+		command_local_time(cells[0], hour);
 		cells[0] = hour;
 	}
 	command_table_row(counts->table, cells);

@@ -7,15 +7,6 @@
 
 #include "commands.h"
 
-static void *grown(void *old, size_t count, size_t size)
-{
-	void *new = reallocarray(old, count, size);
-
-	if (!new)
-		abort();
-	return new;
-}
-
 static char *copied(const char *text)
 {
 	char *copy = strdup(text ? text : "");
@@ -27,7 +18,7 @@ static char *copied(const char *text)
 
 static char **copied_all(const char *const *texts, size_t count)
 {
-	char **copies = grown(NULL, count, sizeof *copies);
+	char **copies = command_grown(NULL, count, sizeof *copies);
 
 	for (size_t i = 0; i < count; i++)
 		copies[i] = copied(texts[i]);
@@ -60,7 +51,8 @@ void report_subtitle(struct report *report, const char *format, ...)
 
 void report_section(struct report *report, const char *title)
 {
-	report->sections = grown(report->sections, report->section_count + 1, sizeof *report->sections);
+	report->sections =
+	        command_grown(report->sections, report->section_count + 1, sizeof *report->sections);
 	report->sections[report->section_count++] = (struct report_section){ .title = copied(title) };
 }
 
@@ -68,7 +60,7 @@ static struct report_block *block_add(struct report *report, enum report_kind ki
 {
 	struct report_section *section = &report->sections[report->section_count - 1];
 
-	section->blocks = grown(section->blocks, section->block_count + 1, sizeof *section->blocks);
+	section->blocks = command_grown(section->blocks, section->block_count + 1, sizeof *section->blocks);
 	struct report_block *block = &section->blocks[section->block_count++];
 	*block = (struct report_block){ .kind = kind };
 	return block;
@@ -85,7 +77,7 @@ static struct report_line *line_add(struct report_block *block, enum report_tone
 {
 	/* One more each time would copy a term's rows a thousand times. */
 	if ((block->line_count & (block->line_count - 1)) == 0)
-		block->lines = grown(block->lines, block->line_count > 0 ? block->line_count * 2 : 1,
+		block->lines = command_grown(block->lines, block->line_count > 0 ? block->line_count * 2 : 1,
 		        sizeof *block->lines);
 	struct report_line *line = &block->lines[block->line_count++];
 	*line = (struct report_line){ .tone = tone };

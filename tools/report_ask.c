@@ -14,7 +14,7 @@ const char report_episodes[] = "/v1/episodes", report_signals[] = "/v1/signals",
 
 /* The options that a person would type. */
 struct words {
-	char since[LOG_TIME_LEN], until[LOG_TIME_LEN], limit[16];
+	char since[UTC_TEXT_LEN], until[UTC_TEXT_LEN], limit[16];
 	char *word[WORDS_MAX];
 	int count;
 };
@@ -35,8 +35,8 @@ static void words_fill(struct words *words, const struct report_whom *whom,
 	words_add(words, "--profile", whom->profile);
 	words_add(words, "--client", whom->client);
 	words_add(words, "--device", whom->device);
-	log_utc_time(period->since, words->since);
-	log_utc_time(period->until, words->until);
+	utc_text(period->since, words->since);
+	utc_text(period->until, words->until);
 	words_add(words, "--since", words->since);
 	words_add(words, "--until", words->until);
 	snprintf(words->limit, sizeof words->limit, "%d", REPORT_ROWS_MAX);

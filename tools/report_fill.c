@@ -6,21 +6,15 @@
 #include <string.h>
 #include <time.h>
 
-static bool utc_read(const char *utc, struct tm *local)
-{
-	struct tm tm = { 0 };
-
-	if (!utc || !strptime(utc, "%Y-%m-%dT%H:%M:%S", &tm))
-		return false;
-	time_t s = timegm(&tm);
-	return localtime_r(&s, local) != NULL;
-}
+#include "resolver/utc.h"
 
 void report_when(const char *utc, char text[REPORT_WHEN_LEN])
 {
 	struct tm tm;
+	int64_t s;
 
-	if (!utc_read(utc, &tm))
+	time_t at = utc && utc_read(utc, &s) ? (time_t)s : -1;
+	if (at == -1 || !localtime_r(&at, &tm))
 		snprintf(text, REPORT_WHEN_LEN, "unknown");
 	else
 		strftime(text, REPORT_WHEN_LEN, "%a %d %b %H:%M", &tm);

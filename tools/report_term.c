@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "resolver/ledger.h"
+#include "resolver/utc.h"
 
 #define GROUP_LEAST 5
 #define WEEK_S (7 * 86400)
@@ -299,14 +300,11 @@ static bool entry_counted(void *arg, const char *line, size_t len)
 	json_t *entry = json_loadb(line, len, 0, NULL);
 	const char *what = json_string_value(json_object_get(entry, "what"));
 	const char *time = json_string_value(json_object_get(entry, "time"));
-	struct tm tm = { 0 };
+	int64_t at;
 
-	if (what && time && strptime(time, "%Y-%m-%dT%H:%M:%S", &tm)) {
-		int64_t at = timegm(&tm);
-		if (at >= change->period.since && at < change->period.until)
-			json_object_set_new(change->counts, what,
-			        json_integer(json_integer_value(json_object_get(change->counts, what)) + 1));
-	}
+	if (what && time && utc_read(time, &at) && at >= change->period.since && at < change->period.until)
+		json_object_set_new(change->counts, what,
+		        json_integer(json_integer_value(json_object_get(change->counts, what)) + 1));
 	json_decref(entry);
 	return true;
 }

@@ -41,13 +41,13 @@ static bool is_time(const char *key)
 static void line_as_cells(void *arg, const char *line, const json_t *record)
 {
 	const struct columns *columns = arg;
-	char texts[16][LOG_TIME_LEN];
+	char texts[16][UTC_TEXT_LEN];
 	const char *cells[16];
 
 	for (size_t i = 0; i < columns->count; i++) {
 		cells[i] = log_cell_text(record, columns->keys[i], texts[i]);
 		if (columns->table && is_time(columns->keys[i]) && cells[i][0]) {
-			log_local_time(cells[i], texts[i]);
+			command_local_time(cells[i], texts[i]);
 			cells[i] = texts[i];
 		}
 	}
@@ -185,7 +185,7 @@ static json_t *rows_body(struct command_context *context, const char *command)
 		return NULL;
 	}
 	for (size_t i = 0; i < ROW_OPTIONS; i++) {
-		char text[LOG_TIME_LEN];
+		char text[UTC_TEXT_LEN];
 		bool time = is_time(row_options[i]);
 		if (values[i] && time && command_time(values[i], true, &s) < 0) {
 			command_usage_error(command,
@@ -195,7 +195,7 @@ static json_t *rows_body(struct command_context *context, const char *command)
 			return NULL;
 		}
 		if (values[i] && time)
-			log_utc_time(s, text);
+			utc_text(s, text);
 		if (values[i])
 			json_object_set_new(body, row_options[i], json_string(time ? text : values[i]));
 	}

@@ -62,26 +62,13 @@ static json_t *ask(const struct config *config, const char *method, const char *
 
 /* ---- what a rule looks like ---- */
 
-/* "2026-11-23T10:15:02Z" as a local time, "" for null. */
-static const char *until_text(const json_t *rule, char text[32])
-{
-	struct tm tm = { 0 };
-
-	text[0] = '\0';
-	if (strptime(member_text(rule, "until"), "%Y-%m-%dT%H:%M:%SZ", &tm)) {
-		time_t t = timegm(&tm);
-		strftime(text, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
-	}
-	return text;
-}
-
 /* "allowed: scratch.mit.edu and names below it, for pupils at 10.20.3.0/24, until 2026-11-23 10:15:00" */
 static void say_rule(const char *what, const json_t *rule)
 {
-	char sentence[2048], until[32];
+	char sentence[2048], until[UTC_TEXT_LEN];
 	const char *client = member_text(rule, "client"), *profile = member_text(rule, "profile");
 
-	until_text(rule, until);
+	command_local_time(member_text(rule, "until"), until);
 	snprintf(sentence, sizeof sentence, "%s: %s%s, for %s%s%s%s%s", what, member_text(rule, "name"),
 	        json_is_true(json_object_get(rule, "exact")) ? " alone" : " and names below it",
 	        *profile ? profile : "all profiles", *client ? " at " : "", client, *until ? ", until " : "",
@@ -251,7 +238,7 @@ static void print_rules(const struct command_context *context, json_t *list)
 	static const char *const heads[] = { "ACTION", "NAME", "", "PROFILE", "CLIENT", "UNTIL", "BY",
 		"REASON" };
 	struct command_table *table = context->csv ? NULL : command_table_new(heads, 8);
-	char until[32];
+	char until[UTC_TEXT_LEN];
 	size_t i;
 	json_t *rule;
 
@@ -265,7 +252,8 @@ static void print_rules(const struct command_context *context, json_t *list)
 			: exact      ? "alone"
 			             : "",
 			member_text(rule, "profile"), member_text(rule, "client"),
-			context->csv ? member_text(rule, "until") : until_text(rule, until),
+			context->csv ? member_text(rule, "until")
+			             : command_local_time(member_text(rule, "until"), until),
 			member_text(rule, "author"), member_text(rule, "reason"),
 			member_text(rule, "added") };
 		if (table)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "resolver/address.h"
 #include "resolver/block_log.h"
 
 #define EDE_OPTION 15
@@ -89,7 +90,7 @@ static int ask(const struct config *config, const struct selftest_case *test, co
 	size_t len = 0;
 	int ret = -EPROTO;
 
-	block_client_text(test->client, client);
+	address_text(test->client, client);
 	json_t *question = json_pack(
 	        "{s:s, s:s, s:s, s:b}", "client", client, "name", name, "type", type, "raw", (int)raw);
 	char *body = json_dumps(question, JSON_COMPACT);

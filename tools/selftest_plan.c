@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "commands.h"
 #include "resolver/clients.h"
 #include "resolver/facts.h"
 #include "resolver/policy.h"
@@ -28,22 +29,13 @@ struct plan {
 	uint8_t client[16];
 };
 
-static void *grown(void *old, size_t count, size_t size)
-{
-	void *new = reallocarray(old, count, size);
-
-	if (!new)
-		abort();
-	return new;
-}
-
 static void note(struct selftest *selftest, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void note(struct selftest *selftest, const char *format, ...)
 {
 	va_list args;
 
-	selftest->notes = grown(selftest->notes, selftest->note_count + 1, sizeof *selftest->notes);
+	selftest->notes = command_grown(selftest->notes, selftest->note_count + 1, sizeof *selftest->notes);
 	va_start(args, format);
 	vsnprintf(selftest->notes[selftest->note_count++], sizeof *selftest->notes, format, args);
 	va_end(args);
@@ -54,7 +46,7 @@ static void case_add(
 {
 	struct selftest *selftest = plan->selftest;
 
-	selftest->cases = grown(selftest->cases, selftest->count + 1, sizeof *selftest->cases);
+	selftest->cases = command_grown(selftest->cases, selftest->count + 1, sizeof *selftest->cases);
 	struct selftest_case *test = &selftest->cases[selftest->count++];
 	*test = (struct selftest_case){ .want = want,
 		.profile = want == WANT_SAFE ? NULL : plan->config->profiles[plan->profile].name,

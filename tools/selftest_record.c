@@ -13,14 +13,16 @@
 #include "blocklists/manifest.h"
 #include "blocklists/member.h"
 #include "report_fill.h"
+#include "resolver/address.h"
 #include "resolver/block_log.h"
 #include "resolver/ledger.h"
+#include "resolver/utc.h"
 
 static json_t *case_json(const struct selftest_case *test)
 {
 	char client[INET6_ADDRSTRLEN];
 
-	block_client_text(test->client, client);
+	address_text(test->client, client);
 	return json_pack("{s:s?, s:s, s:s, s:s, s:s, s:b, s:s}", "profile", test->profile, "client", client,
 	        "name", test->name, "subject", test->subject, "want", selftest_want_text(test->want),
 	        "passed", (int)test->passed, "found", test->found);
@@ -37,7 +39,7 @@ static void time_text(int64_t s, const char *format, char text[32])
 json_t *selftest_json(const struct selftest *selftest, const char *generation_hash, uint64_t generation)
 {
 	json_t *cases = json_array(), *notes = json_array(), *engines = json_array();
-	char time[32];
+	char time[UTC_TEXT_LEN];
 
 	for (size_t i = 0; i < selftest->count; i++)
 		json_array_append_new(cases, case_json(&selftest->cases[i]));
@@ -46,7 +48,7 @@ json_t *selftest_json(const struct selftest *selftest, const char *generation_ha
 	for (size_t i = 0; i < selftest->config->engine_count; i++)
 		if (selftest->engines_failed >> i & 1)
 			json_array_append_new(engines, json_string(selftest->config->engines[i].name));
-	time_text(selftest->time_s, "%Y-%m-%dT%H:%M:%SZ", time);
+	utc_text(selftest->time_s, time);
 	return json_pack("{s:s, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "time", time, "generation",
 	        (json_int_t)generation, "hash", generation_hash, "passed", (json_int_t)selftest->passed,
 	        "failed", (json_int_t)(selftest->count - selftest->passed), "engines", engines, "notes",

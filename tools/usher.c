@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "resolver/nearest.h"
+
 #define CONFIG_FILE "/etc/usher/usher.yaml"
 
 /* What a TIME is, where a command takes one. */
@@ -270,44 +272,15 @@ static const struct command *command_find(const char *name)
 
 /* ---- a mistyped command ---- */
 
-#define WORD_MAX 15
-
-/* Levenshtein's distance of two short words. */
-static unsigned distance(const char *a, const char *b)
-{
-	unsigned row[WORD_MAX + 1], len = (unsigned)strlen(b);
-
-	for (unsigned j = 0; j <= len; j++)
-		row[j] = j;
-	for (unsigned i = 1; a[i - 1] != '\0'; i++) {
-		unsigned diagonal = row[0];
-		row[0] = i;
-		for (unsigned j = 1; j <= len; j++) {
-			unsigned change = diagonal + (a[i - 1] != b[j - 1]);
-			unsigned insert = row[j - 1] + 1, delete = row[j] + 1;
-			diagonal = row[j];
-			row[j] = change < insert ? change : insert;
-			row[j] = row[j] < delete ? row[j] : delete;
-		}
-	}
-	return row[len];
-}
-
 static int unknown_command(const char *name)
 {
-	const struct command *nearest = NULL;
-	unsigned least = 3; /* further off is no typing mistake */
+	struct nearest nearest = { .word = name };
 
-	for (const struct command *command = commands; command->name && strlen(name) <= WORD_MAX; command++) {
-		unsigned off = distance(name, command->name);
-		if (off < least) {
-			least = off;
-			nearest = command;
-		}
-	}
-	if (nearest)
+	for (const struct command *command = commands; command->name; command++)
+		nearest_try(&nearest, command->name);
+	if (nearest.best)
 		return command_usage_error(
-		        "", "there is no command %s; did you mean %s?", name, nearest->name);
+		        "", "there is no command %s; did you mean %s?", name, nearest.best);
 	return command_usage_error("", "there is no command %s", name);
 }
 

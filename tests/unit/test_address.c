@@ -70,6 +70,35 @@ static void socket_address_of_ipv4_is_mapped(void **state)
 	assert_memory_equal(address, expected, 16);
 }
 
+static void address_is_read_as_it_is_written(void **state)
+{
+	static const char *const texts[] = { "10.20.3.4", "2001:db8::1", "::1", "::" };
+	char text[INET6_ADDRSTRLEN];
+	uint8_t address[16];
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		address_of(address, texts[i]);
+		assert_string_equal(address_text(address, text), texts[i]);
+	}
+}
+
+static void this_machine_is_known_in_every_form(void **state)
+{
+	static const char *const here[] = { "127.0.0.1", "127.255.255.255", "::ffff:127.0.0.1", "::1" };
+	static const char *const elsewhere[] = { "126.255.255.255", "128.0.0.0", "10.0.0.1", "::2",
+		"::", "7f00::1", "::127.0.0.1" };
+	uint8_t address[16];
+
+	for (size_t i = 0; i < sizeof here / sizeof *here; i++) {
+		address_of(address, here[i]);
+		assert_true(address_is_loopback(address));
+	}
+	for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
+		address_of(address, elsewhere[i]);
+		assert_false(address_is_loopback(address));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -77,6 +106,8 @@ int main(void)
 		cmocka_unit_test(ipv6_addresses_of_one_network_are_one_client),
 		cmocka_unit_test(network_ends_where_its_length_says),
 		cmocka_unit_test(socket_address_of_ipv4_is_mapped),
+		cmocka_unit_test(address_is_read_as_it_is_written),
+		cmocka_unit_test(this_machine_is_known_in_every_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
