@@ -333,7 +333,7 @@ static char *cell_text(const json_t *value)
 
 void command_csv_object(const json_t *object, const char *const *keys, size_t count)
 {
-	char **cells = grown(NULL, count, sizeof *cells);
+	char **cells = command_grown(NULL, count, sizeof *cells);
 
 	for (size_t i = 0; i < count; i++)
 		cells[i] = cell_text(json_object_get(object, keys[i]));
