@@ -3,9 +3,10 @@
  * libunbound, then gives up all else (sandbox.h) and serves until the last worker has closed its socket. It
  * holds nothing that would be missed: when it dies, the keeper starts another and the workers ask again.
  *
- * Two caps: `in-flight` on the questions somebody still waits for (workers give up after 5 s), and four times
- * that on all that libunbound still works on, so that dead name servers, which it tries for half a minute,
- * cannot crowd out the living.
+ * One cap, four times `in-flight`, on all that libunbound works on. What somebody still waits for is limited
+ * by the workers (slots.h), and by them alone: they know when they gave up, and were the recursor late by a
+ * second and counted too, it would refuse everybody for that second. The cap is for what nobody waits for any
+ * more: libunbound tries dead name servers for half a minute, workers give up after 5 s.
  */
 #include "recursor.h"
 
@@ -18,7 +19,6 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "keeper.h"
@@ -27,10 +27,9 @@
 
 #define FIRST_SOCKET 4
 #define MEMORY_MAX (1024u << 20) /* caches, and in-flight * 4 states of some 20 KiB */
-#define YOUNG_MS 5000
-#define OLD_FACTOR 4
-#define BATCH 64        /* messages a system call */
-#define UNSENT_MAX 1024 /* answers kept for a worker that does not read */
+#define PENDING_FACTOR 4         /* of in-flight */
+#define BATCH 64                 /* messages a system call */
+#define UNSENT_MAX 1024          /* answers kept for a worker that does not read */
 #define SOCKET_ROOM (1 << 20)
 #define WHY_MAX 255
 
@@ -53,31 +52,20 @@ struct line {
 
 /* A question that libunbound works on. */
 struct pending {
-	TAILQ_ENTRY(pending) entry;
+	LIST_ENTRY(pending) entry;
 	struct line *line;
 	uint64_t id;
-	int64_t asked_ms;
 	bool checking_disabled;
-	bool is_young;
 };
-
-TAILQ_HEAD(pending_list, pending);
 
 struct recursor {
 	struct event_base *base;
 	struct upstream *upstream;
 	struct line *lines;
 	unsigned line_count, lines_open;
-	struct pending_list young, old; /* both oldest first */
-	unsigned young_count, old_count, in_flight;
+	LIST_HEAD(, pending) pending;
+	unsigned pending_count, pending_max;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- answers ---- */
 
@@ -175,17 +163,6 @@ static void answer_send(struct line *line, uint64_t id, const struct recursion_r
 	answer_queue(line, iov, 3, sizeof answer + why_len + result->wire_len);
 }
 
-static void pending_remove(struct recursor *recursor, struct pending *pending)
-{
-	if (pending->is_young) {
-		TAILQ_REMOVE(&recursor->young, pending, entry);
-		recursor->young_count--;
-	} else {
-		TAILQ_REMOVE(&recursor->old, pending, entry);
-		recursor->old_count--;
-	}
-}
-
 static void question_answered(void *arg, const struct recursion_result *result)
 {
 	struct pending *pending = arg;
@@ -195,45 +172,27 @@ static void question_answered(void *arg, const struct recursion_result *result)
 		told.wire = NULL;
 		told.wire_len = 0;
 	}
-	pending_remove(pending->line->recursor, pending);
+	LIST_REMOVE(pending, entry);
+	pending->line->recursor->pending_count--;
 	answer_send(pending->line, pending->id, &told);
 	free(pending);
 }
 
 /* ---- questions ---- */
 
-/* Those whose worker has given up no longer count as waiting. */
-static void pendings_age(struct recursor *recursor, int64_t now)
-{
-	for (struct pending *pending; (pending = TAILQ_FIRST(&recursor->young));) {
-		if (now - pending->asked_ms < YOUNG_MS)
-			return;
-		pending_remove(recursor, pending);
-		pending->is_young = false;
-		TAILQ_INSERT_TAIL(&recursor->old, pending, entry);
-		recursor->old_count++;
-	}
-}
-
 static struct pending *pending_new(struct line *line, const struct recursor_question *question)
 {
 	struct recursor *recursor = line->recursor;
-	int64_t now = now_ms();
-	pendings_age(recursor, now);
-	if (recursor->young_count >= recursor->in_flight)
-		return NULL;
-	if (recursor->young_count + recursor->old_count >= OLD_FACTOR * recursor->in_flight)
+	if (recursor->pending_count >= recursor->pending_max)
 		return NULL;
 	struct pending *pending = malloc(sizeof *pending);
 	if (!pending)
 		return NULL;
-	*pending = (struct pending){ .line = line,
-		.id = question->id,
-		.asked_ms = now,
-		.checking_disabled = question->checking_disabled,
-		.is_young = true };
-	TAILQ_INSERT_TAIL(&recursor->young, pending, entry);
-	recursor->young_count++;
+	*pending = (struct pending){
+		.line = line, .id = question->id, .checking_disabled = question->checking_disabled
+	};
+	LIST_INSERT_HEAD(&recursor->pending, pending, entry);
+	recursor->pending_count++;
 	return pending;
 }
 
@@ -329,7 +288,7 @@ static void recursor_open(struct recursor *recursor, unsigned sockets)
 {
 	char why[UPSTREAM_WHY_MAX];
 	struct config *config = keeper_take_config();
-	recursor->in_flight = config->limits.in_flight;
+	recursor->pending_max = PENDING_FACTOR * config->limits.in_flight;
 	recursor->line_count = recursor->lines_open = sockets;
 	recursor->base = event_base_new();
 	recursor->lines = calloc(sockets, sizeof *recursor->lines);
@@ -338,25 +297,17 @@ static void recursor_open(struct recursor *recursor, unsigned sockets)
 	if (upstream_open(&recursor->upstream, recursor->base, config, why) < 0)
 		log_fatal("%s", why);
 	config_free(config);
-	TAILQ_INIT(&recursor->young);
-	TAILQ_INIT(&recursor->old);
 	for (unsigned i = 0; i < sockets; i++)
 		line_open(&recursor->lines[i], recursor, FIRST_SOCKET + (int)i);
-}
-
-static void pendings_free(struct pending_list *list)
-{
-	for (struct pending *pending; (pending = TAILQ_FIRST(list));) {
-		TAILQ_REMOVE(list, pending, entry);
-		free(pending);
-	}
 }
 
 static void recursor_close(struct recursor *recursor)
 {
 	upstream_close(recursor->upstream);
-	pendings_free(&recursor->young);
-	pendings_free(&recursor->old);
+	for (struct pending *pending; (pending = LIST_FIRST(&recursor->pending));) {
+		LIST_REMOVE(pending, entry);
+		free(pending);
+	}
 	free(recursor->lines);
 	event_base_free(recursor->base);
 }

@@ -2,6 +2,8 @@
 
 #include "address.h"
 
+#define NEWCOMERS_SHARE 8 /* of all places, one in so many */
+
 static _Atomic uint32_t *count_of(struct slots *slots, uint64_t hash)
 {
 	return &slots->of_client[hash % SLOTS_CLIENT_BUCKETS];
@@ -38,8 +40,9 @@ bool slots_client_may(const struct slots *slots, const struct slots_client *clie
 {
 	if (client->count == NULL)
 		return true;
-	uint32_t left = slots_free(slots);
+	uint32_t left = slots_free(slots), kept = slots->most / NEWCOMERS_SHARE;
 
+	left = left > kept ? left - kept : 0;
 	return may_have_more(client->count, left < client->most ? left : client->most) &&
 	       (client->network == NULL || may_have_more(client->network, left));
 }

@@ -3,9 +3,11 @@
  * each client has. Atomic counters alone; who asks checks before it takes, so that each worker may go one
  * over a limit.
  *
- * A client never gets more than are left free: one alone reaches half, two a third each, and a newcomer
- * always finds a place, however many clients flood. The same holds for an IPv6 /64 among networks: a device
- * with a thousand addresses in it takes places of its room, a device with one does not.
+ * An eighth of the places is for clients that have none. Of the others a client never gets more than are left
+ * free: one alone reaches half, two a third each. So a newcomer finds a place however many clients flood,
+ * also where they come one after the other and each takes half of what the one before left. The same holds
+ * for an IPv6 /64 among networks: a device with a thousand addresses in it takes places of its room, a device
+ * with one does not.
  */
 #ifndef USHER_SLOTS_H
 #define USHER_SLOTS_H

@@ -42,8 +42,8 @@ def test_recursion_of_every_kind_works_in_the_cage(lab, u):
     lab.flaky.mode = 'garbage'
     assert u.ask('caged.flaky.com').rcode == 'SERVFAIL'
     pid = u.recursor_pid()
-    with u.load([f'n{i}.many.com' for i in range(3000)], rate=2000) as load:
-        assert eventually(lambda: load.sent > 3000, 10)
+    with u.load([f'n{i}.many.com' for i in range(3000)], rate=2000, waiting=400) as load:
+        assert eventually(lambda: load.sent > 3000, 20)
     assert load.lost == 0 and u.recursor_pid() == pid, 'the recursor died in its cage'
 
 

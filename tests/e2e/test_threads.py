@@ -163,7 +163,7 @@ def test_full_cache_serves_right_answers_that_age(u):
         assert first - passed - 2 <= ttl <= first
 
     names = [f'n{i}.many.com' for i in range(3000)]
-    with u.load(names, (PUPIL, STAFF), rate=1200) as load, meanwhile(ages, ages):
+    with u.load(names, (PUPIL, STAFF), rate=1200, waiting=400) as load, meanwhile(ages, ages):
         time.sleep(3)
     assert load.lost == 0
     assert {answer for counts in load.results.values() for answer in counts} == {'192.0.2.20'}

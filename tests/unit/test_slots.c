@@ -44,12 +44,12 @@ static void own_limit_holds_where_there_is_room(void **state)
 	assert_int_equal(take(&slots, &client, 1000), 20);
 }
 
-static void one_client_alone_leaves_half(void **state)
+static void one_client_alone_leaves_half_and_the_newcomers_share(void **state)
 {
 	static struct slots slots = { .most = 100, .seed = 1 };
 	struct slots_client client = client_v4(&slots, 5, 1000);
 
-	assert_int_equal(take(&slots, &client, 1000), 50);
+	assert_int_equal(take(&slots, &client, 1000), 44);
 }
 
 static void newcomer_finds_a_place_among_many_floods(void **state)
@@ -63,6 +63,20 @@ static void newcomer_finds_a_place_among_many_floods(void **state)
 	struct slots_client newcomer = client_v4(&slots, 200, 512);
 	assert_true(slots_client_may(&slots, &newcomer));
 	assert_true(take(&slots, &newcomer, 4096) > 0);
+}
+
+static void newcomers_find_places_after_floods_that_came_one_after_the_other(void **state)
+{
+	static struct slots slots = { .most = 60, .seed = 1 };
+
+	for (uint8_t c = 1; c < 9; c++) {
+		struct slots_client greedy = client_v4(&slots, c, 60);
+		take(&slots, &greedy, 60);
+	}
+	for (uint8_t c = 200; c < 203; c++) {
+		struct slots_client newcomer = client_v4(&slots, c, 60);
+		assert_int_equal(take(&slots, &newcomer, 1), 1);
+	}
 }
 
 static void last_place_is_anybodys(void **state)
@@ -93,7 +107,7 @@ static void device_with_many_addresses_leaves_half_to_other_networks(void **stat
 		struct slots_client greedy = client_v6(&slots, 1, host);
 		taken += take(&slots, &greedy, 1000);
 	}
-	assert_int_equal(taken, 50);
+	assert_int_equal(taken, 44);
 	assert_int_equal(take(&slots, &other, 1000), 10);
 }
 
@@ -122,8 +136,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(own_limit_holds_where_there_is_room),
-		cmocka_unit_test(one_client_alone_leaves_half),
+		cmocka_unit_test(one_client_alone_leaves_half_and_the_newcomers_share),
 		cmocka_unit_test(newcomer_finds_a_place_among_many_floods),
+		cmocka_unit_test(newcomers_find_places_after_floods_that_came_one_after_the_other),
 		cmocka_unit_test(last_place_is_anybodys),
 		cmocka_unit_test(one_flooding_device_leaves_its_64_the_places_of_others),
 		cmocka_unit_test(device_with_many_addresses_leaves_half_to_other_networks),
