@@ -39,7 +39,7 @@ void query_finish(struct query *query, size_t len)
 	stats_add(&worker->stats.counter[query->outcome], 1);
 	if (query->probe == NULL && query_is_use(query))
 		names_count(worker->names, &query->message.name, query->names_hash, query->address);
-	if (query->kept || query->tcp) {
+	if (query->kept) {
 		worker_clock(worker);
 		stats_latency(&worker->stats, worker->mono_us - query->received_us);
 	}

@@ -28,6 +28,7 @@
 
 #define PIPELINE_MAX 100 /* queries of one connection that may wait; reading pauses beyond */
 #define READ_MAX 8192    /* octets taken in one turn, so that one connection cannot hold up the worker */
+#define BATCH 32         /* queries of one connection that are read and fetched together, see query.h */
 #define GATHER_MAX (96 * 1024) /* at least the largest answer */
 #define HELD_MAX (16 << 20)    /* octets of heap for slow clients */
 #define ACCEPTS_A_TURN 64
@@ -69,6 +70,8 @@ struct streams {
 	struct held_budget budget;
 	struct stream *serving; /* its answers are gathered */
 	size_t gathered;
+	unsigned answered;         /* queries of this turn that are done with */
+	struct query query[BATCH]; /* of the stream that is served */
 	uint8_t in[READ_MAX], gather[GATHER_MAX];
 };
 
@@ -345,9 +348,12 @@ static void stream_reply(struct query *query, const uint8_t *wire, size_t len)
 	struct stream *stream = query->stream;
 
 	waiting_unlink(query);
-	if (stream != stream->streams->serving)
+	if (stream != stream->streams->serving) {
 		stream_answer(stream, wire, len);
-	else if (wire != NULL)
+		return;
+	}
+	stream->streams->answered += !query->kept;
+	if (wire != NULL)
 		gather_add(stream->streams, wire, len);
 }
 
@@ -366,39 +372,50 @@ static void stream_keep(struct query *query, struct query *kept)
 
 /* ---- queries ---- */
 
-static void stream_query(struct stream *stream, const uint8_t *wire, size_t len)
+/*
+ * Reads the whole queries of data, as many as may come next. Returns their number; fewer than fit where the
+ * client sends what is no query.
+ */
+static unsigned stream_read_batch(struct stream *stream, const uint8_t *data, size_t len)
 {
-	struct worker *worker = stream->streams->worker;
-	struct query query = {
-		.worker = worker,
-		.wire = wire,
-		.wire_len = len,
-		.tcp = true,
-		.out = worker->reply,
-		.out_size = sizeof worker->reply,
-		.stream = stream,
-		.reply = stream_reply,
-		.keep = stream_keep,
-	};
+	struct streams *streams = stream->streams;
+	unsigned count = 0, most = PIPELINE_MAX - stream->waiting_count;
 
-	memcpy(query.address, stream->address, sizeof query.address);
-	query_read(&query);
-	query_answer(&query);
+	if (most > BATCH)
+		most = BATCH;
+	while (count < most && len >= 2) {
+		struct query *query = &streams->query[count];
+		query->wire_len = wire_read16(data);
+		if (query->wire_len < MESSAGE_HEADER_LEN)
+			stream_end_soon(stream, STATS_TCP_CLOSED);
+		if (query->wire_len < MESSAGE_HEADER_LEN || len - 2 < query->wire_len)
+			break;
+		query->wire = data + 2;
+		query->stream = stream;
+		memcpy(query->address, stream->address, sizeof query->address);
+		query_read(query);
+		data += 2 + query->wire_len;
+		len -= 2 + query->wire_len;
+		count++;
+	}
+	return count;
 }
 
 /* Serves the whole queries of data, as long as there is room. Returns how many octets they were. */
 static size_t stream_take(struct stream *stream, const uint8_t *data, size_t len)
 {
+	struct query *query = stream->streams->query;
 	size_t taken = 0;
 
-	while (len - taken >= 2 && stream->end == 0 && stream_has_room(stream)) {
-		size_t wire_len = wire_read16(data + taken);
-		if (wire_len < MESSAGE_HEADER_LEN)
-			stream_end_soon(stream, STATS_TCP_CLOSED);
-		if (wire_len < MESSAGE_HEADER_LEN || len - taken < 2 + wire_len)
+	while (stream->end == 0 && stream_has_room(stream)) {
+		unsigned count = stream_read_batch(stream, data + taken, len - taken);
+		if (count == 0)
 			break;
-		stream_query(stream, data + taken + 2, wire_len);
-		taken += 2 + wire_len;
+		query_fetch(query, count);
+		for (unsigned i = 0; i < count && stream_has_room(stream); i++) {
+			query_answer(&query[i]);
+			taken += 2 + query[i].wire_len;
+		}
 	}
 	return taken;
 }
@@ -443,6 +460,8 @@ static void stream_serve(struct stream *stream)
 	size_t got = 0;
 
 	worker_clock(streams->worker);
+	uint64_t begin_us = streams->worker->mono_us;
+	streams->answered = 0;
 	stream_flush_held(stream);
 	if (stream_has_room(stream) && !stream->client_done)
 		got = stream_read(stream);
@@ -450,6 +469,9 @@ static void stream_serve(struct stream *stream)
 	stream_take_all(stream, got);
 	gather_flush(streams);
 	streams->serving = NULL;
+	worker_clock(streams->worker);
+	for (unsigned i = 0; i < streams->answered; i++)
+		stats_latency(&streams->worker->stats, streams->worker->mono_us - begin_us);
 	bool finished = stream->client_done && stream->waiting_count == 0 && stream->out == NULL;
 	if (stream->end != 0)
 		stream_close(stream, stream->end);
@@ -560,6 +582,15 @@ struct streams *streams_new(struct worker *worker, struct stream_limits *limits)
 	streams->budget.most = HELD_MAX;
 	for (unsigned i = 0; i < STREAM_STATES; i++)
 		TAILQ_INIT(&streams->list[i]);
+	for (unsigned i = 0; i < BATCH; i++)
+		streams->query[i] = (struct query){
+			.worker = worker,
+			.tcp = true,
+			.out = worker->reply,
+			.out_size = sizeof worker->reply,
+			.reply = stream_reply,
+			.keep = stream_keep,
+		};
 	streams->due = evtimer_new(worker->base, streams_due, streams);
 	if (streams->due == NULL) {
 		free(streams);

@@ -187,6 +187,33 @@ def test_more_questions_than_may_wait_are_all_answered(u):
         assert sorted(struct.unpack('!H', receive(c)[:2])[0] for _ in range(250)) == list(range(250))
 
 
+def test_blocked_and_cached_questions_of_one_piece_get_each_its_own_answer_and_are_counted_once(u):
+    u.ask('www.plain.com')
+    before = u.stats()
+    names = ['casino.com', 'www.plain.com', 'www.casino.com'] * 30
+    piece = b''.join(framed(name, number=number) for number, name in enumerate(names))
+    with u.connect(timeout=10) as c:
+        c.sendall(piece[:-7])
+        answers = [receive(c) for _ in names[1:]]
+        c.sendall(piece[-7:])
+        answers.append(receive(c))
+    for number, (name, answer) in enumerate(zip(names, answers)):
+        answer = dns.message.from_wire(answer)
+        assert (answer.id, answer.question[0].name.to_text()) == (number, name + '.'), 'in the order of the questions'
+        assert answer.rcode() == (0 if name == 'www.plain.com' else 3)
+    after = u.stats()
+    assert after['queries']['tcp'] - before['queries']['tcp'] == len(names)
+    assert sum(after['latency_us']['count']) - sum(before['latency_us']['count']) == len(names)
+
+
+def test_what_is_no_question_ends_the_connection_and_questions_before_it_are_counted(u):
+    before = u.stats()['queries']['tcp']
+    with u.connect(timeout=10) as c:
+        c.sendall(framed('casino.com') * 3 + struct.pack('!H', 5) + b'abcde' + framed('casino.com'))
+        assert receive(c) is None
+    assert u.stats()['queries']['tcp'] == before + 3
+
+
 def test_query_of_the_greatest_length_in_pieces_gets_its_answer(u):
     wire = framed('casino.com')[2:]
     wire += bytes(65535 - len(wire))            # octets behind the message: malformed, and to be told so
