@@ -350,6 +350,7 @@ static void handle_status(struct http_request *request, void *arg)
 	struct daemon *daemon = arg;
 	json_t *parts = json_array();
 
+	source_watch_clear(&daemon->source_watch); /* who asks has perhaps just updated */
 	faults_look(&daemon->faults, daemon);
 	part_add(parts, "workers", "ok", "%u, on %zu addresses", daemon->worker_count,
 	        daemon->config->listen_count);

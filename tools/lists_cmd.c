@@ -87,6 +87,19 @@ uint64_t lists_tool_generation(const char *text)
 	return *end == '\0' || strcmp(end, ".mdb") == 0 ? id : 0;
 }
 
+void lists_tool_next_step(const char *source, const json_t *held, char *sentence, size_t size)
+{
+	if (json_is_true(json_object_get(held, "acceptable")))
+		snprintf(sentence, size,
+		        "%.200s: if what it brought is right: usher lists accept %.200s --reason \"why it "
+		        "is\"",
+		        source, source);
+	else
+		snprintf(sentence, size,
+		        "%.200s: what it brought cannot be accepted; the next update asks for it again",
+		        source);
+}
+
 void lists_tool_json(json_t *json)
 {
 	if (json == NULL)

@@ -21,6 +21,7 @@ struct lists_tool {
 	const char *categories[CONFIG_CATEGORIES_MAX];
 	uid_t uid;             /* who typed it, also after the change of user */
 	struct impact *impact; /* of an update that is running (lists_impact.h) */
+	bool accepts;          /* it takes what was held back */
 	bool rows_are_sources; /* the CSV of that update */
 };
 
@@ -56,6 +57,9 @@ uint64_t lists_tool_generation(const char *text);
 /* The sealed categories without a name: nothing is blocked by them. A new array; said aloud too, if asked to.
  */
 json_t *lists_tool_unfed(const struct lists_tool *tool, const struct lists *lists, bool aloud);
+
+/* What to do about a source that is held back: a sentence for people. */
+void lists_tool_next_step(const char *source, const json_t *held, char *sentence, size_t size);
 
 /* Prints one line of JSON and frees it. */
 void lists_tool_json(json_t *json);

@@ -160,6 +160,9 @@ static int diff_used(struct lists_tool *tool)
 	}
 	if (ret == 0)
 		impact_tell(&impact);
+	if (ret == 0 && !lists_tool_for_programs(tool) && impact.newly_blocked + impact.newly_unblocked == 0)
+		printf("of %zu names that this school used in %d days, none is newly blocked or unblocked\n",
+		        impact.count, IMPACT_DAYS);
 	impact_clear(&impact);
 	return ret == 0 ? COMMAND_OK : COMMAND_FAILED;
 }

@@ -138,6 +138,19 @@ static void samples_lines(const char *name, const json_t *account)
 	}
 }
 
+static void held_line(const char *name, const json_t *account)
+{
+	const json_t *held = json_object_get(account, "held");
+	char sentence[TEXT_MAX];
+
+	if (!json_is_object(held))
+		return;
+	lists_tool_next_step(name, held, sentence, sizeof sentence);
+	char *safe = command_safe_text(sentence);
+	puts(safe);
+	free(safe);
+}
+
 static void status_people(const struct lists_tool *tool, const struct lists *lists)
 {
 	static const char *const columns[] = { "source", "names", "confirmed", "format", "licence", "" };
@@ -164,6 +177,7 @@ static void status_people(const struct lists_tool *tool, const struct lists *lis
 		json_t *account = account_of(tool, lists, name);
 		shared_line(name, account);
 		samples_lines(name, account);
+		held_line(name, account);
 		json_decref(account);
 	}
 }

@@ -12,6 +12,7 @@
 #include "blocklists/generations.h"
 #include "blocklists/member.h"
 #include "blocklists/source_folder.h"
+#include "blocklists/source_folder.h"
 #include "blocklists/update.h"
 #include "resolver/account.h"
 #include "resolver/builtin.h"
@@ -195,6 +196,29 @@ static void tell_folders(const char *source, const json_t *account, const char *
 	command_say(sentence);
 }
 
+/* Why, the entries of each reason, as far as there is room. */
+static void tell_skipped(const char *source, const json_t *account)
+{
+	char sentence[SENTENCE_MAX];
+	const char *key;
+	json_t *count;
+	int len = snprintf(sentence, sizeof sentence, "%s: skipped:", source);
+	bool first = true;
+
+	json_object_foreach(json_object_get(account, "skipped"), key, count)
+	{
+		int reason = parse_reason_by_key(key);
+		if (json_integer_value(count) == 0 || reason < 0 || len < 0 || (size_t)len >= sizeof sentence)
+			continue;
+		len += snprintf(sentence + len, sizeof sentence - (size_t)len,
+		        "%s %" JSON_INTEGER_FORMAT " %s", first ? "" : ";", json_integer_value(count),
+		        parse_reason_words((enum parse_reason)reason));
+		first = false;
+	}
+	if (!first)
+		command_say(sentence);
+}
+
 static int64_t skipped_total(const json_t *account)
 {
 	const char *reason;
@@ -218,6 +242,7 @@ static void tell_taken(const struct update_report *report)
 	        member_number(report->account, "duplicate"), member_number(report->account, "covered"),
 	        skipped_total(report->account));
 	command_say(sentence);
+	tell_skipped(report->source, report->account);
 	tell_folders(report->source, report->account, "ignored", "folders that its map does not name");
 	tell_folders(report->source, report->account, "missing", "folders of its map that are not in it");
 	if (member_number(report->account, "shared") > 0) {
@@ -235,7 +260,17 @@ static void tell_taken(const struct update_report *report)
 	}
 }
 
-static void tell_people(const struct update_report *report)
+static void tell_next_step(const struct lists_tool *tool, const char *source)
+{
+	json_t *account = source_folder_account(tool->dir, source);
+	char sentence[SENTENCE_MAX];
+
+	lists_tool_next_step(source, json_object_get(account, "held"), sentence, sizeof sentence);
+	command_say(sentence);
+	json_decref(account);
+}
+
+static void tell_people(const struct lists_tool *tool, const struct update_report *report)
 {
 	const char *rest =
 	        report->has_good ? "; its last good content stays in use" : "; it has no earlier content";
@@ -246,17 +281,20 @@ static void tell_people(const struct update_report *report)
 		tell_taken(report);
 		return;
 	case UPDATE_UNCHANGED:
-		snprintf(sentence, sizeof sentence, "%s: nothing new, %" PRId64 " names", report->source,
-		        member_number(report->account, "taken"));
+		snprintf(sentence, sizeof sentence, "%s: %s, %" PRId64 " names", report->source,
+		        tool->accepts ? "accepted" : "nothing new", member_number(report->account, "taken"));
 		break;
 	case UPDATE_HELD:
 		snprintf(sentence, sizeof sentence, "%s: held back: %s%s", report->source, report->why, rest);
 		break;
 	case UPDATE_FAILED:
-		snprintf(sentence, sizeof sentence, "%s: failed: %s%s", report->source, report->why, rest);
+		snprintf(sentence, sizeof sentence, "%s: failed: %s%s; the next update tries again",
+		        report->source, report->why, rest);
 		break;
 	}
 	command_say(sentence);
+	if (report->state == UPDATE_HELD)
+		tell_next_step(tool, report->source);
 }
 
 static const char *const report_keys[] = { "source", "state", "why", "has_good", "read", "taken", "duplicate",
@@ -286,7 +324,7 @@ static void reported(void *arg, const struct update_report *report)
 	if (tool->context->json || tool->rows_are_sources)
 		tell_program(tool, report);
 	else
-		tell_people(report);
+		tell_people(tool, report);
 }
 
 #define BAR_WIDTH 30
@@ -497,6 +535,7 @@ int lists_accept(struct lists_tool *tool)
 	plan_make(&plan, tool);
 	plan.options.only = source;
 	plan.options.offline = true;
+	tool->accepts = true;
 	ret = run_plan(tool, &plan);
 	plan_clear(&plan);
 	return ret;

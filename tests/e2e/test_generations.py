@@ -99,3 +99,4 @@ def test_diff_used_tells_what_an_update_changed_for_this_school(u):
     assert [(line['change'], line['name'], line['profiles']) for line in lines] == [('blocked', 'www.plain.com', ['pupils', 'guest'])]
     lines = u.json('lists', 'diff', 3, 1, '--used')
     assert [(line['change'], line['name']) for line in lines] == [('unblocked', 'www.plain.com')]
+    assert 'none is newly blocked or unblocked' in u.cli('lists', 'diff', 3, 3, '--used').stdout

@@ -39,6 +39,9 @@ def test_held_source_keeps_its_last_content_and_everybody_is_told(lab):
         u.write('other.txt', 'games.org\nmore.games.com\n')
         result = u.cli('lists', 'update', expect=3)
         assert 'big: held back: 91 % smaller' in result.stderr and 'big' in u.cli('lists', 'status').stdout
+        assert any(p['part'] == 'source' and 'held back' in p['text'] for p in u.json('status')[0]['parts']), 'at once'
+        next_step = 'big: if what it brought is right: usher lists accept big --reason'
+        assert next_step in result.stderr and next_step in u.cli('lists', 'status').stdout
         assert eventually(lambda: u.ask('more.games.com').ede == 15, 3), 'the other source did not go ahead'
         assert u.ask('n100.casino.com').ede == 15
         trouble = held(u, 'big')
@@ -46,8 +49,7 @@ def test_held_source_keeps_its_last_content_and_everybody_is_told(lab):
         assert 'held back since 2' in u.cli('lists', 'status').stdout
         assert eventually(lambda: u.stats()['sources']['held'] == 1, 6)
         assert 'usher_sources_held 1' in u.http('stats.sock', '/metrics')[1]
-        assert any(p['part'] == 'source' and 'held back' in p['text'] for p in json.loads(u.cli('status', '--json').stdout)['parts'])
-        u.cli('lists', 'accept', 'big', '--reason', 'the site was split')
+        assert 'big: accepted, 10 names' in u.cli('lists', 'accept', 'big', '--reason', 'the site was split').stderr
         assert held(u, 'big') is None
         assert eventually(lambda: u.stats()['sources']['held'] == 0, 6)
         assert eventually(lambda: not u.ask('n100.casino.com').blocked, 3)
@@ -86,7 +88,7 @@ def test_empty_source_cannot_be_accepted(lab):
     try:
         u.cli('lists', 'update')
         u.write('a.txt', '# nothing\n')
-        u.cli('lists', 'update', expect=3)
+        assert 'a: what it brought cannot be accepted; the next update asks for it again' in u.cli('lists', 'update', expect=3).stderr
         assert 'cannot be accepted' in u.cli('lists', 'accept', 'a', '--reason', 'x', expect=1).stderr
         assert verdict(u, 'n3.casino.com') == 'block'
     finally:
