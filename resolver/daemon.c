@@ -590,17 +590,22 @@ static void second_due(evutil_socket_t fd, short what, void *arg)
 	device_watch_look(((struct daemon *)arg)->devices);
 }
 
+void daemon_start_signals(struct daemon *daemon)
+{
+	daemon->signals[0] = evsignal_new(daemon->base, SIGTERM, stop_signalled, daemon);
+	daemon->signals[1] = evsignal_new(daemon->base, SIGINT, stop_signalled, daemon);
+	daemon->signals[2] = evsignal_new(daemon->base, SIGHUP, reload_signalled, daemon);
+	for (size_t i = 0; i < 3; i++)
+		if (daemon->signals[i] == NULL || event_add(daemon->signals[i], NULL) < 0)
+			log_fatal("out of memory");
+}
+
 void daemon_start_events(struct daemon *daemon)
 {
 	static const struct timeval second = { .tv_sec = 1 };
 	static const struct timeval watch = { .tv_usec = WATCH_MS * 1000 }, alive = { .tv_sec = ALIVE_S };
 	struct keeper_events keeper = { recursor_started, recursor_ended, daemon, keeper_ended };
 
-	daemon->signals[0] = evsignal_new(daemon->base, SIGTERM, stop_signalled, daemon);
-	daemon->signals[1] = evsignal_new(daemon->base, SIGINT, stop_signalled, daemon);
-	daemon->signals[2] = evsignal_new(daemon->base, SIGHUP, reload_signalled, daemon);
-	for (size_t i = 0; i < 3; i++)
-		event_add(daemon->signals[i], NULL);
 	daemon->watch = event_new(daemon->base, -1, EV_PERSIST, watch_due, daemon);
 	event_add(daemon->watch, &watch);
 	daemon->list_loader = list_loader_new(daemon->base, lists_loaded, daemon);

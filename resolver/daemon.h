@@ -94,6 +94,8 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 /* Parts of the start (start.c) that concern lists, engines, children and the main loop. */
 void daemon_open_lists(struct daemon *daemon);
 void daemon_read_engines(struct daemon *daemon);
+void daemon_start_signals(
+        struct daemon *daemon); /* before anybody is answered: they wait for the main loop */
 void daemon_start_events(struct daemon *daemon);
 
 /* Runs until SIGTERM or SIGINT, drains, frees all. Returns the exit code. */

@@ -356,6 +356,9 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	umask(0077);
 
 	daemon->base = event_base_new();
+	if (daemon->base == NULL)
+		log_fatal("out of memory");
+	daemon_start_signals(daemon);
 	daemon->worker_count = config->workers;
 	daemon->workers = calloc(config->workers, sizeof(struct worker *));
 	daemon->heartbeats = calloc(config->workers, sizeof(uint64_t));
@@ -364,7 +367,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	daemon->rate = rate_new(RATE_CLIENTS);
 	daemon->strangers = rate_new(RATE_STRANGERS);
 	daemon->tunnel = tunnel_new();
-	daemon->probe_door = daemon->base != NULL ? probe_door_open(daemon->base) : NULL;
+	daemon->probe_door = probe_door_open(daemon->base);
 	if (daemon->probe_door == NULL || daemon->heartbeats == NULL)
 		log_fatal("out of memory");
 	daemon_open_lists(daemon);

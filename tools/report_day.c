@@ -15,6 +15,7 @@
 #define MORE_LEN 64   /* room for how many more there are */
 #define ROWS_SHOWN 25 /* of what can wait: one screen, the rest is a question away */
 #define DEVICES_SHOWN 15
+#define HOURS_SHOWN_S (3 * 86400) /* a longer time is shown by its days */
 
 /* What the log says of a time, over all profiles of the report. */
 struct gathered {
@@ -349,10 +350,11 @@ static void bars_in_order(struct report *report, json_t *slots)
 }
 
 /* Local time: a column a person reads. */
-static void by_time(struct report *report, const struct report_request *request,
-        const struct gathered *gathered, bool days)
+static void by_time(
+        struct report *report, const struct report_request *request, const struct gathered *gathered)
 {
 	const struct report_period *period = &request->period;
+	bool days = period->until - period->since > HOURS_SHOWN_S;
 	json_t *slots = json_object();
 	const char *key, *pattern = days ? "%a %d %b" : "%a %H:00";
 	json_t *value;
@@ -550,7 +552,7 @@ int report_fill_day(struct report *report, const struct report_request *request)
 		attention(report, request, &gathered);
 		worth_a_look(report, request, &gathered);
 		by_category(report, request, &gathered);
-		by_time(report, request, &gathered, false);
+		by_time(report, request, &gathered);
 		report_health(report, request->context);
 		report_limits(report);
 		data(report, request, &gathered);
@@ -573,7 +575,7 @@ int report_fill_week(struct report *report, const struct report_request *request
 		worth_a_look(report, request, &gathered);
 		compared(report, request, &gathered, &before);
 		by_category(report, request, &gathered);
-		by_time(report, request, &gathered, true);
+		by_time(report, request, &gathered);
 		report_health(report, request->context);
 		report_limits(report);
 		data(report, request, &gathered);

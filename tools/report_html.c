@@ -12,9 +12,10 @@
 #include "commands.h"
 
 #define BAR_HEIGHT 22
-#define BAR_LABEL 190 /* where the bars begin */
-#define BAR_LENGTH 420
-#define BAR_ROOM 90 /* for the number behind */
+#define BAR_LABEL 300 /* where the bars begin: as long as the longest category that is shipped */
+#define BAR_LENGTH 380
+#define BAR_ROOM 90   /* for the number behind */
+#define SHORT_CELL 17 /* characters that stay in one line, such as an address */
 
 static const char *const tones[] = {
 	[TONE_PLAIN] = "plain", [TONE_DANGER] = "danger", [TONE_CAUTION] = "caution", [TONE_QUIET] = "quiet"
@@ -33,6 +34,7 @@ static const char head[] =
         "table { border-collapse: collapse; width: 100%; margin: .6em 0 }\n"
         "th, td { text-align: left; vertical-align: top; padding: .25em .8em .25em 0; border-bottom: 1px "
         "solid #ddd; overflow-wrap: anywhere }\n"
+        ".short { white-space: nowrap }\n"
         "th { border-bottom: 2px solid #888 }\n"
         "tr.danger td:first-child, p.danger { border-left: 5px solid #b00020; padding-left: .6em }\n"
         "tr.caution td:first-child, p.caution { border-left: 5px solid #c77700; padding-left: .6em }\n"
@@ -71,6 +73,17 @@ static void print_element(const char *tag, const char *text)
 	printf("</%s>", tag);
 }
 
+static void print_cell(const char *tag, const char *text)
+{
+	if (strlen(text) > SHORT_CELL) {
+		print_element(tag, text);
+		return;
+	}
+	printf("<%s class=\"short\">", tag);
+	print_escaped(text);
+	printf("</%s>", tag);
+}
+
 static void print_sentence(const struct report_block *block)
 {
 	printf("<p class=\"%s\">", tones[block->tone]);
@@ -82,12 +95,12 @@ static void print_table(const struct report_block *block)
 {
 	fputs("<table><thead><tr>", stdout);
 	for (size_t i = 0; i < block->columns; i++)
-		print_element("th", block->titles[i]);
+		print_cell("th", block->titles[i]);
 	puts("</tr></thead><tbody>");
 	for (size_t i = 0; i < block->line_count; i++) {
 		printf("<tr class=\"%s\">", tones[block->lines[i].tone]);
 		for (size_t k = 0; k < block->columns; k++)
-			print_element("td", block->lines[i].cells[k]);
+			print_cell("td", block->lines[i].cells[k]);
 		puts("</tr>");
 	}
 	puts("</tbody></table>");

@@ -16,7 +16,8 @@
 #include "resolver/utc.h"
 
 #define GROUP_LEAST 5
-#define WEEK_S (7 * 86400)
+#define DAY_S 86400
+#define WEEK_S (7 * DAY_S)
 
 enum by { BY_CATEGORY, BY_PROFILE, BY_WEEK, BY_ALL };
 
@@ -27,7 +28,8 @@ enum by { BY_CATEGORY, BY_PROFILE, BY_WEEK, BY_ALL };
  */
 struct term {
 	json_t *cells;
-	json_t *labels[BY_ALL]; /* LABEL: {"hidden": bool, "lookups": N, "devices": {DEVICE: true}} */
+	json_t *labels[BY_ALL]; /* LABEL: {"hidden": bool, "quiet": bool (nothing at all), "lookups": N,
+	                           "devices": {DEVICE: true}} */
 };
 
 /* The object at key, made where there is none. */
@@ -73,6 +75,7 @@ static bool week_add(
 {
 	time_t since = (time_t)period->since;
 	char week[REPORT_WHEN_LEN];
+	size_t episode_count = 0;
 	struct tm tm;
 
 	strftime(week, sizeof week, "week of %d %b", localtime_r(&since, &tm));
@@ -86,8 +89,11 @@ static bool week_add(
 			return false;
 		json_array_foreach(episodes, k, episode)
 		        episode_add(term, episode, request->profiles[i], week);
+		episode_count += k;
 		json_decref(episodes);
 	}
+	if (episode_count == 0)
+		json_object_set_new(member(term->labels[BY_WEEK], week), "quiet", json_true());
 	return true;
 }
 
@@ -148,15 +154,18 @@ static bool labels_hide(const struct term *term)
 	return some;
 }
 
-/* Week by week: a whole term's events need not be in memory at once. */
+/* Week by week: a whole term's events need not be in memory at once. What is left of less than a day is no
+ * week. */
 static bool term_gather(struct term *term, const struct report_request *request)
 {
 	*term = (struct term){ json_object(), { json_object(), json_object(), json_object() } };
 	for (int64_t at = request->period.since; at < request->period.until; at += WEEK_S) {
-		const struct report_period week = { at,
-			at + WEEK_S < request->period.until ? at + WEEK_S : request->period.until };
+		bool last = at + WEEK_S + DAY_S > request->period.until;
+		const struct report_period week = { at, last ? request->period.until : at + WEEK_S };
 		if (!week_add(term, request, &week))
 			return false;
+		if (last)
+			break;
 	}
 	do
 		labels_sum(term);
@@ -254,8 +263,15 @@ static void by_week(struct report *report, const struct term *term)
 
 	report_section(report, "Week by week");
 	report_bars(report);
-	json_object_foreach(term->labels[BY_WEEK], week, label) report_bar(report, TONE_PLAIN, week,
-	        is_shown(label) ? (uint64_t)json_integer_value(json_object_get(label, "lookups")) : 0);
+	json_object_foreach(term->labels[BY_WEEK], week, label)
+	{
+		char text[REPORT_WHEN_LEN + 32];
+		bool few = !is_shown(label) && !json_is_true(json_object_get(label, "quiet"));
+		snprintf(text, sizeof text, "%s%s", week, few ? ", too few to show" : "");
+		report_bar(report, TONE_PLAIN, text,
+		        is_shown(label) ? (uint64_t)json_integer_value(json_object_get(label, "lookups"))
+		                        : 0);
+	}
 }
 
 /* What is filtered for whom, from the configuration itself. */
@@ -290,9 +306,41 @@ static void filtering(struct report *report, const struct config *config)
 /* ---- what was changed ---- */
 
 struct change {
-	json_t *counts; /* by what */
+	json_t *counts; /* by what, in words */
 	struct report_period period;
 };
+
+/* What the ledger's entries are to a governor; of the keys that begin alike the longest stands first. */
+static const struct {
+	const char *what, *words;
+} change_words[] = {
+	{ "lists.publish", "lists updated" },
+	{ "lists.pull", "lists updated" },
+	{ "lists.accept", "list accepted that had been held back" },
+	{ "lists.", "lists put back, or forward again" },
+	{ "rules.allow", "site let through by the school" },
+	{ "rules.block", "site blocked by the school" },
+	{ "rules.remove", "school's own rule taken back" },
+	{ "start", "filter started" },
+	{ "stop", "filter stopped" },
+	{ "reload", "settings read again" },
+	{ "flush", "remembered answers dropped" },
+	{ "selftest", "test that filtering is on" },
+	{ "case.hold", "records held for a case" },
+	{ "case.release", "records of a case released" },
+	{ "log.forget", "records erased on request" },
+	{ "log.", "look at what was blocked for whom" },
+	{ "retention.read", "check that old records are gone" },
+	{ "case.read", "look at the list of cases" },
+};
+
+static const char *words_of(const char *what)
+{
+	for (size_t i = 0; i < sizeof change_words / sizeof *change_words; i++)
+		if (strncmp(what, change_words[i].what, strlen(change_words[i].what)) == 0)
+			return change_words[i].words;
+	return what;
+}
 
 static bool entry_counted(void *arg, const char *line, size_t len)
 {
@@ -303,8 +351,9 @@ static bool entry_counted(void *arg, const char *line, size_t len)
 	int64_t at;
 
 	if (what && time && utc_read(time, &at) && at >= change->period.since && at < change->period.until)
-		json_object_set_new(change->counts, what,
-		        json_integer(json_integer_value(json_object_get(change->counts, what)) + 1));
+		json_object_set_new(change->counts, words_of(what),
+		        json_integer(
+		                json_integer_value(json_object_get(change->counts, words_of(what))) + 1));
 	json_decref(entry);
 	return true;
 }

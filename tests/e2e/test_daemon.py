@@ -203,6 +203,16 @@ def test_sigterm_under_load_answers_what_it_took(lab):
         assert load.lost == 0
 
 
+def test_sigterm_in_the_middle_of_its_start_is_a_good_end_too(lab):
+    u = usherd(lists=LISTS)
+    try:
+        u.start(wait=False)
+        assert eventually((u.folder / 'state/log/ring-0').exists, 15, 0.001)
+        u.stop()
+    finally:
+        u._forget()
+
+
 def test_sigint_ends_it_too(lab):
     with usherd(lists=LISTS) as u:
         u.process.send_signal(signal.SIGINT)

@@ -59,6 +59,7 @@ def test_daily_report_puts_danger_first(u):
 def test_staff_report_is_of_staff_alone(u):
     text = report(u, 'staff')
     assert 'vpn.net' in text and DANGER not in text and CAUTION not in text
+    assert 'Blocked lookups by day' in text and 'by hour' not in text, 'two Sundays have the same hours'
 
 
 def test_a_dsl_who_reads_staff_too_gets_them_in_a_report_of_their_own(u):
@@ -77,6 +78,7 @@ def test_page_is_one_file_that_fetches_and_runs_nothing(u):
     page = Page(text)
     assert page.fetched == [] and not {'script', 'link', 'img', 'iframe', 'object', 'form', 'base'} & set(page.tags)
     assert 'svg' in page.tags and DANGER in page.text and "default-src 'none'" in text
+    assert '<td class="short">10.20.5.1</td>' in text and '<td class="short">pupils</td>' in text, 'an address is not broken in two'
     for picture in re.findall(r'<svg.*?</svg>', text, re.S):
         xml.fromstring(picture)
     assert file.stat().st_mode & 0o777 == 0o640 and [f.name for f in u.folder.glob('daily.html*')] == ['daily.html']
@@ -121,7 +123,9 @@ def test_governors_see_no_names_and_no_small_groups(u):
     gambling, harm = rows['Gambling'], next(row for title, row in rows.items() if 'harm' in title.lower())
     assert (gambling['devices'], gambling['lookups']) == ('8', '8')
     assert (harm['devices'], harm['lookups']) == ('fewer than 5', 'not shown')
-    assert 'The ledger is whole' in report(u, 'term')
+    text = report(u, 'term')
+    assert 'The ledger is whole' in text and 'look at what was blocked for whom' in text and 'log.read' not in text
+    assert len(re.findall('week of', text)) == 13 and 'too few to show' not in text
 
 
 def numbers(text):
@@ -134,9 +138,11 @@ def test_small_groups_cannot_be_worked_out_from_what_is_shown(lab):
     """Two of staff among seven pupils: categories, less pupils, would have been the two."""
     config = {'profiles': [profile('pupils'), profile('staff')]}
     with usherd(config, {'malware': ['vpn.net'], 'self-harm': [DANGER]}) as u:
+        u.ask(DANGER, client='10.20.5.8')
+        u.log(count=1)
+        assert report(u, 'term').count('too few to show') == 1, 'a week of few is not a week of none'
         for i in range(1, 8):
             u.ask('vpn.net', client=f'10.20.5.{i}')
-        u.ask(DANGER, client='10.20.5.8')
         for client in '10.30.5.1', '10.30.5.2':
             u.ask('vpn.net', client=client)
         assert eventually(lambda: len(u.json('log')) == 10, 3)
