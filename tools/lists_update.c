@@ -12,7 +12,6 @@
 #include "blocklists/generations.h"
 #include "blocklists/member.h"
 #include "blocklists/source_folder.h"
-#include "blocklists/source_folder.h"
 #include "blocklists/update.h"
 #include "resolver/account.h"
 #include "resolver/builtin.h"
