@@ -74,7 +74,7 @@ def test_kinds_of_answers(u):
     assert u.ask('xn--bcher-kva.com').addresses == ['192.0.2.1']
     assert 'TYPE65280' in u.ask('unknown.plain.com', 'TYPE65280').types
     assert u.ask('8.8.8.8.in-addr.arpa', 'PTR').types == ['PTR']
-    assert u.ask('x.old.cloak.com', 'TXT').rcode in ('NOERROR', 'NXDOMAIN')
+    assert u.ask('x.old.cloak.com', 'TXT').rcode == 'NXDOMAIN'
 
 
 def test_negative_answers_have_an_soa_and_are_cached(u):
@@ -91,12 +91,12 @@ def test_negative_answers_have_an_soa_and_are_cached(u):
 
 def test_any_is_minimal(u):
     a = u.ask('www.plain.com', 'ANY')
-    assert a.rcode in ('NOERROR', 'NOTIMP', 'REFUSED') and len(a.message.answer) <= 1
+    assert (a.rcode, a.types) == ('NOERROR', ['HINFO'])
 
 
 def test_loop_of_aliases_ends(u):
     began = time.monotonic()
-    assert u.ask('loop.plain.com').rcode in ('SERVFAIL', 'NOERROR')
+    assert u.ask('loop.plain.com').rcode == 'SERVFAIL'
     assert time.monotonic() - began < 5.5
 
 
@@ -130,7 +130,7 @@ def test_both_families_both_transports(u):
 def test_recursion_not_desired_is_refused_or_served_from_the_cache_only(lab, u):
     with lab.watched() as watch:
         a = u.ask('never-asked.many.com', rd=False)
-    assert a.rcode in ('REFUSED', 'SERVFAIL') and a.ede == 20
+    assert (a.rcode, a.ede) == ('REFUSED', 20)
     assert not watch.names('never-asked.many.com')
 
 

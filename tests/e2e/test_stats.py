@@ -38,7 +38,7 @@ def test_stats_have_every_key_of_the_interface(u):
     assert {'entries', 'bytes', 'hits', 'misses'} <= set(s['cache'])
     assert {'events', 'pending', 'lost'} <= set(s['log'])
     assert {'queries', 'timeouts', 'latency_us'} <= set(s['upstream'])
-    assert len(s['latency_us']['le']) in (len(s['latency_us']['count']), len(s['latency_us']['count']) - 1)
+    assert len(s['latency_us']['le']) == len(s['latency_us']['count'])
     assert s['generation']['names'] == 2 and 0 <= s['generation']['age_s'] < 60
     assert set(s['profiles']) == {'pupils', 'staff', 'guest'}
 
@@ -109,8 +109,8 @@ def test_stats_listen_serves_the_same_routes_over_tcp(u):
 
 def test_other_paths_and_methods_are_refused(u):
     assert u.http('stats.sock', '/v1/log')[0] == 404
-    assert u.http('stats.sock', '/v1/reload', 'POST')[0] in (404, 405)
-    assert u.http('stats.sock', '/v1/stats', 'POST', '{}')[0] in (404, 405, 501)
+    assert u.http('stats.sock', '/v1/reload', 'POST')[0] == 404
+    assert u.http('stats.sock', '/v1/stats', 'POST', '{}')[0] == 405
     assert u.http('control.sock', '/nonsense')[0] == 404
 
 
