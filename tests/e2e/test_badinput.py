@@ -9,7 +9,7 @@ import time
 import dns.message
 import pytest
 
-from usher import PUPIL6, STRANGER, eventually, usherd
+from usher import PUPIL6, STRANGER, eventually, framed, receive, usherd
 
 FORMERR, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 1, 3, 4, 5, 16
 CASINO = b'\x06casino\x03com\x00'
@@ -145,26 +145,6 @@ def test_random_and_mutated_packets(u):
 
 
 # ---- TCP -----------------------------------------------------------------------------------------------------------------------
-
-def framed(octets):
-    return struct.pack('!H', len(octets)) + octets
-
-
-def receive(connection):
-    """One framed message, or None at the end of the stream."""
-    head = exactly(connection, 2)
-    return head and exactly(connection, struct.unpack('!H', head)[0])
-
-
-def exactly(connection, count):
-    octets = b''
-    while len(octets) < count:
-        more = connection.recv(count - len(octets))
-        if not more:
-            return None
-        octets += more
-    return octets
-
 
 def closed(connection, within_s=6):
     """True if the other side closes without another answer."""

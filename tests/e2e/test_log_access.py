@@ -58,10 +58,6 @@ def as_user(uid, u, path, method='GET', body=None):
     return tuple(answer)
 
 
-def ledger(u):
-    return [json.loads(line) for line in (u.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
-
-
 def rows(text):
     return [json.loads(line) for line in text.splitlines()]
 
@@ -99,7 +95,7 @@ def test_it_sees_numbers_but_neither_names_nor_clients(u, people):
 def test_each_read_is_on_record_with_who_and_what(u, people):
     as_user(people['tdsl'], u, '/v1/log?client=10.20.1.1&since=1h')
     as_user(people['tdsl'], u, '/v1/log?profile=staff')
-    read, refused = ledger(u)[-2:]
+    read, refused = u.ledger()[-2:]
     assert (read['uid'], read['what'], read['detail']) == (people['tdsl'], 'log.read', {'client': '10.20.1.1', 'since': '1h'})
     assert (refused['uid'], refused['what']) == (people['tdsl'], 'log.refused')
     assert refused['detail'] == {'profile': 'staff', 'route': '/v1/log'}
@@ -200,7 +196,7 @@ class Follower:
         self.process = subprocess.Popen([str(BUILD / 'usher'), '-c', str(u.file), 'log', '--follow', '--json', *words],
                                         stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
         threading.Thread(target=self.read, daemon=True).start()
-        assert eventually(lambda: (u.folder / 'state/ledger/ledger.jsonl').exists() and any(e['what'] == 'log.follow' for e in ledger(u)), 5)
+        assert eventually(lambda: (u.folder / 'state/ledger/ledger.jsonl').exists() and any(e['what'] == 'log.follow' for e in u.ledger()), 5)
 
     def read(self):
         for line in self.process.stdout:

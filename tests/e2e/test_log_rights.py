@@ -23,10 +23,6 @@ def log_octets(u):
     return b''.join(path.read_bytes() for path in (u.folder / 'state').rglob('*') if path.is_file() and 'ledger' not in path.parts)
 
 
-def ledger(u):
-    return [json.loads(line) for line in (u.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
-
-
 def age(u, days):
     """The files of the class 90d become so many days older: their day, and their last change. usherd must not run; another file must be of
     today, or it would not believe the clock."""
@@ -56,7 +52,7 @@ def test_what_is_forgotten_is_in_no_file_and_the_rest_is(lab):
         assert b'secret7' not in octets and b'public7' in octets
         assert socket.inet_aton(ERASED) not in octets and socket.inet_aton(KEPT) in octets
         assert len(u.log('--client', KEPT)) == 40 and u.log('--client', ERASED) == []
-        entry = next(e for e in ledger(u) if e['what'] == 'log.forget')
+        entry = next(e for e in u.ledger() if e['what'] == 'log.forget')
         assert entry['detail'] == {'rows': 40, 'reason': 'request 17'} and entry['uid'] == 0
         u.ask('again.casino.com', client=ERASED)
         u.log('--client', ERASED, count=1)
@@ -91,7 +87,7 @@ def test_a_case_holds_rows_beyond_their_time_and_against_erasure(lab):
         assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', case['since'])
         assert len(u.log('--limit', 1000)) == 80, 'held rows are there once'
         assert {c['client']: c['count'] for c in u.json('log', '--count-by', 'client')} == {ERASED: 40, KEPT: 40}
-        assert ledger(u)[-3]['detail'].items() >= {'case': 1, 'rows': 40, 'client': ERASED, 'reason': 'case 2026-4'}.items()
+        assert u.ledger()[-3]['detail'].items() >= {'case': 1, 'rows': 40, 'client': ERASED, 'reason': 'case 2026-4'}.items()
         refused = u.cli('forget', '--client', ERASED, '--reason', 'x', expect=1)
         assert '40 of these rows are held for case 1' in refused.stderr
         u.stop()
@@ -104,7 +100,7 @@ def test_a_case_holds_rows_beyond_their_time_and_against_erasure(lab):
         assert held['class'] == 'case 1' and held['rows'] == 40
         u.cli('case', 'release', 1, '--reason', 'closed')
         assert u.log() == [] and u.json('case', 'list') == [] and b'secret7' not in log_octets(u)
-        assert [e['what'] for e in ledger(u) if e['what'].startswith('case.') and e['what'] != 'case.read'] == ['case.hold', 'case.release']
+        assert [e['what'] for e in u.ledger() if e['what'].startswith('case.') and e['what'] != 'case.read'] == ['case.hold', 'case.release']
         u.cli('case', 'release', 1, '--reason', 'again', expect=1)
         assert 'no such rows' in u.cli('case', 'hold', '--client', '10.9.9.9', '--since', '1h', '--reason', 'x', expect=1).stderr
 
@@ -146,7 +142,7 @@ def test_holding_and_erasing_is_for_root_and_the_dsl(lab):
         os.close(writer)
         assert os.read(reader, 100) == b'[403, 403, 400]'
         os.waitpid(pid, 0)
-        assert len(u.log()) == 1 and [e['what'] for e in ledger(u)].count('log.refused') == 2
+        assert len(u.log()) == 1 and [e['what'] for e in u.ledger()].count('log.refused') == 2
 
 
 def test_what_root_reads_while_usherd_is_down_is_on_record(lab):
@@ -156,7 +152,7 @@ def test_what_root_reads_while_usherd_is_down_is_on_record(lab):
         u.stop()
         u.cli('case', 'list')
         u.cli('retention', '--verify')
-        assert [(e['what'], e['detail']) for e in ledger(u)[-2:]] == [('case.read', {'offline': True}), ('retention.read', {'offline': True})]
+        assert [(e['what'], e['detail']) for e in u.ledger()[-2:]] == [('case.read', {'offline': True}), ('retention.read', {'offline': True})]
 
 
 KEA = 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n'

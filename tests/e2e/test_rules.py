@@ -211,7 +211,7 @@ def test_rules_outlive_kill_and_damage_is_told(lab):
         u.start()
         rules = {r['name'] for r in u.json('rules', 'list')}
         assert set(acknowledged) <= rules and len(rules) <= len(acknowledged) + 2
-        made = [e for e in ledger(u) if e['what'] == 'rules.block']
+        made = [e for e in u.ledger() if e['what'] == 'rules.block']
         assert sorted(e['detail']['name'] for e in made) == sorted(rules)
         for name in acknowledged:
             assert u.ask(name).ede == 15
@@ -240,10 +240,6 @@ def test_rules_outlive_kill_and_damage_is_told(lab):
         assert part['state'] == 'warning' and 'is gone' in part['text'] and u.json('rules', 'list')
         u.cli('rules', 'remove', acknowledged[0], *WHY)
         assert next(p for p in u.json('status')[0]['parts'] if p['part'] == 'rules')['state'] == 'ok'
-
-
-def ledger(u):
-    return [json.loads(line) for line in (u.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
 
 
 def test_a_rule_without_a_ledger_is_not_made(lab):

@@ -8,10 +8,9 @@ import time
 from contextlib import contextmanager
 
 import dns.edns
-import dns.message
 import pytest
 
-from usher import PLAIN_BUILD, eventually, usherd
+from usher import PLAIN_BUILD, eventually, framed, receive, usherd, wire
 
 LISTS = {'gambling': ['casino.com']}
 IDLE = 3000
@@ -25,33 +24,14 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def framed(name, type='A', number=0x1234):
-    query = dns.message.make_query(name, type)
-    query.id = number
-    wire = query.to_wire()
-    return struct.pack('!H', len(wire)) + wire
+def query(name, type='A', number=0x1234):
+    return framed(wire(name, type, number))
 
 
 def private_octets(pid):
     """Anonymous memory of a process: heap and stacks, no files."""
     rows = open(f'/proc/{pid}/smaps_rollup').read().split('\n')
     return next(int(row.split()[1]) * 1024 for row in rows if row.startswith('Anonymous:'))
-
-
-def exactly(connection, count):
-    octets = b''
-    while len(octets) < count:
-        more = connection.recv(count - len(octets))
-        if not more:
-            return None
-        octets += more
-    return octets
-
-
-def receive(connection):
-    """One framed message, or None at the end of the stream."""
-    head = exactly(connection, 2)
-    return head and exactly(connection, struct.unpack('!H', head)[0])
 
 
 @contextmanager
@@ -71,13 +51,13 @@ def test_idle_connection_costs_less_than_a_kibibyte(lab):
     with usherd({'workers': 2, 'limits': {'tcp-clients': 4000, 'tcp-idle': '60s'}}, LISTS, build=PLAIN_BUILD) as u:
         with connections(u, 50) as warm:
             for c in warm:
-                c.sendall(framed('casino.com'))
+                c.sendall(query('casino.com'))
                 receive(c)
         assert eventually(lambda: u.stats()['tcp']['closed'] >= 50, 5)
         before = private_octets(u.process.pid)
         with connections(u, IDLE) as idle:
             for c in idle:
-                c.sendall(framed('casino.com'))
+                c.sendall(query('casino.com'))
             for c in idle:
                 assert receive(c)[3] & 15 == 3
             grown = private_octets(u.process.pid) - before
@@ -105,7 +85,7 @@ def all_gone(request):
 
 
 def living(connection):
-    connection.sendall(framed('casino.com'))
+    connection.sendall(query('casino.com'))
     try:
         return receive(connection) is not None
     except ConnectionError:
@@ -117,7 +97,7 @@ def test_flood_of_connections_ends_those_idle_longest_and_not_the_ones_in_use(u)
     with connections(u, 40) as first:
         assert all(living(c) for c in first)
         slow = first[7]
-        slow.sendall(framed('d100.flood.slow.com'))
+        slow.sendall(query('d100.flood.slow.com'))
         assert living(first[3]), 'used once more: no longer the one idle longest'
         with connections(u, 20, each=5) as flood:
             assert all(living(c) for c in flood)
@@ -136,7 +116,7 @@ def test_client_that_never_reads_is_ended_and_holds_little_memory(lab):
             for c in greedy:
                 c.settimeout(0.05)
                 try:
-                    c.sendall(framed('big.big.com', 'TXT') * 2000)
+                    c.sendall(query('big.big.com', 'TXT') * 2000)
                 except TimeoutError:
                     pass
             assert eventually(lambda: u.stats()['queries']['tcp'] > 60 * 5, 3)
@@ -153,12 +133,12 @@ def test_client_that_reads_and_writes_an_octet_now_and_then_is_ended(u):
         reader.settimeout(0.1)
         try:
             for _ in range(300):
-                reader.sendall(framed('huge.big.com', 'TXT'))
+                reader.sendall(query('huge.big.com', 'TXT'))
         except TimeoutError:
             pass
         began = time.monotonic()
         writer.settimeout(0.2)
-        octets = iter(framed('casino.com') + bytes(100))
+        octets = iter(query('casino.com') + bytes(100))
         try:
             while True:
                 writer.send(bytes([next(octets)]))
@@ -177,13 +157,13 @@ def test_client_that_reads_and_writes_an_octet_now_and_then_is_ended(u):
 def test_answers_leave_as_they_come_and_in_any_order(u):
     with u.connect() as c:
         names = ['d600.order.slow.com', 'd200.order.slow.com', 'casino.com']
-        c.sendall(b''.join(framed(name, number=i) for i, name in enumerate(names)))
+        c.sendall(b''.join(query(name, number=i) for i, name in enumerate(names)))
         assert [receive(c)[1] for _ in names] == [2, 1, 0]
 
 
 def test_more_questions_than_may_wait_are_all_answered(u):
     with u.connect(timeout=10) as c:
-        c.sendall(b''.join(framed(f'd30.w{i}.slow.com', number=i) for i in range(250)))
+        c.sendall(b''.join(query(f'd30.w{i}.slow.com', number=i) for i in range(250)))
         assert sorted(struct.unpack('!H', receive(c)[:2])[0] for _ in range(250)) == list(range(250))
 
 
@@ -215,9 +195,8 @@ def test_what_is_no_question_ends_the_connection_and_questions_before_it_are_cou
 
 
 def test_query_of_the_greatest_length_in_pieces_gets_its_answer(u):
-    wire = framed('casino.com')[2:]
-    wire += bytes(65535 - len(wire))            # octets behind the message: malformed, and to be told so
-    octets = struct.pack('!H', 65535) + wire
+    # Octets behind the message: malformed, and to be told so.
+    octets = framed(wire('casino.com', number=0x1234).ljust(65535, b'\0'))
     with u.connect() as c:
         for at in range(0, len(octets), 9000):
             c.sendall(octets[at:at + 9000])
@@ -245,7 +224,7 @@ def test_end_in_the_middle_of_many_questions_is_a_good_one(lab):
             while not ending.is_set():
                 for c in asking:
                     try:
-                        c.send(framed(f'd900.e{number}.slow.com'))
+                        c.send(query(f'd900.e{number}.slow.com'))
                     except OSError:
                         pass
                     number += 1

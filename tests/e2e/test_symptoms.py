@@ -8,22 +8,11 @@ import threading
 import time
 from contextlib import ExitStack
 
-import dns.message
 import pytest
 
-from usher import ENVIRONMENT, STAFF, alive, eventually, signal_process, usherd
+from usher import ENVIRONMENT, STAFF, alive, eventually, framed, signal_process, usherd, wire
 
 LISTS = {'gambling': ['casino.com']}
-
-
-def wire(name, type='A', number=0):
-    query = dns.message.make_query(name, type)
-    query.id = number
-    return query.to_wire()
-
-
-def frame(octets):
-    return struct.pack('!H', len(octets)) + octets
 
 
 def read_frames(connection, count):
@@ -55,14 +44,14 @@ def test_thousand_pipelined_questions_with_large_answers_all_come_back(lab):
     with usherd({'workers': 1}, LISTS) as u:
         assert u.ask('big.big.com', 'TXT', tcp=True).types == ['TXT']
         with u.connect(timeout=10) as connection:
-            connection.sendall(b''.join(frame(wire('big.big.com', 'TXT', i)) for i in range(1000)))
+            connection.sendall(b''.join(framed(wire('big.big.com', 'TXT', i)) for i in range(1000)))
             assert read_frames(connection, 1000) == 1000
 
 
 def test_client_that_sends_its_end_still_gets_its_answers(lab):
     with usherd({'workers': 1}, LISTS) as u:
         with u.connect(timeout=10) as connection:
-            connection.sendall(b''.join(frame(wire(f'd50.n{i}.slow.com', number=i)) for i in range(40)))
+            connection.sendall(b''.join(framed(wire(f'd50.n{i}.slow.com', number=i)) for i in range(40)))
             connection.shutdown(socket.SHUT_WR)
             assert read_frames(connection, 40) == 40
             assert connection.recv(1) == b'', 'and then the connection ends'
@@ -233,7 +222,7 @@ def test_new_list_is_in_effect_on_every_worker_when_the_count_says_so(lab):
 def answers(connection):
     """Whether a question is answered on it; what has been closed answers nothing."""
     try:
-        connection.sendall(frame(wire('www.many.com')))
+        connection.sendall(framed(wire('www.many.com')))
         return read_frames(connection, 1) == 1
     except ConnectionError:
         return False

@@ -395,6 +395,9 @@ class Usherd:
         finally:
             connection.close()
 
+    def ledger(self):
+        return [json.loads(line) for line in (self.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
+
     def stats(self):
         status, body, _ = self.http('stats.sock', '/v1/stats')
         assert status == 200
@@ -519,6 +522,33 @@ def alive(pid):
 def gone(pids, within_s=2.0):
     """True if all of the processes end in time."""
     return bool(eventually(lambda: not any(alive(pid) for pid in pids), within_s))
+
+
+def wire(name, type='A', number=0):
+    query = dns.message.make_query(name, type)
+    query.id = number
+    return query.to_wire()
+
+
+def framed(octets):
+    """A message as a stream carries it (RFC 7766)."""
+    return struct.pack('!H', len(octets)) + octets
+
+
+def exactly(connection, count):
+    octets = b''
+    while len(octets) < count:
+        more = connection.recv(count - len(octets))
+        if not more:
+            return None
+        octets += more
+    return octets
+
+
+def receive(connection):
+    """One framed message, or None at the end of the stream."""
+    head = exactly(connection, 2)
+    return head and exactly(connection, struct.unpack('!H', head)[0])
 
 
 def eventually(truth, within_s, every_s=0.02):
