@@ -16,7 +16,8 @@
 #define QUERY_MAX 4096   /* a longer query is cut and answered FORMERR */
 #define CONTROL_MAX 80   /* packet info and time stamp */
 #define DRAIN_US 100000
-#define LATE_US 500000 /* well before a client asks again, which is a second later or more */
+#define SLOW_TURN_US 20000 /* faster, what half a buffer holds (some five turns) does not wait for long */
+#define LATE_US 500000     /* well before a client asks again, which is a second later or more */
 
 struct udp {
 	struct worker *worker;
@@ -231,11 +232,14 @@ static void udp_set_backlog(struct udp *udp, bool has_backlog)
 
 static void udp_receive_turn(struct udp *udp)
 {
+	uint64_t begin_us = 0;
 	unsigned batches = 0;
 
 	while (batches < BATCHES_A_TURN && udp_receive(udp) == BATCH)
-		batches++;
-	udp_set_backlog(udp, batches == BATCHES_A_TURN && udp_is_half_full(udp));
+		if (batches++ == 0)
+			begin_us = udp->worker->mono_us;
+	bool is_slow = udp->worker->mono_us - begin_us > SLOW_TURN_US;
+	udp_set_backlog(udp, batches == BATCHES_A_TURN && (is_slow || udp_is_half_full(udp)));
 }
 
 static void udp_readable(evutil_socket_t fd, short what, void *arg)
