@@ -495,27 +495,21 @@ static void the_recursor_gets_what_it_needs(void **state)
 
 /* ---- mistakes: file, line, key, what was found, what is expected ---- */
 
-static void mistakes_name_place_and_remedy(void **state)
+struct mistake {
+	const char *text, *problem;
+};
+
+static void all_bad(const struct mistake *mistakes, size_t count)
 {
-	static const struct {
-		const char *text, *problem;
-	} cases[] = {
-		{ "workers: 1\nlisten:\n  - 127.0.0.1@70000\n",
-		        "usher.yaml:3: listen[0]: found '127.0.0.1@70000', expected a port from 1 to 65535" },
-		{ "listen: [127.0.0.1@0]\n", "expected a port" },
-		{ "listen: [localhost@53]\n",
-		        "usher.yaml:1: listen[0]: found 'localhost@53', expected an address" },
-		{ "listen: []\n", "usher.yaml:1: listen: found 0, expected at least 1" },
-		{ "listen:\n", "usher.yaml:1: listen: found 0" },
-		{ "listen: 127.0.0.1@53\n",
-		        "usher.yaml:1: listen: found '127.0.0.1@53', expected a list such as [" },
-		{ "listen: {a: b}\n", "listen: found a map, expected a list" },
-		{ "serve: [[10.0.0.0/8]]\n", "usher.yaml:1: serve[0]: found a list, expected 10.20.0.0/16" },
-		{ "workers: many\n", "usher.yaml:1: workers: found 'many', expected a number from 0" },
-		{ "workers: -1\n", "workers: found '-1', expected a number" },
-		{ "workers: [1]\n", "workers: found a list, expected one value" },
-		{ "workers: 100000000000000000000\n",
-		        "workers: found '100000000000000000000', expected a number" },
+	for (size_t i = 0; i < count; i++)
+		bad(mistakes[i].text, mistakes[i].problem);
+}
+
+#define ALL_BAD(mistakes) all_bad(mistakes, sizeof mistakes / sizeof *mistakes)
+
+static void unknown_or_second_key_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
 		{ "lisen: [127.0.0.1@53]\n",
 		        "usher.yaml:1: top level: found the unknown key 'lisen', expected 'listen'?" },
 		{ "cache: {sise: 64MiB}\n",
@@ -525,6 +519,25 @@ static void mistakes_name_place_and_remedy(void **state)
 		{ "profiles: [{name: pupils, safesearch: true}]\n",
 		        "found the unknown key 'safesearch', expected 'safe-search'?" },
 		{ "profiles: [{name: pupils, '*': true}]\n", "found the unknown key '*'" },
+		{ "workers: 1\nworkers: 2\n",
+		        "usher.yaml:2: workers: found a second time, expected once: line 1 has it already" },
+		{ "cache:\n  size: 1MiB\n  size: 2MiB\n",
+		        "usher.yaml:3: size: found a second time, expected once: line 2" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void value_of_another_kind_or_size_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "workers: 1\nlisten:\n  - 127.0.0.1@70000\n",
+		        "usher.yaml:3: listen[0]: found '127.0.0.1@70000', expected a port from 1 to 65535" },
+		{ "workers: many\n", "usher.yaml:1: workers: found 'many', expected a number from 0" },
+		{ "workers: -1\n", "workers: found '-1', expected a number" },
+		{ "workers: [1]\n", "workers: found a list, expected one value" },
+		{ "workers: 100000000000000000000\n",
+		        "workers: found '100000000000000000000', expected a number" },
 		{ "cache: big\n", "cache: found 'big', expected a map" },
 		{ "cache: {max-ttl: 30}\n", "usher.yaml:1: cache.max-ttl: found '30', expected a duration "
 		                            "with its unit, such as 30s, 10m, 1h or 90d" },
@@ -541,40 +554,199 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "lists.max-shrink: found '130%', expected a percentage from 0% to 100%" },
 		{ "lists: {max-shrink: -3%}\n", "expected a percentage" },
 		{ "recursion: {dnssec: maybe}\n", "recursion.dnssec: found 'maybe', expected true or false" },
+		{ "state-dir: var/lib\n", "state-dir: found 'var/lib', expected an absolute path" },
+		{ "state-dir:\n", "state-dir: found nothing, expected an absolute path" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void address_or_network_that_is_none_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "listen: [127.0.0.1@0]\n", "expected a port" },
+		{ "listen: [localhost@53]\n",
+		        "usher.yaml:1: listen[0]: found 'localhost@53', expected an address" },
+		{ "listen: []\n", "usher.yaml:1: listen: found 0, expected at least 1" },
+		{ "listen:\n", "usher.yaml:1: listen: found 0" },
+		{ "listen: 127.0.0.1@53\n",
+		        "usher.yaml:1: listen: found '127.0.0.1@53', expected a list such as [" },
+		{ "listen: {a: b}\n", "listen: found a map, expected a list" },
+		{ "serve: [[10.0.0.0/8]]\n", "usher.yaml:1: serve[0]: found a list, expected 10.20.0.0/16" },
 		{ "recursion: {forward: [dns.example]}\n",
 		        "recursion.forward[0]: found 'dns.example', expected an address" },
 		{ "recursion: {forward: ['9.9.9.9#']}\n", "expected the server's TLS name" },
 		{ "listen: [127.0.0.1@53, 10.0.0.1, 127.0.0.1]\n",
 		        "listen[2]: found '127.0.0.1' a second time, expected once: usher.yaml:1" },
-		{ "profiles: [{name: pupils, block: [[adult]]}]\n",
-		        "profiles[0].block[0]: found a list, expected a category" },
-		{ "profiles: [{name: pupils, block: [{adult: 1}]}]\n",
-		        "profiles[0].block[0]: found a map, expected a category" },
-		{ "profiles: [{name: pupils, block-names: [bbc.example/games/x.html]}]\n",
-		        "expected a domain name" },
-		{ "dns: {nsid: \"a\\u2028b\"}\n", "dns.nsid: found 'a" },
 		{ "recursion: {forward: [\"9.9.9.9#a\\nb\"]}\n", "expected the server's TLS name" },
-		{ "state-dir: var/lib\n", "state-dir: found 'var/lib', expected an absolute path" },
-		{ "state-dir:\n", "state-dir: found nothing, expected an absolute path" },
-		{ "profiles:\n  - name: pupils\n    networks:\n      - 10.20.0.0/33\n",
-		        "usher.yaml:4: profiles[0].networks[0]: found '10.20.0.0/33', expected a network "
-		        "such as" },
 		{ "profiles: [{name: pupils, networks: [10.20.1.0/16]}]\n",
 		        "profiles[0].networks[0]: found '10.20.1.0/16', expected 10.20.0.0/16: bits are set "
 		        "behind" },
 		{ "serve: ['fd00::1/64']\n", "serve[0]: found 'fd00::1/64', expected fd00::/64" },
 		{ "serve: ['fd00::/129']\n", "expected a network" },
 		{ "serve: [10.0.0.0/]\n", "expected a network" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void unknown_word_is_answered_with_those_that_are_known(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "profiles: [{name: pupils, block: [[adult]]}]\n",
+		        "profiles[0].block[0]: found a list, expected a category" },
+		{ "profiles: [{name: pupils, block: [{adult: 1}]}]\n",
+		        "profiles[0].block[0]: found a map, expected a category" },
 		{ "profiles: [{name: pupils, block: [gamblin]}]\n",
 		        "profiles[0].block[0]: found 'gamblin', expected a category: did you mean "
 		        "'gambling'?" },
 		{ "profiles: [{name: pupils, block: [nonsense-word]}]\n",
 		        "found 'nonsense-word', expected a category: illegal, " },
-		{ "profiles: [{name: pupils, block: adult}]\n", "expected a list of categories" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', category: nope}]}\n",
 		        "lists.sources[0].category: found 'nope', expected a category" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', format: ut1, map: {x: nope}}]}\n",
 		        "lists.sources[0].map.x: found 'nope', expected a category" },
+		{ "dns: {lookalikes: maybe}\n",
+		        "dns.lookalikes: found 'maybe', expected one of off, watch, block" },
+		{ "profiles: [{name: pupils, watch: [nope]}]\n",
+		        "profiles[0].watch[0]: found 'nope', expected a category" },
+		{ "keywords: [{match: xx, category: nope}]\n",
+		        "keywords[0].category: found 'nope', expected a category" },
+		{ "periods: {lunch: {from: \"12:10\", to: \"13:00\"}}\nprofiles: [{name: pupils, periods: "
+		  "{lunchh: {block: [ads]}}}]\n",
+		        "profiles[0].periods.lunchh: found 'lunchh', expected a period: did you mean "
+		        "'lunch'?" },
+		{ "profiles: [{name: pupils, periods: {break: {}}}]\n",
+		        "expected a period, of which there is none" },
+		{ "profiles: [{name: pupils, youtube: very}]\n",
+		        "profiles[0].youtube: found 'very', expected one of off, moderate, strict" },
+		{ "profiles: [{name: pupils, block-answer: gone}]\n",
+		        "block-answer: found 'gone', expected one of nxdomain, nodata, null, refused" },
+		{ "profiles: [{name: staff}, {name: guests}]\n",
+		        "usher.yaml: default-profile: found nothing, expected a profile: staff, guests" },
+		{ "default-profile: pupil\n", "usher.yaml:1: default-profile: found 'pupil', expected a "
+		                              "profile: did you mean 'pupils'?" },
+		{ "access: {it: {profiles: [pupils], fields: some}}\n",
+		        "access.it.fields: found 'some', expected one of full, counts" },
+		{ "access: {dsl: {profiles: [teachers]}}\n",
+		        "access.dsl.profiles[0]: found 'teachers', expected a profile" },
+		{ "categories: [{name: x, title: X, severity: high}]\n",
+		        "severity: found 'high', expected one of advisory, caution, danger" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void profile_or_category_without_its_parts_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "profiles: [{name: pupils, block-names: [bbc.example/games/x.html]}]\n",
+		        "expected a domain name" },
+		{ "profiles:\n  - name: pupils\n    networks:\n      - 10.20.0.0/33\n",
+		        "usher.yaml:4: profiles[0].networks[0]: found '10.20.0.0/33', expected a network "
+		        "such as" },
+		{ "profiles: [{name: pupils, block: adult}]\n", "expected a list of categories" },
+		{ "profiles: [{name: pupils, block-answer: [10.0.0]}]\n",
+		        "block-answer[0]: found '10.0.0', expected an address" },
+		{ "profiles: [{name: pupils, block-answer: []}]\n", "or a list of addresses" },
+		{ "profiles: [{name: pupils, block-names: ['*.x.example']}]\n",
+		        "what is below it is meant too" },
+		{ "profiles: [{name: pupils, block-names: ['https://x.example/']}]\n",
+		        "expected a domain name" },
+		{ "profiles: [{name: pupils, block-names: [a..b]}]\n", "expected a domain name" },
+		{ "profiles: [{name: pupils, block-names: ['.']}]\n", "expected a domain name" },
+		{ "profiles: [{name: 'a b'}]\n",
+		        "profiles[0].name: found 'a b', expected a name of at most 63" },
+		{ "profiles: [{networks: [10.0.0.0/8]}]\n", "profiles[0].name: found nothing" },
+		{ "profiles: [pupils]\n", "profiles[0]: found 'pupils', expected a map such as {name: ...}" },
+		{ "profiles:\n  - name: pupils\n  - name: pupils\n",
+		        "usher.yaml:3: profiles[1].name: found 'pupils', expected another: usher.yaml:2 has "
+		        "it already" },
+		{ "safe-search: [{engine: x, names: [www.x.example]}]\n",
+		        "safe-search[0]: found neither, expected a target or addresses" },
+		{ "categories: [{name: x, title: X}]\n", "categories[0].severity: found nothing" },
+		{ "categories: [{name: x, title: \"a\\nb\", severity: danger}]\n",
+		        "expected text of one line" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void period_or_holiday_that_is_no_time_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "periods: {lunch: {from: \"12:10\", to: \"13:00\"}}\nprofiles: [{name: pupils, periods: "
+		  "{lunch: {unblock: [nope]}}}]\n",
+		        "usher.yaml:2: profiles[0].periods.lunch.unblock[0]: found 'nope', expected a "
+		        "category" },
+		{ "periods: {a: {days: monday, from: \"12:10\", to: \"13:00\"}}\n",
+		        "periods.a.days: found 'monday', expected days such as" },
+		{ "periods: {a: {from: \"12:60\", to: \"13:00\"}}\n",
+		        "periods.a.from: found '12:60', expected a time from \"00:00\" to \"23:59\"" },
+		{ "periods: {a: {from: \"24:00\", to: \"24:01\"}}\n",
+		        "periods.a.to: found '24:01', expected a time from \"00:00\" to \"24:00\"" },
+		{ "periods: {a: {from: \"12:00\"}}\n", "periods.a.to: found nothing" },
+		{ "terms: {holidays: [2026-02-30]}\n",
+		        "terms.holidays[0]: found '2026-02-30', expected a date" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void record_or_zone_that_is_none_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "local-records: ['intranet 300 IN A 10.0.0.300']\n",
+		        "local-records[0]: found 'intranet 300 IN A 10.0.0.300', expected a zone-file line" },
+		{ "local-records: ['@ 300 IN A 10.0.0.3']\n", "expected a zone-file line" },
+		{ "local-records: ['']\n", "expected a zone-file line" },
+		{ "local-records: ['a.example. CH A 10.0.0.1']\n", "expected a zone-file line" },
+		{ "local-records: ['a.example. A']\n", "expected a zone-file line" },
+		{ "local-records: ['a.example. CNAME b.example.', 'a.example. A 10.0.0.1']\n",
+		        "local-records[0]: found a CNAME" },
+		{ "internal-zones: [{zone: ad.example, servers: []}]\n",
+		        "internal-zones[0].servers: found 0, expected at least 1" },
+		{ "internal-zones: [{zone: ad.example, servers: [10.0.0.1]}, {zone: AD.example, servers: "
+		  "[10.0.0.2]}]\n",
+		        "internal-zones[1].zone: found a second time" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void keyword_secret_or_measure_of_no_such_form_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
+		{ "dns: {nsid: \"a\\u2028b\"}\n", "dns.nsid: found 'a" },
+		{ "dns: {cookie-secrets: [00112233445566778899aabbccddeeff, "
+		  "00112233445566778899aabbccddeef]}\n",
+		        "dns.cookie-secrets[1]: found something else, expected 32 hexadecimal digits" },
+		{ "dns: {cookie-secrets: [\"00112233445566778899aabbccddeefg\"]}\n",
+		        "dns.cookie-secrets[0]: found something else, expected 32 hexadecimal digits" },
+		{ "keywords: [{match: x, category: adult}]\n",
+		        "keywords[0].match: found 'x', expected a word of 2 to 40 letters and digits" },
+		{ "keywords: [{match: \"a*b\", category: adult}]\n",
+		        "keywords[0].match: found 'a*b', expected a word" },
+		{ "keywords: [{match: \"**\", category: adult}]\n",
+		        "keywords[0].match: found '**', expected a word" },
+		{ "keywords: [{match: \"two words\", category: adult}]\n",
+		        "keywords[0].match: found 'two words', expected a word" },
+		{ "dns: {tunnelling: {entropy: 3,5}}\n", "dns.tunnelling" },
+		{ "dns: {tunnelling: {entropy: \"0x3\"}}\n",
+		        "dns.tunnelling.entropy: found '0x3', expected a number from 2 to 6 such as 3.5" },
+		{ "dns: {tunnelling: {entropy: 1.5.5}}\n",
+		        "dns.tunnelling.entropy: found '1.5.5', expected" },
+		{ "dns: {tunnelling: {entropy: 6.01}}\n", "dns.tunnelling.entropy: found '6.01', expected" },
+		{ "dns: {tunnelling: {names: 5}}\n",
+		        "dns.tunnelling.names: found '5', expected a number from 20 to 400" },
+	};
+
+	ALL_BAD(mistakes);
+}
+
+static void source_that_cannot_be_fetched_or_read_is_named(void **state)
+{
+	static const struct mistake mistakes[] = {
 		{ "lists: {sources: [{name: a, url: 'file:///a'}]}\n",
 		        "lists.sources[0]: found neither category nor map, expected category" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', format: hosts, category: ads, map: {x: "
@@ -602,11 +774,6 @@ static void mistakes_name_place_and_remedy(void **state)
 		        "usher.yaml:1: lists.sources[0].url: found" },
 		{ "lists: {sources: [{name: a, url: 'axfr://ns.example/z', format: hosts, category: ads}]}\n",
 		        "lists.sources[0].format: found hosts, expected rpz for a url axfr://" },
-		{ "dns: {cookie-secrets: [00112233445566778899aabbccddeeff, "
-		  "00112233445566778899aabbccddeef]}\n",
-		        "dns.cookie-secrets[1]: found something else, expected 32 hexadecimal digits" },
-		{ "dns: {cookie-secrets: [\"00112233445566778899aabbccddeefg\"]}\n",
-		        "dns.cookie-secrets[0]: found something else, expected 32 hexadecimal digits" },
 		{ "lists: {sources: [{name: a, url: 'file:///a', category: ads, tsig: {name: k, secret: "
 		  "'aGk='}}]}\n",
 		        "lists.sources[0].tsig: found one, expected it with a url axfr:// alone" },
@@ -630,103 +797,9 @@ static void mistakes_name_place_and_remedy(void **state)
 		{ "lists: {ca-file: ca.pem}\n", "lists.ca-file: found 'ca.pem', expected an absolute path" },
 		{ "lists: {timeout: 15}\n", "lists.timeout: found '15', expected a duration" },
 		{ "lists: {max-size: 0}\n", "lists.max-size: found '0', expected" },
-		{ "keywords: [{match: x, category: adult}]\n",
-		        "keywords[0].match: found 'x', expected a word of 2 to 40 letters and digits" },
-		{ "keywords: [{match: \"a*b\", category: adult}]\n",
-		        "keywords[0].match: found 'a*b', expected a word" },
-		{ "keywords: [{match: \"**\", category: adult}]\n",
-		        "keywords[0].match: found '**', expected a word" },
-		{ "keywords: [{match: \"two words\", category: adult}]\n",
-		        "keywords[0].match: found 'two words', expected a word" },
-		{ "dns: {lookalikes: maybe}\n",
-		        "dns.lookalikes: found 'maybe', expected one of off, watch, block" },
-		{ "dns: {tunnelling: {entropy: 3,5}}\n", "dns.tunnelling" },
-		{ "dns: {tunnelling: {entropy: \"0x3\"}}\n",
-		        "dns.tunnelling.entropy: found '0x3', expected a number from 2 to 6 such as 3.5" },
-		{ "dns: {tunnelling: {entropy: 1.5.5}}\n",
-		        "dns.tunnelling.entropy: found '1.5.5', expected" },
-		{ "dns: {tunnelling: {entropy: 6.01}}\n", "dns.tunnelling.entropy: found '6.01', expected" },
-		{ "dns: {tunnelling: {names: 5}}\n",
-		        "dns.tunnelling.names: found '5', expected a number from 20 to 400" },
-		{ "profiles: [{name: pupils, watch: [nope]}]\n",
-		        "profiles[0].watch[0]: found 'nope', expected a category" },
-		{ "keywords: [{match: xx, category: nope}]\n",
-		        "keywords[0].category: found 'nope', expected a category" },
-		{ "periods: {lunch: {from: \"12:10\", to: \"13:00\"}}\nprofiles: [{name: pupils, periods: "
-		  "{lunch: {unblock: [nope]}}}]\n",
-		        "usher.yaml:2: profiles[0].periods.lunch.unblock[0]: found 'nope', expected a "
-		        "category" },
-		{ "periods: {lunch: {from: \"12:10\", to: \"13:00\"}}\nprofiles: [{name: pupils, periods: "
-		  "{lunchh: {block: [ads]}}}]\n",
-		        "profiles[0].periods.lunchh: found 'lunchh', expected a period: did you mean "
-		        "'lunch'?" },
-		{ "profiles: [{name: pupils, periods: {break: {}}}]\n",
-		        "expected a period, of which there is none" },
-		{ "periods: {a: {days: monday, from: \"12:10\", to: \"13:00\"}}\n",
-		        "periods.a.days: found 'monday', expected days such as" },
-		{ "periods: {a: {from: \"12:60\", to: \"13:00\"}}\n",
-		        "periods.a.from: found '12:60', expected a time from \"00:00\" to \"23:59\"" },
-		{ "periods: {a: {from: \"24:00\", to: \"24:01\"}}\n",
-		        "periods.a.to: found '24:01', expected a time from \"00:00\" to \"24:00\"" },
-		{ "periods: {a: {from: \"12:00\"}}\n", "periods.a.to: found nothing" },
-		{ "profiles: [{name: pupils, youtube: very}]\n",
-		        "profiles[0].youtube: found 'very', expected one of off, moderate, strict" },
-		{ "profiles: [{name: pupils, block-answer: gone}]\n",
-		        "block-answer: found 'gone', expected one of nxdomain, nodata, null, refused" },
-		{ "profiles: [{name: pupils, block-answer: [10.0.0]}]\n",
-		        "block-answer[0]: found '10.0.0', expected an address" },
-		{ "profiles: [{name: pupils, block-answer: []}]\n", "or a list of addresses" },
-		{ "profiles: [{name: pupils, block-names: ['*.x.example']}]\n",
-		        "what is below it is meant too" },
-		{ "profiles: [{name: pupils, block-names: ['https://x.example/']}]\n",
-		        "expected a domain name" },
-		{ "profiles: [{name: pupils, block-names: [a..b]}]\n", "expected a domain name" },
-		{ "profiles: [{name: pupils, block-names: ['.']}]\n", "expected a domain name" },
-		{ "profiles: [{name: 'a b'}]\n",
-		        "profiles[0].name: found 'a b', expected a name of at most 63" },
-		{ "profiles: [{networks: [10.0.0.0/8]}]\n", "profiles[0].name: found nothing" },
-		{ "profiles: [pupils]\n", "profiles[0]: found 'pupils', expected a map such as {name: ...}" },
-		{ "profiles:\n  - name: pupils\n  - name: pupils\n",
-		        "usher.yaml:3: profiles[1].name: found 'pupils', expected another: usher.yaml:2 has "
-		        "it already" },
-		{ "profiles: [{name: staff}, {name: guests}]\n",
-		        "usher.yaml: default-profile: found nothing, expected a profile: staff, guests" },
-		{ "default-profile: pupil\n", "usher.yaml:1: default-profile: found 'pupil', expected a "
-		                              "profile: did you mean 'pupils'?" },
-		{ "access: {it: {profiles: [pupils], fields: some}}\n",
-		        "access.it.fields: found 'some', expected one of full, counts" },
-		{ "access: {dsl: {profiles: [teachers]}}\n",
-		        "access.dsl.profiles[0]: found 'teachers', expected a profile" },
-		{ "local-records: ['intranet 300 IN A 10.0.0.300']\n",
-		        "local-records[0]: found 'intranet 300 IN A 10.0.0.300', expected a zone-file line" },
-		{ "local-records: ['@ 300 IN A 10.0.0.3']\n", "expected a zone-file line" },
-		{ "local-records: ['']\n", "expected a zone-file line" },
-		{ "local-records: ['a.example. CH A 10.0.0.1']\n", "expected a zone-file line" },
-		{ "local-records: ['a.example. A']\n", "expected a zone-file line" },
-		{ "local-records: ['a.example. CNAME b.example.', 'a.example. A 10.0.0.1']\n",
-		        "local-records[0]: found a CNAME" },
-		{ "internal-zones: [{zone: ad.example, servers: []}]\n",
-		        "internal-zones[0].servers: found 0, expected at least 1" },
-		{ "internal-zones: [{zone: ad.example, servers: [10.0.0.1]}, {zone: AD.example, servers: "
-		  "[10.0.0.2]}]\n",
-		        "internal-zones[1].zone: found a second time" },
-		{ "terms: {holidays: [2026-02-30]}\n",
-		        "terms.holidays[0]: found '2026-02-30', expected a date" },
-		{ "safe-search: [{engine: x, names: [www.x.example]}]\n",
-		        "safe-search[0]: found neither, expected a target or addresses" },
-		{ "categories: [{name: x, title: X}]\n", "categories[0].severity: found nothing" },
-		{ "categories: [{name: x, title: X, severity: high}]\n",
-		        "severity: found 'high', expected one of advisory, caution, danger" },
-		{ "categories: [{name: x, title: \"a\\nb\", severity: danger}]\n",
-		        "expected text of one line" },
-		{ "workers: 1\nworkers: 2\n",
-		        "usher.yaml:2: workers: found a second time, expected once: line 1 has it already" },
-		{ "cache:\n  size: 1MiB\n  size: 2MiB\n",
-		        "usher.yaml:3: size: found a second time, expected once: line 2" },
 	};
 
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		bad(cases[i].text, cases[i].problem);
+	ALL_BAD(mistakes);
 }
 
 static void two_profiles_with_one_network_are_both_named(void **state)
@@ -1326,7 +1399,15 @@ int main(void)
 		cmocka_unit_test(printing_names_no_user_that_no_file_names),
 		cmocka_unit_test(child_needs_no_file_of_blocked_networks),
 		cmocka_unit_test(the_recursor_gets_what_it_needs),
-		cmocka_unit_test(mistakes_name_place_and_remedy),
+		cmocka_unit_test(unknown_or_second_key_is_named),
+		cmocka_unit_test(value_of_another_kind_or_size_is_named),
+		cmocka_unit_test(address_or_network_that_is_none_is_named),
+		cmocka_unit_test(unknown_word_is_answered_with_those_that_are_known),
+		cmocka_unit_test(profile_or_category_without_its_parts_is_named),
+		cmocka_unit_test(period_or_holiday_that_is_no_time_is_named),
+		cmocka_unit_test(record_or_zone_that_is_none_is_named),
+		cmocka_unit_test(keyword_secret_or_measure_of_no_such_form_is_named),
+		cmocka_unit_test(source_that_cannot_be_fetched_or_read_is_named),
 		cmocka_unit_test(two_profiles_with_one_network_are_both_named),
 		cmocka_unit_test(categories_are_at_most_64),
 		cmocka_unit_test(sealed_categories_cannot_be_unsealed),
