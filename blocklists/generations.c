@@ -215,7 +215,7 @@ uint64_t generations_pinned(const char *dir)
 	return id;
 }
 
-int generations_unpin(const char *dir)
+static int unpin(const char *dir)
 {
 	char path[PATH_MAX];
 	int ret = path_in(path, sizeof path, dir, "pinned");
@@ -274,6 +274,6 @@ int generations_begin(const char *dir, bool resume, char *work, size_t size)
 	int ret = generations_work(dir, work, size);
 
 	if (ret == 0 && resume)
-		ret = generations_unpin(dir);
+		ret = unpin(dir);
 	return ret < 0 ? ret : generations_pinned(dir) != 0;
 }

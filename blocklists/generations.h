@@ -48,7 +48,6 @@ int generations_rollback(const char *dir, uint64_t id);
 
 /* The generation that a rollback pinned, 0 if none. */
 uint64_t generations_pinned(const char *dir);
-int generations_unpin(const char *dir);
 
 /* Removes what is beyond the newest `keep`, but never the current one; and stores without a manifest. 0 or
  * negative errno. */

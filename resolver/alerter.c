@@ -580,7 +580,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	log_start("usherd: alerter", false);
+	log_start("usherd: alerter");
 	prctl(PR_SET_NAME, "usherd: alerter");
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);

@@ -61,14 +61,6 @@ void block_file_set_name(struct block_file *file)
 		        revision, endings[file->kind]);
 }
 
-void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind)
-{
-	struct block_file file = { .day = day, .keep_s = keep_s, .kind = kind };
-
-	block_file_set_name(&file);
-	strcpy(name, file.name);
-}
-
 /* A name is ours if writing what it says gives it again; damaged ones after the first have a number behind
  * it. */
 static bool name_is(const char *name, const char *again, enum block_file_kind kind)

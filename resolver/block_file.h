@@ -27,8 +27,6 @@ struct block_file {
 };
 
 int64_t block_file_day(int64_t time_us); /* also before 1970 */
-/* As it was begun. */
-void block_file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind);
 /* Writes file->name from the rest. */
 void block_file_set_name(struct block_file *file);
 

@@ -114,7 +114,8 @@ void config_node_append(struct config_node *parent, struct config_node *child)
 	parent->count++;
 }
 
-void config_node_move_items(struct config_node *into, struct config_node *from)
+/* Moves the items of a list behind those of another. */
+static void move_items(struct config_node *into, struct config_node *from)
 {
 	struct config_node *next;
 
@@ -214,7 +215,7 @@ static void merge_maps(
 		} else if (config_node_is_null(first)) {
 			config_node_replace(first, child);
 		} else if (first->type == NODE_LIST && child->type == NODE_LIST) {
-			config_node_move_items(first, child);
+			move_items(first, child);
 		} else if (first->type == NODE_MAP && child->type == NODE_MAP && section[0] == '\0') {
 			merge_maps(tree, first, child, child->key);
 		} else {

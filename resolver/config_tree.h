@@ -71,9 +71,6 @@ struct config_node *config_node_find(const struct config_node *map, const char *
 /* Moves a child to the end of another map or list of the same tree. */
 void config_node_append(struct config_node *parent, struct config_node *child);
 
-/* Moves the items of a list behind those of another. */
-void config_node_move_items(struct config_node *into, struct config_node *from);
-
 /* Gives a node the value of another, and keeps its place among its parent's children. */
 void config_node_replace(struct config_node *node, const struct config_node *by);
 

@@ -38,7 +38,6 @@ struct courier {
 	const struct config_alerts *alerts;
 	int fd;
 	pthread_mutex_t lock;
-	pthread_cond_t landed;
 	struct trip *back; /* under the lock, as busy */
 	unsigned busy, away;
 };
@@ -349,7 +348,6 @@ static void *trip_main(void *arg)
 	courier->back = trip;
 	courier->away--;
 	eventfd_write(courier->fd, 1);
-	pthread_cond_broadcast(&courier->landed);
 	pthread_mutex_unlock(&courier->lock);
 	return NULL;
 }
@@ -456,25 +454,6 @@ struct courier *courier_new(const struct config_alerts *alerts)
 		return NULL;
 	}
 	pthread_mutex_init(&courier->lock, NULL);
-	pthread_cond_init(&courier->landed, NULL);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	return courier;
-}
-
-void courier_free(struct courier *courier)
-{
-	struct courier_result result;
-
-	if (!courier)
-		return;
-	pthread_mutex_lock(&courier->lock);
-	while (courier->away > 0)
-		pthread_cond_wait(&courier->landed, &courier->lock);
-	pthread_mutex_unlock(&courier->lock);
-	while (courier_take(courier, &result))
-		;
-	close(courier->fd);
-	pthread_mutex_destroy(&courier->lock);
-	pthread_cond_destroy(&courier->landed);
-	free(courier);
 }

@@ -31,9 +31,8 @@ struct courier_result {
 
 struct courier;
 
-/* alerts: borrowed for as long as the courier lives. */
+/* For as long as the process lives, and alerts, which are borrowed, too. */
 struct courier *courier_new(const struct config_alerts *alerts);
-void courier_free(struct courier *courier); /* waits for what is on its way; NULL is fine */
 
 int courier_fd(const struct courier *courier); /* readable when there is a result */
 

@@ -192,7 +192,9 @@ static void lists_loaded(
 	        (unsigned long long)lists_info(lists)->names);
 }
 
-void daemon_watch_lists(struct daemon *daemon)
+/* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if
+ * it is whole. */
+static void watch_lists(struct daemon *daemon)
 {
 	uint64_t have = daemon->lists != NULL ? lists_info(daemon->lists)->id : 0;
 	char path[PATH_MAX];
@@ -346,7 +348,8 @@ void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *det
 }
 
 /* The configuration's hash is that of what was understood, so that a comment makes no difference. */
-void daemon_note_state(struct daemon *daemon, uid_t uid, const char *what)
+/* The same with the configuration, lists and rules in use: at start and after a reload. */
+static void note_state(struct daemon *daemon, uid_t uid, const char *what)
 {
 	char hash[FETCH_SHA256_TEXT] = "";
 	size_t len;
@@ -512,7 +515,7 @@ int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], ch
 		ret = reload_apply(daemon, config, lists, why);
 	}
 	if (ret == 0)
-		daemon_note_state(daemon, uid, "reload");
+		note_state(daemon, uid, "reload");
 	if (ret < 0) {
 		daemon_note_reload(daemon, why);
 		config_free(config);
@@ -545,7 +548,7 @@ static void reload_signalled(evutil_socket_t signal, short what, void *arg)
 static void watch_due(evutil_socket_t fd, short what, void *arg)
 {
 	daemon_flush_again(arg);
-	daemon_watch_lists(arg);
+	watch_lists(arg);
 }
 
 /* One that hangs is replaced; the keeper kills it some seconds later. */
@@ -692,7 +695,7 @@ int daemon_run(struct daemon *daemon)
 		log_warn("%s", config->warnings[i]);
 	log_info("serving on %zu addresses with %u workers, %zu profiles", config->listen_count,
 	        config->workers, config->profile_count);
-	daemon_note_state(daemon, (uid_t)-1, "start");
+	note_state(daemon, (uid_t)-1, "start");
 	/* From here on this thread makes snapshots and answers people: workers on its processor go before it.
 	 */
 	setpriority(PRIO_PROCESS, (id_t)gettid(), MAIN_NICE);

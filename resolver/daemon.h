@@ -106,8 +106,6 @@ int daemon_run(struct daemon *daemon);
  * failure is told in the log and by `usher status`: what was done is in effect all the same.
  */
 void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *detail);
-/* The same with the configuration, lists and rules in use: at start and after a reload. */
-void daemon_note_state(struct daemon *daemon, uid_t uid, const char *what);
 
 /*
  * Reads the configuration again, for uid. Returns 0, or negative errno with `why` (one problem a line): then
@@ -133,10 +131,6 @@ void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapsh
 
 /* Puts into effect which engines' safe search does not work (bits). Returns 0 or -ENOMEM. */
 int daemon_fail_engines(struct daemon *daemon, uint64_t failed);
-
-/* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if
- * it is whole. */
-void daemon_watch_lists(struct daemon *daemon);
 
 /* Has one of the workers not turned its loop for some seconds? */
 bool daemon_worker_hangs(const struct daemon *daemon);

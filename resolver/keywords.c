@@ -32,7 +32,8 @@ struct keywords {
 /* A match, given to the caller's function; false ends the scan. */
 typedef bool keyword_found(void *arg, const struct config_keyword *keyword);
 
-size_t keywords_word(const struct config_keyword *keyword, const char **word)
+/* The word without its stars; returns its length. */
+static size_t keywords_word(const struct config_keyword *keyword, const char **word)
 {
 	size_t len = strlen(keyword->match);
 

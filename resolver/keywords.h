@@ -39,7 +39,4 @@ void keywords_scan(
 const struct config_keyword *keywords_explain(
         const struct keywords *keywords, const char *text, size_t len, unsigned category, bool watch);
 
-/* The word without its stars. Returns its length. */
-size_t keywords_word(const struct config_keyword *keyword, const char **word);
-
 #endif

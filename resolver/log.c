@@ -1,18 +1,17 @@
 #include "log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syslog.h>
 
 static const char *program_name = "usher";
-static bool debug_on;
 static bool to_journal;
 
-void log_start(const char *program, bool debug)
+void log_start(const char *program)
 {
 	program_name = program;
-	debug_on = debug;
 	to_journal = getenv("JOURNAL_STREAM") != NULL;
 }
 
@@ -53,12 +52,6 @@ void log_warn(const char *format, ...)
 void log_info(const char *format, ...)
 {
 	SAY(LOG_INFO);
-}
-
-void log_debug(const char *format, ...)
-{
-	if (debug_on)
-		SAY(LOG_DEBUG);
 }
 
 void log_fatal(const char *format, ...)

@@ -11,11 +11,10 @@
 
 #define CONFIG_FILE "/etc/usher/usher.yaml"
 
-static const char usage[] = "usage: usherd [-c FILE] [-d] [-n | -p | -V]\n"
+static const char usage[] = "usage: usherd [-c FILE] [-n | -p | -V]\n"
                             "  -c FILE  the configuration (default " CONFIG_FILE ")\n"
                             "  -n       check the configuration, say what is wrong, exit 0 or 1\n"
                             "  -p       print the configuration as it was understood\n"
-                            "  -d       say more; questions may appear in the messages\n"
                             "  -V       print the version\n";
 
 /* Reads the configuration or ends: one problem a line, exit 1. */
@@ -80,7 +79,6 @@ int main(int argc, char **argv)
 {
 	static struct daemon daemon;
 	const char *file = CONFIG_FILE;
-	bool debug = false;
 	int (*act)(struct config * config) = NULL;
 	int option;
 
@@ -90,13 +88,10 @@ int main(int argc, char **argv)
 		reader_main(argc, argv);
 	if (argc > 1 && strcmp(argv[1], "--alerter") == 0)
 		alerter_main(argc, argv);
-	while ((option = getopt(argc, argv, "c:dnpVh")) != -1) {
+	while ((option = getopt(argc, argv, "c:npVh")) != -1) {
 		switch (option) {
 		case 'c':
 			file = optarg;
-			break;
-		case 'd':
-			debug = true;
 			break;
 		case 'n':
 			act = check;
@@ -122,9 +117,7 @@ int main(int argc, char **argv)
 	struct config *config = read_config(file);
 	if (act != NULL)
 		return act(config);
-	log_start("usherd", debug);
-	if (debug)
-		log_warn("debug is on: messages may hold names that people asked for");
+	log_start("usherd");
 	daemon_start(&daemon, file, config);
 	return daemon_run(&daemon);
 }

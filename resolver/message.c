@@ -231,11 +231,6 @@ int message_walk_next(struct message_walk *walk, struct message_record *record)
 	return 1;
 }
 
-int message_owner(const struct message_walk *walk, const struct message_record *record, struct name *name)
-{
-	return name_from_message(name, walk->wire, walk->len, record->pos);
-}
-
 int message_rdata_name(const struct message_walk *walk, const struct message_record *record, size_t offset,
         struct name *name)
 {

@@ -111,8 +111,7 @@ int message_walk_start(struct message_walk *walk, const uint8_t *wire, size_t le
 /* Steps to the next record. Returns 1, 0 at the end, -EBADMSG for a record that does not fit. */
 int message_walk_next(struct message_walk *walk, struct message_record *record);
 
-/* Reads the name of a record's owner, or of its rdata at an offset into it. Returns the octets at that place or -EBADMSG. */
-int message_owner(const struct message_walk *walk, const struct message_record *record, struct name *name);
+/* Reads the name in a record's rdata at an offset into it. Returns the octets at that place or -EBADMSG. */
 int message_rdata_name(const struct message_walk *walk, const struct message_record *record, size_t offset, struct name *name);
 
 /* "HTTPS", "A", "TYPE65280": for the log. The other way for `usher check --type`: -1 if there is none. */

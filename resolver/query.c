@@ -67,7 +67,7 @@ void query_note_until(struct query *query, const struct verdict *verdict)
 }
 
 /* Whole seconds, rounded down: who keeps it so long from now has dropped it when the policy changes. */
-uint32_t query_ttl(const struct query *query, uint32_t ttl_s)
+static uint32_t query_ttl(const struct query *query, uint32_t ttl_s)
 {
 	if (query->until_s >= query->worker->utc_us / 1000000 + ttl_s + 1)
 		return ttl_s;

@@ -111,9 +111,8 @@ const struct name *query_rewrite_target(struct query *query);
 
 /* Takes a verdict's end into query->until_s. */
 void query_note_until(struct query *query, const struct verdict *verdict);
-/* A TTL for the client: at most ttl_s, and not beyond query->until_s. 0 in the last second before. */
-uint32_t query_ttl(const struct query *query, uint32_t ttl_s);
-/* The same of the profile's block-ttl, and of cache.max-ttl. */
+/* A TTL for the client of at most the profile's block-ttl, or cache.max-ttl, and not beyond query->until_s. 0
+ * in the last second before. */
 uint32_t query_block_ttl(const struct query *query);
 uint32_t query_max_ttl(const struct query *query);
 

@@ -378,7 +378,7 @@ _Noreturn void reader_main(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	log_start("usherd: reader", false);
+	log_start("usherd: reader");
 	prctl(PR_SET_NAME, "usherd: reader");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);

@@ -325,7 +325,7 @@ _Noreturn void recursor_main(int argc, char **argv)
 {
 	int sockets = argc == 3 ? atoi(argv[2]) : 0;
 	struct recursor recursor = { 0 };
-	log_start("usherd: recursor", false);
+	log_start("usherd: recursor");
 	if (sockets < 1 || sockets > KEEPER_WORKERS_MAX)
 		log_fatal("this process is usherd's to start");
 	prctl(PR_SET_NAME, "usherd:recursor"); /* 15 characters are what the kernel keeps */

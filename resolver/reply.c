@@ -8,7 +8,8 @@
 #define ANY_TTL_S 3600
 #define LOCAL_HOPS_MAX 8
 
-size_t reply_limit(const struct query *query)
+/* The most octets this client takes in one answer. */
+static size_t reply_limit(const struct query *query)
 {
 	size_t limit = MESSAGE_MAX;
 
@@ -20,7 +21,13 @@ size_t reply_limit(const struct query *query)
 	return limit < query->out_size ? limit : query->out_size;
 }
 
-const struct answer_edns *reply_edns(
+/* OPT of an answer: EDE, cookie, NSID, keepalive. */
+struct reply_edns {
+	struct answer_edns edns;
+	uint8_t cookie[COOKIE_LEN];
+};
+
+static const struct answer_edns *reply_edns(
         struct reply_edns *room, const struct query *query, int ede, const char *text)
 {
 	const struct message_edns *asked = &query->message.edns;

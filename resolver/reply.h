@@ -8,17 +8,6 @@
 #include "answer.h"
 #include "query.h"
 
-/* The most octets this client takes in one answer. */
-size_t reply_limit(const struct query *query);
-
-/* OPT of an answer: EDE, cookie, NSID, keepalive. */
-struct reply_edns {
-	struct answer_edns edns;
-	uint8_t cookie[COOKIE_LEN];
-};
-const struct answer_edns *reply_edns(
-        struct reply_edns *room, const struct query *query, int ede, const char *text);
-
 /* Header and question alone. rcode may be extended (BADVERS). */
 size_t reply_error(struct query *query, unsigned rcode, int ede, const char *text);
 

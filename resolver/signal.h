@@ -70,12 +70,6 @@ int signals_feed(struct signals *signals, const struct block_record *record);
 void signals_finish(struct signals *signals);
 void signals_free(struct signals *signals); /* NULL is fine */
 
-/* The words for its kind: "slow-burn". */
-const char *signal_kind_text(enum config_alert_kind kind);
-
-/* A sentence that says what it is, without names, clients and categories. */
-void signal_sentence(const struct signal *signal, char *text, size_t size);
-
 /* One JSON object. device: who had the client's address then, NULL unknown. malloc()ed; NULL without memory.
  */
 char *signal_json(const struct signal *signal, const char *device);

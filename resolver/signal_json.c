@@ -9,12 +9,8 @@
 
 static const char *const kinds[] = { "threshold", "slow-burn", "chase", "swarm", "operations" };
 
-const char *signal_kind_text(enum config_alert_kind kind)
-{
-	return kinds[kind];
-}
-
-void signal_sentence(const struct signal *signal, char *text, size_t size)
+/* What it is, without names, clients and categories. */
+static void signal_sentence(const struct signal *signal, char *text, size_t size)
 {
 	unsigned long long count = signal->count;
 

@@ -179,7 +179,7 @@ static int servers_check(const struct config *config, char why[UPSTREAM_WHY_MAX]
 		        "%.200s: recursion.forward: found '%s', expected a server without #tls-name: "
 		        "libunbound %s of "
 		        "this system was built without DNS over TLS",
-		        config->file, recursion->forward[0].text, upstream_version());
+		        config->file, recursion->forward[0].text, ub_version());
 		return -EINVAL;
 	}
 	return 0;
@@ -466,11 +466,6 @@ void upstream_resolve(struct upstream *upstream, const struct name *name, uint16
 }
 
 /* ---- what the library can ---- */
-
-const char *upstream_version(void)
-{
-	return ub_version();
-}
 
 /* A library without TLS refuses to start with TLS upstream; there is no other way to ask it. */
 bool upstream_has_tls(void)

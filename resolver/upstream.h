@@ -35,7 +35,6 @@ void upstream_close(struct upstream *upstream);
 void upstream_resolve(struct upstream *upstream, const struct name *name, uint16_t type,
         void (*answered)(void *arg, const struct recursion_result *result), void *arg);
 
-const char *upstream_version(void); /* libunbound's, "1.17.1" */
 bool upstream_has_tls(void);        /* can it forward over TLS? Debian 12's cannot */
 
 #endif

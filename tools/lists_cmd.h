@@ -40,8 +40,7 @@ int lists_export(struct lists_tool *tool);
 /* Makes the folder, and takes on the rights of the user who may write there. Returns an exit code. */
 int lists_tool_become_writer(const struct lists_tool *tool);
 
-/* Appends an entry to the ledger, taking detail over; a failure is said. */
-void lists_tool_note(const struct lists_tool *tool, const char *what, json_t *detail);
+/* Appends to the ledger; a failure is said. */
 void lists_tool_note_published(const struct lists_tool *tool, const char *what, uint64_t id, uint64_t names);
 
 /* As the configuration has it. */

@@ -153,7 +153,8 @@ int lists_tool_become_writer(const struct lists_tool *tool)
 	return COMMAND_OK;
 }
 
-void lists_tool_note(const struct lists_tool *tool, const char *what, json_t *detail)
+/* Appends an entry to the ledger, taking detail over; a failure is said. */
+static void note(const struct lists_tool *tool, const char *what, json_t *detail)
 {
 	const char *author = command_sudo_user();
 	char dir[PATH_MAX];
@@ -172,7 +173,7 @@ void lists_tool_note_published(const struct lists_tool *tool, const char *what, 
 {
 	struct lists *lists = lists_tool_open(tool, id);
 
-	lists_tool_note(tool, what,
+	note(tool, what,
 	        json_pack("{s:I, s:I, s:s}", "generation", (json_int_t)id, "names", (json_int_t)names, "hash",
 	                lists != NULL ? lists_info(lists)->hash : ""));
 	lists_free(lists);
@@ -494,7 +495,7 @@ int lists_update(struct lists_tool *tool)
 	if (lists_tool_become_writer(tool) != COMMAND_OK)
 		return COMMAND_FAILED;
 	if (resume != NULL && generations_pinned(tool->dir) != 0)
-		lists_tool_note(tool, "lists.resume", json_object());
+		note(tool, "lists.resume", json_object());
 	plan_make(&plan, tool);
 	plan.options.only = source;
 	plan.options.force = force != NULL;
@@ -530,7 +531,7 @@ int lists_accept(struct lists_tool *tool)
 		fprintf(stderr, "usher: %s: %s\n", source, why);
 		return COMMAND_FAILED;
 	}
-	lists_tool_note(tool, "lists.accept", json_pack("{s:s, s:s}", "source", source, "reason", reason));
+	note(tool, "lists.accept", json_pack("{s:s, s:s}", "source", source, "reason", reason));
 	plan_make(&plan, tool);
 	plan.options.only = source;
 	plan.options.offline = true;
@@ -593,8 +594,7 @@ int lists_rollback(struct lists_tool *tool)
 		fprintf(stderr, "usher: %s: %s\n", tool->dir, strerror(-ret));
 		return COMMAND_FAILED;
 	}
-	lists_tool_note(tool, "lists.rollback",
-	        json_pack("{s:I, s:I}", "from", (json_int_t)from, "to", (json_int_t)id));
+	note(tool, "lists.rollback", json_pack("{s:I, s:I}", "from", (json_int_t)from, "to", (json_int_t)id));
 	if (tool->context->json)
 		lists_tool_json(json_pack("{s:I, s:I, s:b}", "generation", (json_int_t)id, "before",
 		        (json_int_t)from, "pinned", 1));

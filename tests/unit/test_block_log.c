@@ -84,6 +84,15 @@ static int remove_root(void **state)
 	return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* As the log names a file that it begins. */
+static void file_name(char name[BLOCK_FILE_NAME_MAX], int64_t day, uint32_t keep_s, enum block_file_kind kind)
+{
+	struct block_file file = { .day = day, .keep_s = keep_s, .kind = kind };
+
+	block_file_set_name(&file);
+	memcpy(name, file.name, sizeof file.name);
+}
+
 static struct block_log *start_with(uint64_t max_size)
 {
 	struct block_log *log;
@@ -402,7 +411,7 @@ static void retention_classes_have_files_of_their_own(void **state)
 	assert_true(exists("%s/%s-30d.mdb%s", now_us(), ""));
 	assert_true(exists("%s/%s-3600s.mdb%s", now_us(), ""));
 	assert_int_equal(count(&everything), 3);
-	block_file_name(path, now_us() / DAY_US, DAYS(30), BLOCK_FILE_STORE);
+	file_name(path, now_us() / DAY_US, DAYS(30), BLOCK_FILE_STORE);
 	char whole[800];
 	snprintf(whole, sizeof whole, "%s/%s", dir, path);
 	assert_int_equal(stat(whole, &st), 0);
@@ -414,7 +423,7 @@ static void retention_classes_have_files_of_their_own(void **state)
 static void store_path(char path[400], int days_ago)
 {
 	char name[BLOCK_FILE_NAME_MAX];
-	block_file_name(name, noon(days_ago) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	file_name(name, noon(days_ago) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
 	snprintf(path, 400, "%s/%s", dir, name);
 }
 
@@ -424,7 +433,7 @@ static void age_files(int day_ago, uint32_t keep_s, int days)
 	struct timespec times[2] = { { .tv_sec = now_us() / 1000000 - days * INT64_C(86400) } };
 	char name[BLOCK_FILE_NAME_MAX], path[400];
 	times[1] = times[0];
-	block_file_name(name, noon(day_ago) / DAY_US, keep_s, BLOCK_FILE_STORE);
+	file_name(name, noon(day_ago) / DAY_US, keep_s, BLOCK_FILE_STORE);
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
 }
@@ -912,7 +921,7 @@ static void damaged_store_is_moved_aside_and_events_go_on(void **state)
 	(void)state;
 	char name[BLOCK_FILE_NAME_MAX], path[400];
 	commit();
-	block_file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	int fd = open(path, O_RDWR | O_CREAT, 0600);
 	for (int i = 0; i < 3000; i++)
@@ -1144,12 +1153,12 @@ static void lock_file_has_the_length_that_lmdb_wants(void **state)
 	MDB_dbi dbi;
 	unsigned readers;
 	commit();
-	block_file_name(name, 7, DAYS(90), BLOCK_FILE_STORE);
+	file_name(name, 7, DAYS(90), BLOCK_FILE_STORE);
 	assert_int_equal(block_file_open(&env, &dbi, dir, name, 0, 1 << 20), 0);
 	assert_int_equal(mdb_env_get_maxreaders(env, &readers), 0);
 	assert_int_equal(readers, 126);
 	mdb_env_close(env);
-	block_file_name(name, 7, DAYS(90), BLOCK_FILE_LOCK);
+	file_name(name, 7, DAYS(90), BLOCK_FILE_LOCK);
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 8192);
@@ -1173,7 +1182,7 @@ static void read_until_killed(void)
 	MDB_env *env;
 	MDB_dbi dbi;
 	MDB_txn *txn;
-	block_file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
 	if (block_file_open(&env, &dbi, dir, name, MDB_RDONLY, 1 << 20) == 0 &&
 	        block_file_read(env, &txn) == 0)
 		raise(SIGKILL);
@@ -1222,7 +1231,7 @@ static void map_grows_with_the_day(void **state)
 	commit();
 	struct stat st;
 	char name[BLOCK_FILE_NAME_MAX], path[400];
-	block_file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(st.st_size > 17 << 20);
@@ -1286,7 +1295,7 @@ static void segment_without_its_data_hides_no_older_event(void **state)
 	commit();
 	log_name(noon(1), "yesterday.example");
 	commit();
-	block_file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
+	file_name(name, noon(0) / DAY_US, DAYS(90), BLOCK_FILE_STORE);
 	assert_int_equal(block_file_open(&env, &dbi, dir, name, 0, 1 << 20), 0);
 	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
 	assert_int_equal(block_file_newest(txn, dbi, &key, &summary), 0);
