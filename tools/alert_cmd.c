@@ -56,10 +56,7 @@ static void print_line(void *arg, const char *text, const json_t *line)
 	}
 	for (size_t i = 0; i < printing->count; i++)
 		cells[i] = cell(printing, line, printing->keys[i], texts[i], sizeof texts[i]);
-	if (printing->context->csv)
-		command_csv(cells, printing->count);
-	else
-		command_table_row(printing->table, cells);
+	command_table_row(printing->table, cells);
 }
 
 static int ask(struct command_context *context, const char *path, const char *body, const char *const *keys,
@@ -74,10 +71,8 @@ static int ask(struct command_context *context, const char *path, const char *bo
 		free(text);
 		return ret;
 	}
-	if (context->csv)
-		command_csv(keys, count);
-	else if (!context->json)
-		printing.table = command_table_new(keys, count);
+	if (!context->json)
+		printing.table = command_rows_new(context->csv, keys, keys, count);
 	log_each_line(text, print_line, &printing);
 	if (printing.table)
 		command_table_print(printing.table);

@@ -98,7 +98,7 @@ static size_t text_width(const char *text)
 
 struct command_table {
 	size_t columns;
-	bool wraps;
+	bool wraps, csv;
 	size_t *width;
 	size_t cells, room;
 	char **cell; /* row by row, the head first */
@@ -126,6 +126,10 @@ struct command_table *command_table_new(const char *const *columns, size_t count
 
 void command_table_row(struct command_table *table, const char *const *cells)
 {
+	if (table->csv) {
+		command_csv(cells, table->columns);
+		return;
+	}
 	if (table->cells + table->columns > table->room) {
 		table->room = (table->cells + table->columns) * 2;
 		table->cell = command_grown(table->cell, table->room, sizeof *table->cell);
@@ -137,6 +141,17 @@ void command_table_row(struct command_table *table, const char *const *cells)
 			table->width[i] = width;
 		table->cell[table->cells++] = cell;
 	}
+}
+
+struct command_table *command_rows_new(
+        bool csv, const char *const *keys, const char *const *heads, size_t count)
+{
+	if (!csv)
+		return command_table_new(heads, count);
+	struct command_table *table = command_grown(NULL, 1, sizeof *table);
+	*table = (struct command_table){ .columns = count, .csv = true };
+	command_table_row(table, keys);
+	return table;
 }
 
 void command_table_wraps(struct command_table *table)

@@ -108,6 +108,10 @@ void command_table_wraps(
         struct command_table *table); /* its last column is not cut, but goes on in lines of its own */
 void command_table_print(struct command_table *table); /* and frees it */
 
+/* For --csv and for people: with csv its rows are CSV lines, printed as they come, keys first. */
+struct command_table *command_rows_new(
+        bool csv, const char *const *keys, const char *const *heads, size_t count);
+
 /* One CSV line (RFC 4180), cells that a spreadsheet would take for a formula are given a leading apostrophe.
  */
 void command_csv(const char *const *cells, size_t count);

@@ -81,7 +81,8 @@ static void line_as_row(void *arg, const char *line, const json_t *record)
 /* {"category":"gambling","count":7}: the first key is what was counted by. */
 struct count_table {
 	const char *key;
-	struct command_table *table; /* NULL: CSV */
+	bool csv;
+	struct command_table *table;
 };
 
 static void line_as_count(void *arg, const char *line, const json_t *record)
@@ -91,29 +92,19 @@ static void line_as_count(void *arg, const char *line, const json_t *record)
 	const char *cells[] = { log_cell_text(record, counts->key, number),
 		log_cell_text(record, "count", number) };
 
-	if (!counts->table) {
-		command_csv(cells, 2);
-		return;
-	}
-	if (strcmp(counts->key, "hour") == 0) {
-		command_local_time(cells[0], hour);
-		cells[0] = hour;
-	}
+	if (!counts->csv && strcmp(counts->key, "hour") == 0)
+		cells[0] = command_local_time(cells[0], hour);
 	command_table_row(counts->table, cells);
 }
 
 static void print_counts(const struct log_ask *ask, char *text)
 {
 	const char *titles[] = { log_ask_value(ask, "count-by"), "count" };
-	struct count_table counts = { titles[0], NULL };
+	bool csv = ask->context->csv;
+	struct count_table counts = { titles[0], csv, command_rows_new(csv, titles, titles, 2) };
 
-	if (ask->context->csv)
-		command_csv(titles, 2);
-	else
-		counts.table = command_table_new(titles, 2);
 	log_each_line(text, line_as_count, &counts);
-	if (counts.table)
-		command_table_print(counts.table);
+	command_table_print(counts.table);
 }
 
 static size_t print_table(char *text)

@@ -20,7 +20,8 @@
 struct columns {
 	const char *const *keys;
 	size_t count;
-	struct command_table *table; /* NULL: CSV */
+	bool csv;
+	struct command_table *table;
 };
 
 static void line_as_json(void *arg, const char *line, const json_t *record)
@@ -46,33 +47,24 @@ static void line_as_cells(void *arg, const char *line, const json_t *record)
 
 	for (size_t i = 0; i < columns->count; i++) {
 		cells[i] = log_cell_text(record, columns->keys[i], texts[i]);
-		if (columns->table && is_time(columns->keys[i]) && cells[i][0]) {
-			command_local_time(cells[i], texts[i]);
-			cells[i] = texts[i];
-		}
+		if (!columns->csv && is_time(columns->keys[i]))
+			cells[i] = command_local_time(cells[i], texts[i]);
 	}
-	if (columns->table)
-		command_table_row(columns->table, cells);
-	else
-		command_csv(cells, columns->count);
+	command_table_row(columns->table, cells);
 }
 
 static void print_lines(
         const struct command_context *context, char *text, const char *const *keys, size_t count)
 {
-	struct columns columns = { keys, count, NULL };
+	struct columns columns = { keys, count, context->csv, NULL };
 
 	if (context->json) {
 		log_each_line(text, line_as_json, NULL);
 		return;
 	}
-	if (context->csv)
-		command_csv(keys, count);
-	else
-		columns.table = command_table_new(keys, count);
+	columns.table = command_rows_new(context->csv, keys, keys, count);
 	log_each_line(text, line_as_cells, &columns);
-	if (columns.table)
-		command_table_print(columns.table);
+	command_table_print(columns.table);
 }
 
 static int ask(const struct config *config, const char *path, json_t *body, char **text)

@@ -236,14 +236,12 @@ static void print_rules(const struct command_context *context, json_t *list)
 	static const char *const columns[] = { "action", "name", "exact", "profile", "client", "until",
 		"author", "reason", "added" };
 	static const char *const heads[] = { "ACTION", "NAME", "", "PROFILE", "CLIENT", "UNTIL", "BY",
-		"REASON" };
-	struct command_table *table = context->csv ? NULL : command_table_new(heads, 8);
+		"REASON", "" };
+	struct command_table *table = command_rows_new(context->csv, columns, heads, 9);
 	char until[UTC_TEXT_LEN];
 	size_t i;
 	json_t *rule;
 
-	if (context->csv)
-		command_csv(columns, 9);
 	json_array_foreach(list, i, rule)
 	{
 		bool exact = json_is_true(json_object_get(rule, "exact"));
@@ -255,14 +253,10 @@ static void print_rules(const struct command_context *context, json_t *list)
 			context->csv ? member_text(rule, "until")
 			             : command_local_time(member_text(rule, "until"), until),
 			member_text(rule, "author"), member_text(rule, "reason"),
-			member_text(rule, "added") };
-		if (table)
-			command_table_row(table, cells);
-		else
-			command_csv(cells, 9);
+			context->csv ? member_text(rule, "added") : "" };
+		command_table_row(table, cells);
 	}
-	if (table)
-		command_table_print(table);
+	command_table_print(table);
 }
 
 static int rules_list(struct command_context *context)

@@ -290,25 +290,19 @@ int stats_command(struct command_context *context)
 
 static void print_parts(const struct command_context *context, const json_t *parts)
 {
-	struct command_table *table = NULL;
+	static const char *const keys[] = { "part", "state", "text" }, *const heads[] = { "PART", "STATE",
+		"" };
+	struct command_table *table = command_rows_new(context->csv, keys, heads, 3);
 	size_t i;
 	json_t *part;
 
-	if (!context->csv)
-		table = command_table_new((const char *const[]){ "PART", "STATE", "" }, 3);
-	else
-		command_csv((const char *const[]){ "part", "state", "text" }, 3);
 	json_array_foreach(parts, i, part)
 	{
 		const char *const cells[] = { member_text(part, "part"), member_text(part, "state"),
 			member_text(part, "text") };
-		if (table)
-			command_table_row(table, cells);
-		else
-			command_csv(cells, 3);
+		command_table_row(table, cells);
 	}
-	if (table)
-		command_table_print(table);
+	command_table_print(table);
 }
 
 static bool parts_are_well(const json_t *parts)
