@@ -347,8 +347,10 @@ void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *det
 	log_error("ledger: %s", daemon->ledger_trouble);
 }
 
-/* The configuration's hash is that of what was understood, so that a comment makes no difference. */
-/* The same with the configuration, lists and rules in use: at start and after a reload. */
+/*
+ * The same with the configuration, lists and rules in use: at start and after a reload. The configuration's
+ * hash is that of what was understood, so that a comment makes no difference.
+ */
 static void note_state(struct daemon *daemon, uid_t uid, const char *what)
 {
 	char hash[FETCH_SHA256_TEXT] = "";
