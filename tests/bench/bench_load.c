@@ -7,8 +7,9 @@
  * FILE: a line a query, "N name" (NXDOMAIN is expected) or "A name" (an address). Type A, no EDNS. Ends after
  * -t seconds, -n queries, or SIGTERM. After -l (1000) without an answer a query is lost. With -w it keeps so
  * many queries outstanding; with -r it sends so many a second, whatever comes back, and latency is from just
- * before the send to the kernel's receive stamp, so that its own pauses are nobody's fault. It never sleeps:
- * give it a processor of its own.
+ * before the send to the kernel's receive stamp, so that its own pauses are nobody's fault. Nor does it make
+ * up for them: what was due while it was off its processor for more than 0.1 ms is not sent (`missed_ms`), as
+ * it would arrive at several times the rate. It never sleeps: give it a processor of its own.
  *
  * SIGUSR1 begins another phase. stdout: one CSV line a phase, by when a query was sent. Latencies in
  * microseconds, with -r alone.
@@ -38,6 +39,7 @@
 #define PHASES_MAX 64
 #define LOST_MS 1000
 #define SWEEP_NS 100000000
+#define LATE_NS 100000
 #define SOCKET_BUFFER (4 << 20)
 #define STEPS 64 /* of the histogram, between a power of two and the next */
 #define BUCKETS (64 * STEPS)
@@ -56,7 +58,7 @@ struct pending {
 };
 
 struct phase {
-	uint64_t began_ns, sent, answered, lost, wrong, rcode[16], max_ns;
+	uint64_t began_ns, sent, answered, lost, wrong, rcode[16], max_ns, missed_ns;
 	uint64_t bucket[BUCKETS];
 };
 
@@ -136,13 +138,13 @@ static double phase_quantile_us(const struct phase *phase, double share)
 static void phases_print(uint64_t end_ns)
 {
 	printf("seconds,sent,answered,lost,wrong,noerror,nxdomain,servfail,refused,p50_us,p99_us,p999_us,max_"
-	       "us\n");
+	       "us,missed_ms\n");
 	for (unsigned i = 0; i < phase_count; i++) {
 		const struct phase *p = phases[i];
 		uint64_t next = i + 1 < phase_count ? phases[i + 1]->began_ns : end_ns;
 		uint64_t end = next > p->began_ns ? next : p->began_ns; /* one that began at the very end */
 		bool timed = options.rate > 0;
-		printf("%.4f,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%.1f,%.1f,%.1f,%.1f\n",
+		printf("%.4f,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%llu,%.1f,%.1f,%.1f,%.1f,%.1f\n",
 		        (double)(end - p->began_ns) / 1e9, (unsigned long long)p->sent,
 		        (unsigned long long)p->answered, (unsigned long long)p->lost,
 		        (unsigned long long)p->wrong, (unsigned long long)p->rcode[RCODE_NOERROR],
@@ -150,7 +152,7 @@ static void phases_print(uint64_t end_ns)
 		        (unsigned long long)p->rcode[RCODE_SERVFAIL],
 		        (unsigned long long)p->rcode[RCODE_REFUSED], timed ? phase_quantile_us(p, .5) : 0,
 		        timed ? phase_quantile_us(p, .99) : 0, timed ? phase_quantile_us(p, .999) : 0,
-		        timed ? (double)p->max_ns / 1e3 : 0);
+		        timed ? (double)p->max_ns / 1e3 : 0, (double)p->missed_ns / 1e6);
 	}
 	if (stray > 0)
 		fprintf(stderr, "bench_load: %llu answers to no question of ours, or too late\n",
@@ -201,14 +203,29 @@ static void queries_read(const char *path)
 
 /* ---- sending ---- */
 
+/* How many are due by the pace that began then. A pause moves it. */
+static uint64_t due_now(uint64_t *began_ns, uint64_t sent)
+{
+	uint64_t passed_ns = now_ns() - *began_ns,
+	         next_ns = (uint64_t)((double)(sent + 1) * 1e9 / options.rate);
+
+	if (passed_ns > next_ns + LATE_NS) {
+		uint64_t missed_ns = passed_ns - next_ns - LATE_NS;
+		*began_ns += missed_ns;
+		passed_ns -= missed_ns;
+		phases[phase_count - 1]->missed_ns += missed_ns;
+	}
+	uint64_t due = (uint64_t)((double)passed_ns * options.rate / 1e9);
+	return due > sent ? due - sent : 0;
+}
+
 /* How many the pace or the window allows now. */
-static unsigned sendable(uint64_t began_ns, uint64_t sent)
+static unsigned sendable(uint64_t *pace_ns, uint64_t sent)
 {
 	uint64_t left = options.queries - sent, due = BATCH;
 
 	if (options.rate > 0) {
-		due = (uint64_t)((double)(now_ns() - began_ns) * options.rate / 1e9);
-		due = due > sent ? due - sent : 0;
+		due = due_now(pace_ns, sent);
 	} else if (options.outstanding - outstanding < BATCH && outstanding > options.outstanding / 2) {
 		return 0; /* full batches, as long as the server has enough to do */
 	}
@@ -358,7 +375,7 @@ static int socket_open(void)
 
 static void run(int fd)
 {
-	uint64_t began_ns = now_ns(), swept_ns = began_ns, sent = 0, end_ns = 0, now;
+	uint64_t began_ns = now_ns(), pace_ns = began_ns, swept_ns = began_ns, sent = 0, end_ns = 0, now;
 
 	phase_begin();
 	phases[0]->began_ns = began_ns;
@@ -373,7 +390,7 @@ static void run(int fd)
 			end_ns = now;
 		if (end_ns != 0 && outstanding == 0)
 			break;
-		unsigned count = end_ns == 0 ? sendable(began_ns, sent) : 0;
+		unsigned count = end_ns == 0 ? sendable(&pace_ns, sent) : 0;
 		if (count > 0)
 			sent += send_batch(fd, count);
 		if (receive_batch(fd) <= 0 && count == 0)
