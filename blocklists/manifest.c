@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define HASH_BLOCK (1 << 20)
+#define HASH_BLOCK 65536 /* where the kernel is not preemptible, others wait for the end of a read */
 
 int manifest_sync_dir(const char *dir)
 {

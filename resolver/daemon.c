@@ -71,7 +71,8 @@ struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rule
 
 /*
  * Hands a snapshot to all workers, and waits until they use it: what is said to be in effect then is. A
- * worker takes it in the next turn of its loop; one that hangs is the watchdog's business.
+ * worker takes it in the next turn of its loop; one that hangs is the watchdog's business. The one before is
+ * held until then, so that no worker has to give back what it held.
  */
 static void daemon_hand_out(struct daemon *daemon, struct snapshot *snapshot)
 {
@@ -81,7 +82,8 @@ static void daemon_hand_out(struct daemon *daemon, struct snapshot *snapshot)
 		worker_set_snapshot(daemon->workers[i], snapshot_ref(snapshot));
 	for (unsigned i = 0; i < PUBLISH_WAIT_MS && !workers_have_taken(daemon, snapshot->stamp); i++)
 		nanosleep(&step, NULL);
-	snapshot_free(snapshot);
+	list_loader_drop(daemon->snapshot);
+	daemon->snapshot = snapshot;
 }
 
 /* Hands all workers what the daemon holds now. */
@@ -160,10 +162,21 @@ static void daemon_refuse_lists(struct daemon *daemon, const char *why)
 	        (unsigned long long)daemon->loading_generation, (unsigned long long)have, why);
 }
 
+/* The snapshot of a new generation as it came or, where rules or configuration have changed since, one made
+ * anew. NULL without memory. */
+static struct snapshot *snapshot_of_loaded(struct daemon *daemon, struct snapshot *loaded)
+{
+	if (loaded->config != daemon->config || loaded->rules != daemon->rules) {
+		list_loader_drop(loaded);
+		return daemon_snapshot(daemon, daemon->rules);
+	}
+	facts_table_fail_engines(loaded->table, daemon->engines_failed);
+	return loaded;
+}
+
 /* A generation was opened, with categories of which a reload may have changed the order meanwhile: then it
  * is opened once more. */
-static void lists_loaded(
-        void *arg, const struct config *config, int ret, struct lists *lists, const char *why)
+static void lists_loaded(void *arg, int ret, struct snapshot *loaded, const char *why)
 {
 	struct daemon *daemon = arg;
 	struct lists *before = daemon->lists;
@@ -174,22 +187,25 @@ static void lists_loaded(
 		daemon_refuse_lists(daemon, why);
 		return;
 	}
-	if (!categories_are_equal(config, daemon->config)) {
-		list_loader_drop(lists);
+	if (!categories_are_equal(loaded->config, daemon->config)) {
+		list_loader_drop(loaded);
 		return;
 	}
-	daemon->lists = lists;
-	if (daemon_publish(daemon) < 0) {
+	daemon->lists = lists_ref(loaded->lists);
+	struct snapshot *next = snapshot_of_loaded(daemon, loaded);
+	if (next == NULL) {
+		lists_free(daemon->lists);
 		daemon->lists = before;
-		list_loader_drop(lists);
 		log_error("lists: no memory for a new generation, the one before goes on");
 		return;
 	}
+	lists_free(before); /* the snapshot in use still holds them */
+	daemon_hand_out(daemon, next);
 	daemon->lists_trouble[0] = '\0';
 	daemon->refused_generation = 0;
-	list_loader_drop(before);
-	log_info("lists: generation %llu with %llu names serves", (unsigned long long)lists_info(lists)->id,
-	        (unsigned long long)lists_info(lists)->names);
+	log_info("lists: generation %llu with %llu names serves",
+	        (unsigned long long)lists_info(daemon->lists)->id,
+	        (unsigned long long)lists_info(daemon->lists)->names);
 }
 
 /* Looks whether `current` names another generation than the one in use, and begins to open it; it serves if
@@ -206,7 +222,7 @@ static void watch_lists(struct daemon *daemon)
 	if (current == 0 || current == have || current == daemon->refused_generation)
 		return;
 	daemon->loading_generation = current;
-	list_loader_open(daemon->list_loader, path, config_ref(daemon->config));
+	list_loader_open(daemon->list_loader, path, config_ref(daemon->config), rules_ref(daemon->rules));
 }
 
 /* ---- children ---- */
@@ -683,6 +699,7 @@ static void daemon_stop(struct daemon *daemon)
 	free(daemon->reader_text);
 	cache_free(daemon->cache);
 	source_watch_clear(&daemon->source_watch);
+	snapshot_free(daemon->snapshot);
 	lists_free(daemon->lists);
 	rules_free(daemon->rules);
 	config_free(daemon->config);

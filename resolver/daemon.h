@@ -58,6 +58,7 @@ struct daemon {
 	struct names *names; /* NULL: none are counted */
 
 	struct lists *lists;               /* one reference; NULL: none could be opened */
+	struct snapshot *snapshot;         /* what the workers were given last; one reference */
 	struct list_loader *list_loader;   /* opens the next one */
 	uint64_t loading_generation;       /* … of this id */
 	uint64_t refused_generation;       /* looked at and found bad: not tried again */

@@ -1,21 +1,18 @@
 #include "list_loader.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "thread_class.h"
+
 #define PATIENCE_S 2
-#define RLIMIT_NICE_USUAL 20 /* the lowest RLIMIT_NICE with which a thread may have niceness 0 */
-#define NICE_LOW 10          /* a tenth of what a worker gets, where there is not enough for both */
 
 struct list_loader {
 	list_loader_done done;
@@ -27,48 +24,35 @@ struct list_loader {
 	pthread_t thread;
 	/* The thread's while it runs. */
 	char dir[PATH_MAX], why[LISTS_WHY_MAX];
-	struct config *config;
-	struct lists *lists;
+	struct config *config; /* references */
+	struct rules *rules;
+	struct snapshot *snapshot;
 	int ret;
 };
 
-static void thread_class(pthread_t thread, int class)
+/* Opens the lists, and makes the snapshot of them. */
+static int loader_open(struct list_loader *loader)
 {
-	struct sched_param none = { 0 };
+	const char *names[CONFIG_CATEGORIES_MAX];
+	struct lists *lists;
 
-	pthread_setschedparam(thread, class, &none);
-}
-
-/* Who has not the right to niceness 0 never comes back from SCHED_IDLE (sched(7)). */
-static bool may_come_back(void)
-{
-	struct rlimit nice;
-
-	if (getrlimit(RLIMIT_NICE, &nice) == 0 && nice.rlim_cur >= RLIMIT_NICE_USUAL)
-		return true;
-	return capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_NICE) == 1;
-}
-
-static void thread_give_way(void)
-{
-	if (may_come_back())
-		thread_class(pthread_self(), SCHED_IDLE);
-	else
-		setpriority(PRIO_PROCESS, (id_t)gettid(), NICE_LOW); /* of this thread alone */
+	for (size_t i = 0; i < loader->config->category_count; i++)
+		names[i] = loader->config->categories[i].name;
+	int ret = lists_open(&lists, loader->dir, NULL, names, loader->config->category_count, loader->why);
+	if (ret < 0)
+		return ret;
+	loader->snapshot = snapshot_new(config_ref(loader->config), lists, rules_ref(loader->rules));
+	return loader->snapshot != NULL ? 0 : -ENOMEM;
 }
 
 static void *loader_run(void *arg)
 {
 	struct list_loader *loader = arg;
-	const char *names[CONFIG_CATEGORIES_MAX];
 	uint64_t one = 1;
 
 	pthread_setname_np(pthread_self(), "lists");
 	thread_give_way();
-	for (size_t i = 0; i < loader->config->category_count; i++)
-		names[i] = loader->config->categories[i].name;
-	loader->ret = lists_open(
-	        &loader->lists, loader->dir, NULL, names, loader->config->category_count, loader->why);
+	loader->ret = loader_open(loader);
 	while (write(loader->fd, &one, sizeof one) < 0 && errno == EINTR)
 		;
 	return NULL;
@@ -79,27 +63,27 @@ static void loader_join(struct list_loader *loader)
 {
 	pthread_join(loader->thread, NULL);
 	event_del(loader->hurry);
+	config_free(loader->config);
+	rules_free(loader->rules);
 	loader->busy = false;
 }
 
 static void loader_finished(evutil_socket_t fd, short what, void *arg)
 {
 	struct list_loader *loader = arg;
-	struct config *config = loader->config;
 	uint64_t rings;
 
 	if (read(fd, &rings, sizeof rings) < 0)
 		return;
 	loader_join(loader);
-	loader->done(loader->arg, config, loader->ret, loader->ret == 0 ? loader->lists : NULL, loader->why);
-	config_free(config);
+	loader->done(loader->arg, loader->ret, loader->ret == 0 ? loader->snapshot : NULL, loader->why);
 }
 
 static void loader_hurry(evutil_socket_t fd, short what, void *arg)
 {
 	struct list_loader *loader = arg;
 
-	thread_class(loader->thread, SCHED_BATCH);
+	thread_take_share(loader->thread);
 }
 
 struct list_loader *list_loader_new(struct event_base *base, list_loader_done done, void *arg)
@@ -129,8 +113,7 @@ void list_loader_free(struct list_loader *loader)
 		loader_hurry(-1, 0, loader);
 		loader_join(loader);
 		if (loader->ret == 0)
-			lists_free(loader->lists);
-		config_free(loader->config);
+			snapshot_free(loader->snapshot);
 	}
 	if (loader->finished != NULL)
 		event_free(loader->finished);
@@ -141,7 +124,7 @@ void list_loader_free(struct list_loader *loader)
 	free(loader);
 }
 
-int list_loader_open(struct list_loader *loader, const char *dir, struct config *config)
+int list_loader_open(struct list_loader *loader, const char *dir, struct config *config, struct rules *rules)
 {
 	static const struct timeval patience = { .tv_sec = PATIENCE_S };
 	int ret = loader->busy ? -EBUSY : 0;
@@ -150,10 +133,12 @@ int list_loader_open(struct list_loader *loader, const char *dir, struct config 
 		ret = -ENAMETOOLONG;
 	if (ret == 0) {
 		loader->config = config;
+		loader->rules = rules;
 		ret = -pthread_create(&loader->thread, NULL, loader_run, loader);
 	}
 	if (ret < 0) {
 		config_free(config);
+		rules_free(rules);
 		return ret;
 	}
 	loader->busy = true;
@@ -166,22 +151,22 @@ bool list_loader_is_busy(const struct list_loader *loader)
 	return loader->busy;
 }
 
-static void *drop_run(void *lists)
+static void *drop_run(void *snapshot)
 {
 	pthread_setname_np(pthread_self(), "lists");
 	thread_give_way();
-	lists_free(lists);
+	snapshot_free(snapshot);
 	return NULL;
 }
 
-void list_loader_drop(struct lists *lists)
+void list_loader_drop(struct snapshot *snapshot)
 {
 	pthread_t thread;
 
-	if (lists == NULL)
+	if (snapshot == NULL)
 		return;
-	if (pthread_create(&thread, NULL, drop_run, lists) != 0)
-		lists_free(lists);
+	if (pthread_create(&thread, NULL, drop_run, snapshot) != 0)
+		snapshot_free(snapshot);
 	else
 		pthread_detach(thread);
 }

@@ -75,7 +75,7 @@ static bool slots_take(struct snapshot *snapshot)
 
 struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct rules *rules)
 {
-	static uint32_t last_stamp;
+	static _Atomic uint32_t last_stamp;
 	struct snapshot *snapshot = calloc(1, sizeof *snapshot);
 	uint64_t seed = 0;
 
@@ -86,7 +86,7 @@ struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct
 		return NULL;
 	}
 	snapshot->references = 1;
-	snapshot->stamp = ++last_stamp;
+	snapshot->stamp = atomic_fetch_add(&last_stamp, 1) + 1;
 	snapshot->config = config;
 	snapshot->lists = lists;
 	snapshot->rules = rules;

@@ -34,7 +34,7 @@ struct snapshot {
 	int bypass_category;       /* -1: there is none */
 };
 
-/* Takes over one reference to each; lists and rules may be NULL. Main thread only. NULL without memory. */
+/* Takes over one reference to each; lists and rules may be NULL. Thread safe. NULL without memory. */
 struct snapshot *snapshot_new(struct config *config, struct lists *lists, struct rules *rules);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_free(struct snapshot *snapshot); /* drops a reference; NULL is fine; thread safe */

@@ -304,7 +304,7 @@ static void start_workers(struct daemon *daemon, const struct start_sockets *soc
 		if (ret < 0)
 			log_fatal("worker %u cannot be started: %s", i, strerror(-ret));
 	}
-	snapshot_free(snapshot);
+	daemon->snapshot = snapshot;
 }
 
 static void publish_neighbours(void *arg, struct neighbour_table *table)

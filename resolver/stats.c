@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,9 +43,10 @@ static struct slot {
 	enum stats_label label;
 	char *name;
 } slots[STATS_SLOTS];
-static unsigned slot_count = 1;
+static _Atomic unsigned slot_count = 1;                        /* those below it never change */
+static pthread_mutex_t slot_mutex = PTHREAD_MUTEX_INITIALIZER; /* of who adds one */
 
-unsigned stats_slot(enum stats_label label, const char *name)
+static unsigned slot_find_or_add(enum stats_label label, const char *name)
 {
 	for (unsigned i = 1; i < slot_count; i++)
 		if (slots[i].label == label && strcmp(slots[i].name, name) == 0)
@@ -56,6 +58,14 @@ unsigned stats_slot(enum stats_label label, const char *name)
 		return 0;
 	slots[slot_count] = (struct slot){ label, copy };
 	return slot_count++;
+}
+
+unsigned stats_slot(enum stats_label label, const char *name)
+{
+	pthread_mutex_lock(&slot_mutex);
+	unsigned slot = slot_find_or_add(label, name);
+	pthread_mutex_unlock(&slot_mutex);
+	return slot;
 }
 
 void stats_latency(struct stats *stats, uint64_t us)

@@ -12,6 +12,7 @@
 #include "probe.h"
 #include "query.h"
 #include "stream.h"
+#include "thread_class.h"
 #include "udp.h"
 
 #define DEADLINE_MS 5000 /* DESIGN.md 8: SERVFAIL by then */
@@ -150,6 +151,7 @@ static void *worker_run(void *arg)
 	struct worker *worker = arg;
 
 	pthread_setname_np(pthread_self(), "worker");
+	thread_take_short_turns();
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	return NULL;
 }

@@ -29,21 +29,20 @@ static const char configuration[] = "default-profile: pupils\n"
 static struct event_base *base;
 static struct list_loader *loader;
 static struct config *config;
+static struct rules *rules;
 static char folder[256];
 static struct {
 	unsigned times;
 	int ret;
-	struct lists *lists;
+	struct snapshot *snapshot;
 	char why[LISTS_WHY_MAX];
-	const struct config *config;
 } told;
 
-static void done(void *arg, const struct config *with, int ret, struct lists *lists, const char *why)
+static void done(void *arg, int ret, struct snapshot *snapshot, const char *why)
 {
 	told.times++;
 	told.ret = ret;
-	told.lists = lists;
-	told.config = with;
+	told.snapshot = snapshot;
 	snprintf(told.why, sizeof told.why, "%s", why);
 }
 
@@ -65,6 +64,7 @@ static int setup(void **state)
 		names[i] = config->categories[i].name;
 	assert_int_equal(
 	        compile_starter(folder, text, sizeof text - 1, names, config->category_count, why), 0);
+	rules = rules_new();
 	memset(&told, 0, sizeof told);
 	base = event_base_new();
 	loader = list_loader_new(base, done, NULL);
@@ -78,7 +78,8 @@ static int teardown(void **state)
 
 	list_loader_free(loader);
 	event_base_free(base);
-	lists_free(told.lists);
+	snapshot_free(told.snapshot);
+	rules_free(rules);
 	config_free(config);
 	snprintf(command, sizeof command, "rm -rf '%s'", folder);
 	return system(command);
@@ -157,11 +158,12 @@ static bool becomes(int class)
 
 static void whole_generation_is_handed_over(void **state)
 {
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	loop_until_told();
 	assert_int_equal(told.ret, 0);
-	assert_int_equal(lists_info(told.lists)->names, 1);
-	assert_ptr_equal(told.config, config);
+	assert_int_equal(lists_info(told.snapshot->lists)->names, 1);
+	assert_ptr_equal(told.snapshot->config, config);
+	assert_ptr_equal(told.snapshot->rules, rules);
 	assert_false(list_loader_is_busy(loader));
 }
 
@@ -171,10 +173,10 @@ static void damaged_generation_is_told_with_a_reason(void **state)
 
 	in_folder(path, "gen-000001.mdb");
 	assert_int_equal(truncate(path, 100), 0);
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	loop_until_told();
 	assert_int_equal(told.ret, -EBADMSG);
-	assert_null(told.lists);
+	assert_null(told.snapshot);
 	assert_non_null(strstr(told.why, "gen-000001.mdb"));
 }
 
@@ -183,11 +185,11 @@ static void slow_open_stands_in_nobodys_way(void **state)
 	char path[320];
 
 	hold_manifest(path);
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	assert_true(becomes(SCHED_IDLE));
 	assert_int_equal(told.times, 0);
 	assert_true(list_loader_is_busy(loader));
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), -EBUSY);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), -EBUSY);
 	release_manifest(path);
 	loop_until_told();
 	assert_int_equal(told.ret, -EBADMSG);
@@ -199,7 +201,7 @@ static void starved_open_gets_its_share_after_a_while(void **state)
 	time_t began = time(NULL);
 
 	hold_manifest(path);
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	assert_true(becomes(SCHED_IDLE));
 	assert_true(becomes(SCHED_BATCH));
 	assert_true(time(NULL) - began >= PATIENCE_S - 1);
@@ -223,7 +225,7 @@ static void open_without_the_right_to_be_hurried_is_never_idle(void **state)
 
 	hold_manifest(path);
 	have_nice(CAPNG_DROP);
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	for (unsigned i = 0; i < 1000 && (thread == 0 || getpriority(PRIO_PROCESS, (id_t)thread) == 0); i++) {
 		thread = thread_named("lists");
 		nanosleep(&step, NULL);
@@ -237,21 +239,21 @@ static void open_without_the_right_to_be_hurried_is_never_idle(void **state)
 
 static void end_waits_for_an_open_under_way(void **state)
 {
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	list_loader_free(loader);
 	loader = NULL;
 	assert_int_equal(told.times, 0);
 }
 
-static void dropped_lists_live_as_long_as_somebody_holds_them(void **state)
+static void dropped_snapshot_lives_as_long_as_somebody_holds_them(void **state)
 {
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config)), 0);
+	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
 	loop_until_told();
-	list_loader_drop(lists_ref(told.lists));
+	list_loader_drop(snapshot_ref(told.snapshot));
 	list_loader_drop(NULL);
 	while (class_of_thread("lists") >= 0)
 		sched_yield();
-	assert_int_equal(lists_info(told.lists)->names, 1);
+	assert_int_equal(lists_info(told.snapshot->lists)->names, 1);
 }
 
 int main(void)
@@ -265,7 +267,7 @@ int main(void)
 		        open_without_the_right_to_be_hurried_is_never_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(end_waits_for_an_open_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(
-		        dropped_lists_live_as_long_as_somebody_holds_them, setup, teardown),
+		        dropped_snapshot_lives_as_long_as_somebody_holds_them, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
