@@ -20,7 +20,8 @@
 
 #include "stats.h"
 
-#define ANSWERS_A_TURN 64 /* then other sockets of the loop have theirs */
+#define ANSWERS_A_CALL 16
+#define CALLS_A_TURN 4 /* then other sockets of the loop have theirs */
 #define WHY_MAX 256
 #define EDE_MAX 30 /* IANA has given out less; the cache keeps it in an octet */
 #define ID_POOL 64
@@ -39,6 +40,11 @@ struct recursion_flight {
 
 LIST_HEAD(flight_bucket, recursion_flight);
 TAILQ_HEAD(flight_list, recursion_flight);
+
+/* For one message of the largest size. Of most no more is ever touched than the first page. */
+struct answer_room {
+	uint8_t octets[sizeof(struct recursor_answer) + WHY_MAX + MESSAGE_MAX];
+};
 
 struct recursion {
 	struct event_base *base;
@@ -63,7 +69,7 @@ struct recursion {
 	uint64_t ids[ID_POOL];
 	unsigned ids_left;
 
-	uint8_t message[sizeof(struct recursor_answer) + WHY_MAX + MESSAGE_MAX];
+	struct answer_room room[ANSWERS_A_CALL];
 };
 
 static uint64_t now_us(void)
@@ -281,14 +287,14 @@ static void why_copy(char why[WHY_MAX], const uint8_t *text, size_t len)
 }
 
 /* Takes a message apart. Returns its flight, or NULL: nobody asked (any more), or *malformed. */
-static struct recursion_flight *answer_read(const struct recursion *recursion, size_t len,
-        struct recursion_result *result, char why[WHY_MAX], bool *malformed)
+static struct recursion_flight *answer_read(const struct recursion *recursion, const uint8_t *message,
+        size_t len, struct recursion_result *result, char why[WHY_MAX], bool *malformed)
 {
 	struct recursor_answer answer;
 	*malformed = true;
-	if (len < sizeof answer || len > sizeof recursion->message)
+	if (len < sizeof answer || len > sizeof(struct answer_room))
 		return NULL;
-	memcpy(&answer, recursion->message, sizeof answer);
+	memcpy(&answer, message, sizeof answer);
 	if (len != sizeof answer + answer.why_len + answer.wire_len || answer.why_len >= WHY_MAX)
 		return NULL;
 	if (answer.status > RECURSION_BUSY || answer.secure > 1 || answer.ede < EDE_NONE ||
@@ -300,7 +306,7 @@ static struct recursion_flight *answer_read(const struct recursion *recursion, s
 		return NULL;
 	*malformed = false;
 
-	const uint8_t *text = recursion->message + sizeof answer;
+	const uint8_t *text = message + sizeof answer;
 	why_copy(why, text, answer.why_len);
 	struct recursion_flight *flight = flight_of_id(recursion, answer.id);
 	bool has_wire = answer.status == RECURSION_ANSWERED ||
@@ -338,12 +344,12 @@ static void answer_count(struct recursion *recursion, enum recursion_status stat
 		STATS_ADD(recursion->stats, UPSTREAM_FAILED);
 }
 
-static void answer_take(struct recursion *recursion, size_t len)
+static void answer_take(struct recursion *recursion, const uint8_t *message, size_t len)
 {
 	struct recursion_result result;
 	char why[WHY_MAX];
 	bool malformed;
-	struct recursion_flight *flight = answer_read(recursion, len, &result, why, &malformed);
+	struct recursion_flight *flight = answer_read(recursion, message, len, &result, why, &malformed);
 	if (malformed)
 		STATS_ADD(recursion->stats, UPSTREAM_MALFORMED);
 	if (!flight)
@@ -362,23 +368,30 @@ static void answer_take(struct recursion *recursion, size_t len)
 	flight_land(recursion, flight, &result, result.status != RECURSION_BUSY);
 }
 
-static void answers_take(struct recursion *recursion)
+/* Returns whether there may be more. */
+static bool answers_take(struct recursion *recursion)
 {
-	for (int i = 0; i < ANSWERS_A_TURN && recursion->fd >= 0; i++) {
-		ssize_t got = recv(recursion->fd, recursion->message, sizeof recursion->message, MSG_TRUNC);
-		if (got < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (got <= 0) {
-			connection_lost(recursion);
-			return;
-		}
-		answer_take(recursion, (size_t)got);
+	struct mmsghdr message[ANSWERS_A_CALL];
+	struct iovec iov[ANSWERS_A_CALL];
+
+	for (int i = 0; i < ANSWERS_A_CALL; i++) {
+		iov[i] = (struct iovec){ recursion->room[i].octets, sizeof recursion->room[i].octets };
+		message[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
 	}
+	int count = recvmmsg(recursion->fd, message, ANSWERS_A_CALL, MSG_DONTWAIT | MSG_TRUNC, NULL);
+	if (count < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	for (int i = 0; i < count && message[i].msg_len > 0; i++)
+		answer_take(recursion, recursion->room[i].octets, message[i].msg_len);
+	if (count <= 0 || message[count - 1].msg_len == 0) /* the end of the socket */
+		connection_lost(recursion);
+	return count == ANSWERS_A_CALL && recursion->fd >= 0;
 }
 
 static void recursion_readable(int fd, short what, void *arg)
 {
-	answers_take(arg);
+	for (int calls = 1; answers_take(arg) && calls < CALLS_A_TURN; calls++)
+		;
 }
 
 static void recursion_writable(int fd, short what, void *arg)

@@ -29,7 +29,7 @@
 #define MEMORY_MAX (1024u << 20) /* caches, and in-flight * 4 states of some 20 KiB */
 #define PENDING_FACTOR 4         /* of in-flight */
 #define BATCH 64                 /* messages a system call */
-#define UNSENT_MAX 1024          /* answers kept for a worker that does not read */
+#define UNSENT_MAX (16u << 20)   /* octets of answers kept for a worker that does not read */
 #define SOCKET_ROOM (1 << 20)
 #define WHY_MAX 255
 
@@ -48,6 +48,7 @@ struct line {
 	struct event *due; /* at the end of the loop's turn: its answers go out together */
 	STAILQ_HEAD(, unsent) unsent;
 	unsigned unsent_count;
+	size_t unsent_len;
 };
 
 /* A question that libunbound works on. */
@@ -78,6 +79,7 @@ static void line_close(struct line *line)
 	close(line->fd);
 	line->fd = -1;
 	line->unsent_count = 0;
+	line->unsent_len = 0;
 	for (struct unsent *unsent; (unsent = STAILQ_FIRST(&line->unsent));) {
 		STAILQ_REMOVE_HEAD(&line->unsent, entry);
 		free(unsent);
@@ -92,6 +94,7 @@ static void line_drop(struct line *line, int count)
 		struct unsent *unsent = STAILQ_FIRST(&line->unsent);
 		STAILQ_REMOVE_HEAD(&line->unsent, entry);
 		line->unsent_count--;
+		line->unsent_len -= unsent->len;
 		free(unsent);
 	}
 }
@@ -131,7 +134,7 @@ static void line_flush(struct line *line)
 /* A worker that does not read loses what is beyond the queue: its deadline answers for us. */
 static void answer_queue(struct line *line, const struct iovec *iov, int count, size_t len)
 {
-	struct unsent *unsent = line->unsent_count < UNSENT_MAX ? malloc(sizeof *unsent + len) : NULL;
+	struct unsent *unsent = line->unsent_len + len <= UNSENT_MAX ? malloc(sizeof *unsent + len) : NULL;
 	if (!unsent)
 		return;
 	unsent->len = 0;
@@ -141,6 +144,7 @@ static void answer_queue(struct line *line, const struct iovec *iov, int count, 
 		unsent->len += iov[i].iov_len;
 	}
 	STAILQ_INSERT_TAIL(&line->unsent, unsent, entry);
+	line->unsent_len += len;
 	if (++line->unsent_count % BATCH == 0)
 		line_flush(line);
 	else

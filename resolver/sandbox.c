@@ -114,9 +114,14 @@ bool sandbox_is_real(void)
 	return !SANITIZED;
 }
 
+/* Those whose arguments are looked at and that every upstream question makes: looked for first. */
+static const int frequent[] = { SCMP_SYS(socket), SCMP_SYS(fcntl), SCMP_SYS(setsockopt) };
+
 static int rules_add(scmp_filter_ctx filter)
 {
 	int ret = 0;
+	for (size_t i = 0; i < sizeof frequent / sizeof *frequent && ret == 0; i++)
+		ret = seccomp_syscall_priority(filter, frequent[i], UINT8_MAX);
 	for (size_t i = 0; i < sizeof allowed / sizeof *allowed && ret == 0; i++)
 		ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
 	for (size_t i = 0; i < sizeof refused / sizeof *refused && ret == 0; i++)

@@ -123,7 +123,10 @@ static void name_escape(const struct name *name, char text[ESCAPED_MAX])
 		for (size_t left = name->wire[pos++]; left > 0; left--, pos++) {
 			uint8_t c = name->wire[pos];
 			bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-			at += plain ? sprintf(at, "%c", c) : sprintf(at, "\\%03u", c);
+			if (plain)
+				*at++ = (char)c;
+			else
+				at += sprintf(at, "\\%03u", c);
 		}
 		*at++ = '.';
 	}

@@ -594,6 +594,67 @@ static void servers_that_fail_give_a_failure_soon(void **state)
 	close(fd);
 }
 
+struct many {
+	struct recursion_waiter waiter;
+	enum recursion_status status;
+	unsigned *told;
+};
+
+static void one_of_many_answered(struct recursion_waiter *waiter, const struct recursion_result *result)
+{
+	struct many *one = (struct many *)waiter;
+	one->status = result->status;
+	++*one->told;
+}
+
+static void turn(struct daemon *daemon, int times)
+{
+	for (int i = 0; i < times; i++) {
+		event_base_loop(daemon->base, EVLOOP_NONBLOCK);
+		usleep(1000);
+	}
+}
+
+/* More than the socket between them holds, and none of them may cost a client its five seconds. */
+static void answers_wait_for_a_worker_that_stood_still(void **state)
+{
+	enum { MANY = 2000 };
+	static struct many many[MANY];
+	unsigned told = 0;
+	char text[256], name[32];
+	int port, fd = silent_server(&port), room = 4 << 20;
+	struct daemon daemon;
+	snprintf(text, sizeof text,
+	        "recursion: {forward: [127.0.0.1@%d], allow-loopback: true, dnssec: false}\n", port);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
+	pid_t server = answer_with(fd, RCODE_NXDOMAIN);
+	kill(server, SIGSTOP);
+	daemon_start(&daemon, text, DEADLINE_MS);
+	daemon.slots.most = MANY;
+	for (int i = 0; i < MANY; i++) {
+		struct recursion_question question = { .type = TYPE_A };
+		snprintf(name, sizeof name, "n%d.example", i);
+		name_from_text(&question.name, name, strlen(name));
+		many[i] = (struct many){
+			.waiter.answered = one_of_many_answered, .status = RECURSION_BUSY, .told = &told
+		};
+		assert_int_equal(recursion_ask(daemon.recursion, &question, &many[i].waiter, NULL), 0);
+		if (i % 100 == 0)
+			turn(&daemon, 1);
+	}
+	turn(&daemon, 100);
+	kill(server, SIGCONT);
+	usleep(600000);
+	for (int i = 0; i < 6000 && told < MANY; i++)
+		turn(&daemon, 1);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(many[i].status, RECURSION_ANSWERED);
+	daemon_stop(&daemon);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	close(fd);
+}
+
 static void check(const char *text, const char *expected)
 {
 	struct config *config = config_of(text);
@@ -643,6 +704,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(
 		        questions_given_up_take_no_place_from_new_ones_until_they_are_four_times_too_many),
 		cmocka_unit_test(servers_that_fail_give_a_failure_soon),
+		cmocka_unit_test(answers_wait_for_a_worker_that_stood_still),
 		cmocka_unit_test(mistakes_are_told_before_anything_starts),
 	};
 	return cmocka_run_group_tests(tests, lab_start, lab_stop);
