@@ -564,15 +564,21 @@ static bool client_is_meant(const struct wish *wish, const json_t *json)
 	        client.address, &(struct block_filter){ .has_client = true, .client = *wish->client });
 }
 
+static bool text_is_meant(const struct wish *wish, const json_t *signal, const char *key)
+{
+	const char *text = json_string_value(json_object_get(signal, key));
+
+	return *wish->device != '\0' && text != NULL && strcasecmp(text, wish->device) == 0;
+}
+
 /* One of a trouble of usherd's own has no client. */
 static bool signal_is_meant(const struct wish *wish, const json_t *signal)
 {
-	const char *device = json_string_value(json_object_get(signal, "device"));
 	size_t i;
 	json_t *evidence;
 
-	if (client_is_meant(wish, signal) ||
-	        (*wish->device != '\0' && device != NULL && strcasecmp(device, wish->device) == 0))
+	if (client_is_meant(wish, signal) || text_is_meant(wish, signal, "device") ||
+	        text_is_meant(wish, signal, "mac"))
 		return true;
 	json_array_foreach(json_object_get(signal, "evidence"), i,
 	        evidence) if (client_is_meant(wish, evidence)) return true;

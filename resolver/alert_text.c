@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "blocklists/member.h"
+#include "identity.h"
 #include "utc.h"
 
 #define SHOWN_MAX 50     /* alerts that a mail tells one by one */
@@ -77,6 +78,17 @@ static void put_evidence(FILE *out, const json_t *alert)
 		fprintf(out, "  %-9s and %lld lookups of other names\n", "", more);
 }
 
+/* With how sure it is: another may be the one that is meant. */
+static void put_mac(FILE *out, const json_t *alert)
+{
+	char text[80];
+
+	snprintf(text, sizeof text, "%s (%s%s)", member_text(alert, "mac"), member_text(alert, "confidence"),
+	        json_is_true(json_object_get(alert, "randomised")) ? ", randomised" : "");
+	if (*member_text(alert, "mac"))
+		put_field(out, "mac", text);
+}
+
 static void put_alert(FILE *out, const json_t *alert, enum config_alert_detail detail)
 {
 	put_safe(out, member_text(alert, "rule"));
@@ -92,6 +104,7 @@ static void put_alert(FILE *out, const json_t *alert, enum config_alert_detail d
 		put_field(out, "profile", member_text(alert, "profile"));
 	if (detail == ALERT_FULL && !is_operations(alert)) {
 		put_field(out, "device", member_text(alert, "device"));
+		put_mac(out, alert);
 		put_field(out, "client", member_text(alert, "client"));
 		put_field(out, "category", member_text(alert, "category"));
 		put_evidence(out, alert);
@@ -198,12 +211,14 @@ char *alert_mail(const struct alert_letter *letter)
 /* What `detail` leaves of an alert. */
 static json_t *alert_cut(const json_t *alert, enum config_alert_detail detail)
 {
-	static const char *const personal[] = { "client", "device", "category", "evidence" };
+	static const char *const personal[] = { "client", "category", "evidence" };
 	static const char *const dated[] = { "first", "last", "profile" };
 	json_t *cut = json_copy((json_t *)alert);
 
 	for (size_t i = 0; detail != ALERT_FULL && i < sizeof personal / sizeof *personal; i++)
 		json_object_del(cut, personal[i]);
+	for (size_t i = 0; detail != ALERT_FULL && identity_keys[i]; i++)
+		json_object_del(cut, identity_keys[i]);
 	for (size_t i = 0; detail == ALERT_COUNTS && i < sizeof dated / sizeof *dated; i++)
 		json_object_del(cut, dated[i]);
 	return cut;

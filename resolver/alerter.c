@@ -34,6 +34,7 @@
 #include "http.h"
 #include "keeper.h"
 #include "log.h"
+#include "log_query.h"
 #include "signal.h"
 
 #define SOCKET_FD 4
@@ -159,13 +160,22 @@ static json_t *refreshed(void *arg, const char *id)
 
 /* ---- the block log ---- */
 
+static void evaluate_record(struct alerter *alerter, const struct block_record *found)
+{
+	struct block_record record = *found;
+	struct device room;
+
+	log_query_join(alerter->devices, &record, &room);
+	if (signals_feed(alerter->signals, &record) < 0)
+		log_fatal("out of memory");
+}
+
 static bool feed(void *arg, const struct block_record *record)
 {
 	struct alerter *alerter = arg;
 
 	alerter->position = record->id;
-	if (signals_feed(alerter->signals, record) < 0)
-		log_fatal("out of memory");
+	evaluate_record(alerter, record);
 	return true;
 }
 
@@ -175,8 +185,7 @@ static bool feed_back(void *arg, const struct block_record *record)
 
 	if (record->id > alerter->position)
 		return false;
-	if (signals_feed(alerter->signals, record) < 0)
-		log_fatal("out of memory");
+	evaluate_record(alerter, record);
 	return true;
 }
 

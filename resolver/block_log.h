@@ -69,6 +69,8 @@ const char *block_log_trouble(const struct block_log *log); /* "" or a sentence;
 
 /* ---- reading: any process that may open the files ---- */
 
+struct device;
+
 struct block_record {                   /* as read back; pointers valid until the next record */
 	uint64_t id;                    /* unique, increasing in the order of commit; at least the microseconds since 1970 then */
 	int64_t time_us;
@@ -81,8 +83,8 @@ struct block_record {                   /* as read back; pointers valid until th
 	enum block_action action;
 	uint64_t generation;
 
-	/* Who had the address then (devices.h), joined by whoever reads; NULL: unknown. */
-	const char *device, *mac, *confidence;
+	/* Who had the address then (devices.h), joined by whoever reads (log_query.h); NULL: was not. */
+	const struct device *device;
 };
 
 struct block_filter {

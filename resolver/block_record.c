@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "identity.h"
 #include "message.h"
 #include "value.h"
 
@@ -51,17 +52,17 @@ static json_t *rule_json(const struct block_record *record)
 char *block_record_json(const struct block_record *record)
 {
 	char type[16];
-	json_t *json = json_pack(
-	        "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "time",
-	        value_time_us(record->time_us), "client", value_client(record->client), "device",
-	        value_text(record->device), "profile", value_text(record->profile), "name",
-	        name_json(&record->name), "type", message_type_text(record->type, type), "category",
-	        value_text(record->category), "severity", config_severity_text(record->severity), "rule",
-	        rule_json(record), "source", source_json(record), "matched", name_json(&record->matched),
-	        "action", record->action == BLOCK_ACTION_WATCH ? "watch" : "block", "generation",
-	        record->generation ? json_integer((json_int_t)record->generation) : json_null(), "mac",
-	        value_text(record->mac), "confidence", value_text(record->confidence));
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:s, s:o}", "time",
+	        value_time_us(record->time_us), "client", value_client(record->client), "device", json_null(),
+	        "profile", value_text(record->profile), "name", name_json(&record->name), "type",
+	        message_type_text(record->type, type), "category", value_text(record->category), "severity",
+	        config_severity_text(record->severity), "rule", rule_json(record), "source",
+	        source_json(record), "matched", name_json(&record->matched), "action",
+	        record->action == BLOCK_ACTION_WATCH ? "watch" : "block", "generation",
+	        record->generation ? json_integer((json_int_t)record->generation) : json_null());
+	char *text = json && identity_add_to(json, record->client, record->device) == 0
+	                     ? json_dumps(json, JSON_COMPACT)
+	                     : NULL;
 
 	json_decref(json);
 	return text;

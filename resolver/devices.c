@@ -12,6 +12,7 @@
  */
 #include "devices.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,8 @@
 #define DAYS_MAX 16  /* in memory at a time */
 #define RENEWED_S 60 /* a record that follows this soon on one of the same device makes it longer */
 #define SEEN_S 120   /* the kernel's word counts this long around what it saw */
+#define SHARED_S 600 /* a MAC that it saw this soon at so many IPv4 addresses is no device's own */
+#define SHARED_LEAST 4
 #define BUCKETS 4096
 #define NONE UINT32_MAX
 #define RECORDS_MAX 100000 /* a day: no school has so many, but a device may make up addresses */
@@ -70,7 +73,8 @@ const char *device_confidence_text(enum device_confidence confidence)
 	static const char *const texts[] = { [DEVICE_LEASE] = "lease",
 		[DEVICE_NEIGHBOUR] = "neighbour",
 		[DEVICE_DISPUTED] = "disputed",
-		[DEVICE_EXPIRED] = "expired" };
+		[DEVICE_EXPIRED] = "expired",
+		[DEVICE_SHARED] = "shared" };
 
 	return texts[confidence];
 }
@@ -78,6 +82,16 @@ const char *device_confidence_text(enum device_confidence confidence)
 const char *device_label(const struct device *device)
 {
 	return device->name[0] != '\0' ? device->name : device->mac[0] != '\0' ? device->mac : NULL;
+}
+
+bool device_is_sure(const struct device *device)
+{
+	return device->confidence == DEVICE_LEASE || device->confidence == DEVICE_NEIGHBOUR;
+}
+
+bool device_is_randomised(const struct device *device)
+{
+	return device->has_mac && (device->mac_octets[0] & 2) != 0;
 }
 
 bool device_is(const struct device *device, const char *wanted)
@@ -346,8 +360,35 @@ static void device_take(struct device *device, enum device_confidence confidence
 {
 	device->confidence = confidence;
 	memcpy(device->name, record->name, sizeof device->name);
-	if (record->has_mac)
-		lease_mac_text(record->mac, device->mac);
+	if (!record->has_mac)
+		return;
+	device->has_mac = true;
+	memcpy(device->mac_octets, record->mac, sizeof device->mac_octets);
+	lease_mac_text(record->mac, device->mac);
+}
+
+/* Whether the kernel saw the MAC at more IPv4 addresses at that time than a device has: a repeater, or a
+ * switch that answers for all behind it. */
+static bool is_shared(struct devices *devices, const uint8_t mac[6], int64_t time_s)
+{
+	struct day *day = day_get(devices, time_s / DAY_S);
+	uint8_t addresses[SHARED_LEAST][4];
+	unsigned count = 0;
+
+	for (uint32_t i = day != NULL ? *mac_bucket(day, mac) : NONE; i != NONE; i = day->next_mac[i]) {
+		const struct record *record = &day->records[i];
+		unsigned known = 0;
+		if (record->source != DEVICE_FROM_NEIGHBOUR || memcmp(record->mac, mac, 6) != 0 ||
+		        !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)record->address) ||
+		        record->start_s > time_s + SHARED_S || record->end_s < time_s - SHARED_S)
+			continue;
+		while (known < count && memcmp(addresses[known], record->address + 12, 4) != 0)
+			known++;
+		if (known == count && ++count == SHARED_LEAST)
+			return true;
+		memcpy(addresses[known], record->address + 12, 4);
+	}
+	return false;
 }
 
 void devices_find(struct devices *devices, const uint8_t address[16], int64_t time_us, struct device *device)
@@ -377,7 +418,8 @@ void devices_find(struct devices *devices, const uint8_t address[16], int64_t ti
 	else if (is_leased)
 		device_take(device, DEVICE_LEASE, &lease);
 	else if (is_seen)
-		device_take(device, DEVICE_NEIGHBOUR, &seen);
+		device_take(device, is_shared(devices, seen.mac, time_s) ? DEVICE_SHARED : DEVICE_NEIGHBOUR,
+		        &seen);
 	else if (has_lease)
 		device_take(device, DEVICE_EXPIRED, &lease);
 	if (is_seen && device->name[0] == '\0')

@@ -25,6 +25,8 @@ enum device_confidence {
 	DEVICE_DISPUTED,  /* the lease is one device's, the kernel saw another: that one, where it has a name of
 	                     its own, else the lease's (a repeater answers for others) */
 	DEVICE_EXPIRED,   /* the last lease of the address had ended */
+	DEVICE_SHARED,    /* the kernel saw this MAC at many addresses at that time: a repeater's, who is behind it
+	                     nobody knows */
 };
 
 enum device_source { DEVICE_FROM_LEASE, DEVICE_FROM_NEIGHBOUR };
@@ -33,6 +35,8 @@ struct device {
 	enum device_confidence confidence;
 	char name[LEASE_NAME_MAX + 1]; /* "" unknown */
 	char mac[18];                  /* "" unknown */
+	bool has_mac;
+	uint8_t mac_octets[6];
 };
 
 /* Its name, or else its MAC; NULL: unknown. */
@@ -41,7 +45,13 @@ const char *device_label(const struct device *device);
 /* Whether it has that name (in any case) or MAC; "": any is meant. */
 bool device_is(const struct device *device, const char *wanted);
 
-/* "lease", "neighbour", "disputed", "expired"; NULL for DEVICE_UNKNOWN. */
+/* Whether this device, and no other, had the address: by a lease or the kernel's word. */
+bool device_is_sure(const struct device *device);
+
+/* Whether its MAC is one that it made up (IEEE 802: locally administered): for this network, or this day. */
+bool device_is_randomised(const struct device *device);
+
+/* "lease", "neighbour", "disputed", "expired", "shared"; NULL for DEVICE_UNKNOWN. */
 const char *device_confidence_text(enum device_confidence confidence);
 
 struct devices;

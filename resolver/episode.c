@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <xxhash.h>
 
+#include "identity.h"
 #include "words.h"
 
 #define SECOND INT64_C(1000000)
@@ -27,11 +27,12 @@ static const int64_t gaps[] = {
 
 struct open_episode {
 	struct episode episode;
+	struct identity identity;
 	enum config_severity
 	        severity; /* the one it was opened with: a bypass may have raised the episode's */
 	bool noise;       /* background from the start */
 	size_t names_room;
-	LIST_ENTRY(open_episode) bucket; /* those of the same client and profile among others */
+	LIST_ENTRY(open_episode) bucket; /* those of the same device and profile among others */
 	TAILQ_ENTRY(open_episode) age;   /* the one that waited longest first */
 };
 
@@ -226,27 +227,24 @@ static void open_expire(struct episodes *episodes, int64_t now_us)
 			open_end(episodes, open);
 }
 
-static uint64_t bucket_of(const uint8_t *client, const char *profile)
+static uint64_t bucket_of(const struct identity *identity, const char *profile)
 {
-	return XXH3_64bits_withSeed(
-	               client ? client : (const uint8_t *)"", client ? 16 : 0, (uint64_t)(uintptr_t)profile) %
-	       BUCKETS;
+	return identity_hash(identity, (uint64_t)(uintptr_t)profile) % BUCKETS;
 }
 
 /* A record with its words kept. */
 struct feeding {
 	const struct block_record *record;
+	struct identity identity;
 	const char *profile, *category;
 	bool noise, bypass;
 	uint64_t bucket;
 };
 
-static bool is_of_client(const struct episode *episode, const struct feeding *feeding)
+static bool is_of_device(const struct open_episode *open, const struct feeding *feeding)
 {
-	const uint8_t *client = feeding->record->client;
-
-	return episode->has_client == (client != NULL) && episode->profile == feeding->profile &&
-	       (!client || memcmp(episode->client, client, 16) == 0);
+	return open->episode.profile == feeding->profile &&
+	       identity_is_same(&open->identity, &feeding->identity);
 }
 
 /* Rule 1, and the end of 3. */
@@ -282,7 +280,7 @@ static struct open_episode *open_find(struct episodes *episodes, const struct fe
 
 	for (open = LIST_FIRST(&episodes->buckets[feeding->bucket]); open; open = next) {
 		next = LIST_NEXT(open, bucket);
-		if (!is_of_client(&open->episode, feeding))
+		if (!is_of_device(open, feeding))
 			continue;
 		bool joins = may_join(open, feeding);
 		if (open_is_over(open, feeding->record->time_us) ||
@@ -326,6 +324,7 @@ static struct open_episode *open_new(struct episodes *episodes, const struct fee
 		open_end(episodes, oldest);
 	}
 	open->severity = record->severity;
+	open->identity = feeding->identity;
 	open->noise = feeding->noise;
 	open->episode = (struct episode){
 		.has_client = record->client != NULL,
@@ -361,8 +360,11 @@ static int open_add(struct episodes *episodes, struct open_episode *open, const 
 	TAILQ_REMOVE(age_of(episodes, episode), open, age);
 	if (record->time_us < episode->first_us)
 		episode->first_us = record->time_us;
-	if (record->time_us > episode->last_us)
+	if (record->time_us >= episode->last_us) {
 		episode->last_us = record->time_us;
+		if (record->client)
+			memcpy(episode->client, record->client, sizeof episode->client);
+	}
 	episode->count++;
 	episode->watched += record->action != BLOCK_ACTION_BLOCK;
 	if (name)
@@ -395,6 +397,7 @@ int episodes_feed(struct episodes *episodes, const struct block_record *record)
 {
 	struct feeding feeding = {
 		.record = record,
+		.identity = identity_of(record->client, record->device),
 		.profile = words_keep(&episodes->profiles, record->profile),
 		.category = words_keep(&episodes->categories, record->category),
 	};
@@ -403,7 +406,7 @@ int episodes_feed(struct episodes *episodes, const struct block_record *record)
 		return -ENOMEM;
 	feeding.noise = episode_is_background(episodes->config, record);
 	feeding.bypass = !feeding.noise && episode_is_bypass(episodes->config, record);
-	feeding.bucket = bucket_of(record->client, feeding.profile);
+	feeding.bucket = bucket_of(&feeding.identity, feeding.profile);
 	open_expire(episodes, record->time_us);
 	struct open_episode *open = open_find(episodes, &feeding);
 	if (!open)

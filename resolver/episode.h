@@ -5,8 +5,8 @@
  *
  * The rules, all of them:
  *
- *  1. A record joins the open episode of its client, profile, category and severity; else it opens one. So a
- * lookup of severity danger is never inside a lesser episode.
+ *  1. A record joins the open episode of its device (identity.h), profile, category and severity; else it
+ * opens one. So a lookup of severity danger is never inside a lesser episode.
  *  2. An episode ends when nothing was added for its gap: 15 minutes for danger, 30 for caution, 60 for
  * advisory; and when it has lasted 4 hours.
  *  3. Background is set apart: a category with `background: true` (advertising and trackers), the names of
@@ -15,13 +15,13 @@
  * machine behaves so: it lasted 2 hours, and each of its names was asked 12 times on average. From then on a
  * new name does not join it, but opens an episode of its own.
  *  4. Bypass: a lookup of the category bypass within 10 minutes of a block of another category, by the same
- * client, joins that episode, raises its severity to its own and marks it: what was wanted, and the ways
+ * device, joins that episode, raises its severity to its own and marks it: what was wanted, and the ways
  * around that were tried, are one event.
  *  5. names: at most 64. A name as it is listed or with www. before it is what a person typed, and stands
  * first; then in order of time. What found no place is counted in `more`: never a name of severity danger.
  * Where 64 of those are full, the episode ends and the next begins.
  *
- * Bounded: 16 open episodes a client, EPISODE_OPEN_MAX of all; the one that waited longest ends early. Pure:
+ * Bounded: 16 open episodes a device, EPISODE_OPEN_MAX of all; the one that waited longest ends early. Pure:
  * no clock, no I/O; the same records give the same episodes.
  */
 #ifndef USHER_EPISODE_H
@@ -43,7 +43,7 @@ struct episode_name {
 
 struct episode {
 	bool has_client;
-	uint8_t client[16];
+	uint8_t client[16];             /* the newest of its addresses */
 	const char *profile, *category; /* NULL: none; they live as long as the episodes */
 	enum config_severity severity;
 	bool background, bypass;
@@ -88,6 +88,6 @@ int episode_compare(const void *a, const void *b);
 
 /* One JSON object, DESIGN.md 5. device: who had the address then, NULL unknown. malloc()ed; NULL without
  * memory. */
-char *episode_json(const struct episode *episode, const char *device);
+char *episode_json(const struct episode *episode, const struct device *device);
 
 #endif

@@ -1,7 +1,7 @@
 /* An episode for people and programs outside: the JSON of DESIGN.md 5. */
 #include "episode.h"
 
-#include <jansson.h>
+#include "identity.h"
 
 #include "value.h"
 
@@ -20,17 +20,18 @@ static json_t *names_json(const struct episode *episode)
 	return names;
 }
 
-char *episode_json(const struct episode *episode, const char *device)
+char *episode_json(const struct episode *episode, const struct device *device)
 {
 	json_t *json = json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:b, s:b}",
-	        "client", value_client(episode->has_client ? episode->client : NULL), "device",
-	        value_text(device), "profile", value_text(episode->profile), "severity",
-	        config_severity_text(episode->severity), "category", value_text(episode->category), "first",
-	        value_time_us(episode->first_us), "last", value_time_us(episode->last_us), "count",
-	        (json_int_t)episode->count, "names", names_json(episode), "more", (json_int_t)episode->more,
-	        "watched", (json_int_t)episode->watched, "bypass", episode->bypass, "background",
-	        episode->background);
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	        "client", value_client(episode->has_client ? episode->client : NULL), "device", json_null(),
+	        "profile", value_text(episode->profile), "severity", config_severity_text(episode->severity),
+	        "category", value_text(episode->category), "first", value_time_us(episode->first_us), "last",
+	        value_time_us(episode->last_us), "count", (json_int_t)episode->count, "names",
+	        names_json(episode), "more", (json_int_t)episode->more, "watched",
+	        (json_int_t)episode->watched, "bypass", episode->bypass, "background", episode->background);
+	const uint8_t *client = episode->has_client ? episode->client : NULL;
+	char *text =
+	        json && identity_add_to(json, client, device) == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);
 	return text;

@@ -31,17 +31,19 @@ static int64_t write_line(char *json, FILE *out)
 	return ret;
 }
 
-/* Whether it is of the device that is asked for, as it was then. */
-static bool is_of_device(
-        const struct log_query *query, struct devices *devices, const struct block_record *record)
-{
-	struct block_record joined = *record;
-	struct device room;
+/* A record with its device, as it was then. */
+struct joined {
+	struct block_record record;
+	struct device device;
+};
 
-	if (query->device[0] == '\0')
-		return true;
-	log_query_join(devices, &joined, &room);
-	return device_is(&room, query->device);
+/* Returns whether it is of the device that is asked for. */
+static bool join(struct joined *joined, const struct log_query *query, struct devices *devices,
+        const struct block_record *record)
+{
+	joined->record = *record;
+	log_query_join(devices, &joined->record, &joined->device);
+	return device_is(&joined->device, query->device);
 }
 
 /* ---- episodes ---- */
@@ -94,11 +96,11 @@ static void gather(void *arg, const struct episode *episode)
 static bool feed_episodes(void *arg, const struct block_record *record)
 {
 	struct gathering *gathering = arg;
+	struct joined joined;
 	int ret = 0;
 
-	if (is_of_device(gathering->query, gathering->devices, record))
-		ret = episodes_feed(gathering->episodes, record);
-
+	if (join(&joined, gathering->query, gathering->devices, record))
+		ret = episodes_feed(gathering->episodes, &joined.record);
 	if (ret < 0)
 		gathering->error = ret;
 	return gathering->error == 0;
@@ -110,7 +112,7 @@ static char *episode_with_device(struct devices *devices, const struct episode *
 
 	if (episode->has_client)
 		devices_find(devices, episode->client, episode->last_us, &room);
-	return episode_json(episode, device_label(&room));
+	return episode_json(episode, &room);
 }
 
 static int64_t write_episodes(struct gathering *gathering, FILE *out)
@@ -190,7 +192,7 @@ char *signal_with_device(struct devices *devices, const struct signal *signal)
 
 	if (signal->has_client)
 		devices_find(devices, signal->client, signal->last_us, &room);
-	return signal_json(signal, device_label(&room));
+	return signal_json(signal, &room);
 }
 
 /* Its place is where it was made, its text what it was in the end. */
@@ -210,11 +212,11 @@ static void hear(void *arg, const struct signal *signal, enum signal_stage stage
 static bool feed_signals(void *arg, const struct block_record *record)
 {
 	struct hearing *hearing = arg;
+	struct joined joined;
 	int ret = 0;
 
-	if (is_of_device(hearing->query, hearing->devices, record))
-		ret = signals_feed(hearing->signals, record);
-
+	if (join(&joined, hearing->query, hearing->devices, record))
+		ret = signals_feed(hearing->signals, &joined.record);
 	if (ret < 0)
 		hearing->error = ret;
 	return hearing->error == 0;

@@ -16,6 +16,7 @@
 
 #include "address.h"
 #include "block_item.h"
+#include "identity.h"
 
 #define TABLE_MAX 250000
 #define PARTS_FACTOR 8
@@ -30,10 +31,12 @@ struct entry {
 	uint64_t hash, count;
 	uint8_t *key;
 	uint8_t len;
+	char *label; /* of a device: its name */
 };
 
 struct listed {
-	char *text; /* "": there is none */
+	char *text;     /* "": there is none */
+	char *identity; /* of a device; NULL: not counted by them */
 	uint64_t count;
 };
 
@@ -62,13 +65,14 @@ static size_t event_key(enum log_count_by by, const struct block_item *item, con
 	const void *octets = item->category;
 	size_t len = item->category ? strlen(item->category) : 0;
 	uint64_t hour = htobe64((uint64_t)(item->time_us / HOUR_US));
+	struct identity identity = identity_of(item->client, device);
 
 	if (by == LOG_COUNT_CLIENT) {
 		octets = item->client;
 		len = item->client ? 16 : 0;
 	} else if (by == LOG_COUNT_DEVICE) {
-		octets = device_label(device);
-		len = octets ? strlen(octets) : 0;
+		octets = &identity;
+		len = device_label(device) ? sizeof identity : 0;
 	} else if (by == LOG_COUNT_NAME) {
 		octets = item->name;
 		len = item->name_len;
@@ -126,6 +130,8 @@ static bool event_found(void *arg, const struct block_item *item)
 	struct entry *entry = entry_find(counting, hash, key, len);
 	if (!entry)
 		return false;
+	if (counting->by == LOG_COUNT_DEVICE && !entry->label && device_label(&device))
+		entry->label = strdup(device_label(&device));
 	entry->count++;
 	return true;
 }
@@ -151,6 +157,8 @@ static char *entry_text(enum log_count_by by, const struct entry *entry)
 	if (entry->len == 0)
 		return strdup("");
 	switch (by) {
+	case LOG_COUNT_DEVICE:
+		return strdup(entry->label ? entry->label : "");
 	case LOG_COUNT_CLIENT:
 		address_text(entry->key, text);
 		return strdup(text);
@@ -169,13 +177,30 @@ static char *entry_text(enum log_count_by by, const struct entry *entry)
 	}
 }
 
+static char *entry_identity(const struct entry *entry)
+{
+	struct identity identity = { .kind = IDENTITY_NONE };
+	char text[IDENTITY_TEXT_LEN];
+
+	if (entry->len == sizeof identity)
+		memcpy(&identity, entry->key, sizeof identity);
+	return strdup(identity_text(&identity, text) ? text : "");
+}
+
+static void listed_clear(struct listed *listed)
+{
+	free(listed->text);
+	free(listed->identity);
+}
+
 static int most_first(const void *a, const void *b)
 {
 	const struct listed *x = a, *y = b;
 
 	if (x->count != y->count)
 		return x->count < y->count ? 1 : -1;
-	return strcmp(x->text, y->text);
+	int order = strcmp(x->text, y->text);
+	return order != 0 || !x->identity ? order : strcmp(x->identity, y->identity);
 }
 
 static int text_order(const void *a, const void *b)
@@ -192,7 +217,7 @@ static void list_cut(struct counting *counting)
 		struct listed *last = &counting->list[--counting->list_len];
 		counting->others++;
 		counting->others_count += last->count;
-		free(last->text);
+		listed_clear(last);
 	}
 }
 
@@ -209,8 +234,12 @@ static int list_add(struct counting *counting)
 		struct listed *listed = &counting->list[counting->list_len];
 		listed->count = counting->table[i].count;
 		listed->text = entry_text(counting->by, &counting->table[i]);
-		if (!listed->text)
+		listed->identity =
+		        counting->by == LOG_COUNT_DEVICE ? entry_identity(&counting->table[i]) : NULL;
+		if (!listed->text || (counting->by == LOG_COUNT_DEVICE && !listed->identity)) {
+			listed_clear(listed);
 			return -ENOMEM;
+		}
 		counting->list_len++;
 	}
 	list_cut(counting);
@@ -221,8 +250,10 @@ static int list_add(struct counting *counting)
 
 static void table_clear(struct counting *counting)
 {
-	for (size_t i = 0; i < counting->used; i++)
+	for (size_t i = 0; i < counting->used; i++) {
 		free(counting->table[i].key);
+		free(counting->table[i].label);
+	}
 	counting->used = 0;
 	counting->full = false;
 	memset(counting->slots, 0, counting->slot_count * sizeof *counting->slots);
@@ -248,6 +279,28 @@ static int count_all(struct counting *counting, const struct block_filter *filte
 		counting->part *= PARTS_FACTOR;
 		counting->parts *= PARTS_FACTOR;
 	}
+	return 0;
+}
+
+/* Many devices have one name: then each says which it is. */
+static int list_tell_apart(struct counting *counting)
+{
+	qsort(counting->list, counting->list_len, sizeof *counting->list, text_order);
+	for (size_t i = 0; i < counting->list_len; i++) {
+		struct listed *first = &counting->list[i];
+		size_t alike = 1;
+		while (i + alike < counting->list_len && strcmp(first->text, first[alike].text) == 0)
+			alike++;
+		for (size_t k = 0; k < alike && alike > 1 && *first->identity; k++) {
+			char *text;
+			if (asprintf(&text, "%s (%s)", first[k].text, first[k].identity) < 0)
+				return -ENOMEM;
+			free(first[k].text);
+			first[k].text = text;
+		}
+		i += alike - 1;
+	}
+	list_cut(counting);
 	return 0;
 }
 
@@ -283,7 +336,7 @@ static void counting_clear(struct counting *counting)
 	free(counting->table);
 	free(counting->slots);
 	for (size_t i = 0; i < counting->list_len; i++)
-		free(counting->list[i].text);
+		listed_clear(&counting->list[i]);
 	free(counting->list);
 }
 
@@ -305,6 +358,8 @@ int64_t log_count_run_with(const struct log_query *query, const char *dir, size_
 	filter.limit = 0;
 	bool has_memory = counting.devices && counting.table && counting.slots;
 	int64_t ret = has_memory ? count_all(&counting, &filter, dir) : -ENOMEM;
+	if (ret == 0 && counting.by == LOG_COUNT_DEVICE)
+		ret = list_tell_apart(&counting);
 	if (ret == 0)
 		ret = print_list(&counting, query->filter.limit == 0, out);
 	counting_clear(&counting);

@@ -284,9 +284,7 @@ void log_query_join(struct devices *devices, struct block_record *record, struct
 	*room = (struct device){ .confidence = DEVICE_UNKNOWN };
 	if (record->client != NULL)
 		devices_find(devices, record->client, record->time_us, room);
-	record->device = device_label(room);
-	record->mac = room->mac[0] != '\0' ? room->mac : NULL;
-	record->confidence = device_confidence_text(room->confidence);
+	record->device = room;
 }
 
 char *log_query_line(const struct block_record *record, bool with_id)

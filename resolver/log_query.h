@@ -54,7 +54,7 @@ bool log_query_is_numbers(const struct log_query *query);
 char *log_query_line(const struct block_record *record, bool with_id);
 
 /*
- * Sets the record's device, mac and confidence; they point into room. A record without a client stays without them. Devices' names
+ * Sets the record's device, which is in room. A record without a client stays without them. Devices' names
  * come from here alone, at the time of reading, by the time of the record: no later lease changes what was.
  */
 void log_query_join(struct devices *devices, struct block_record *record, struct device *room);

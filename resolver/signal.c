@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "episode.h"
+#include "identity.h"
 #include "sites.h"
 #include "words.h"
 
@@ -125,7 +126,7 @@ struct facts_of {
 	int profile, category; /* -1: not in the configuration */
 	bool background, bypass;
 	uint64_t site;
-	uint64_t client; /* a hash; without an address, of the profile */
+	uint64_t whose; /* a hash of its identity; without an address, of the profile */
 };
 
 static bool rule_takes(
@@ -171,10 +172,12 @@ static struct facts_of facts_find(const struct config *config, const struct bloc
 		.site = site_of(record),
 	};
 
-	if (record->client)
-		facts.client = XXH3_64bits(record->client, 16);
+	struct identity identity = identity_of(record->client, record->device);
+
+	if (identity.kind != IDENTITY_NONE)
+		facts.whose = identity_hash(&identity, 0);
 	else
-		facts.client = record->profile ? XXH3_64bits(record->profile, strlen(record->profile)) : 0;
+		facts.whose = record->profile ? XXH3_64bits(record->profile, strlen(record->profile)) : 0;
 	return facts;
 }
 
@@ -367,6 +370,8 @@ static void signal_go_on(struct signals *signals, struct signal *signal, const c
 
 	if (record->client)
 		memcpy(step.client, record->client, 16);
+	if (signal->has_client && record->time_us >= signal->last_us)
+		memcpy(signal->client, record->client, 16);
 	if (record->severity > signal->severity)
 		signal->severity = record->severity;
 	if (record->time_us > signal->last_us)
@@ -425,7 +430,7 @@ static int threshold_feed(struct signals *signals, unsigned rule, const struct f
 {
 	const struct config_alert_rule *asked = signals->rules[rule].rule;
 	int64_t now_us = signals->record->time_us, part_us = window_us(asked) / PARTS;
-	struct watch *watch = watch_of(signals, rule, facts->client);
+	struct watch *watch = watch_of(signals, rule, facts->whose);
 
 	if (!watch)
 		return -ENOMEM;
@@ -467,7 +472,7 @@ static int slow_burn_feed(struct signals *signals, unsigned rule, const struct f
 {
 	const struct config_alert_rule *asked = signals->rules[rule].rule;
 	int64_t now_us = signals->record->time_us;
-	struct watch *watch = watch_of(signals, rule, facts->client);
+	struct watch *watch = watch_of(signals, rule, facts->whose);
 
 	if (!watch)
 		return -ENOMEM;
@@ -574,7 +579,7 @@ static int chase_feed(struct signals *signals, unsigned rule, const struct facts
 {
 	const struct config_alert_rule *asked = signals->rules[rule].rule;
 	int64_t now_us = signals->record->time_us, since_us = now_us - window_us(asked);
-	struct watch *watch = watch_of(signals, rule, facts->client);
+	struct watch *watch = watch_of(signals, rule, facts->whose);
 
 	if (!watch)
 		return -ENOMEM;
@@ -604,7 +609,7 @@ static int swarm_feed(struct signals *signals, unsigned rule, const struct facts
 	struct watch *watch = watch_of(signals, rule, facts->site);
 	if (!watch)
 		return -ENOMEM;
-	int ret = steps_add(signals, watch, facts->client, false, SWARM_MAX);
+	int ret = steps_add(signals, watch, facts->whose, false, SWARM_MAX);
 	if (ret < 0)
 		return ret;
 	if (watch->open && watch->step_count > watch->open->clients) {

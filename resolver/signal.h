@@ -4,18 +4,20 @@
  * clock, no I/O; the same records give the same signals with the same ids, so that they can be replayed over
  * the stored log.
  *
- *   threshold  `count` lookups of one client within `window` (to a thirtieth of it). While they go on they
- * belong to the same signal, for an hour or the window, whichever is longer. slow-burn  one client, in
+ *   One device is one identity (identity.h), whatever addresses it had.
+ *
+ *   threshold  `count` lookups of one device within `window` (to a thirtieth of it). While they go on they
+ * belong to the same signal, for an hour or the window, whichever is longer. slow-burn  one device, in
  * `count` different weeks of the last `window`: too few lookups for any threshold, but again and again. At
- * most one signal a week for a client. chase      one client goes from a block to ways around it: `count`
- * different sites within `window`, a block first and one or more of category bypass after it that this client
+ * most one signal a week for a device. chase      one device goes from a block to ways around it: `count`
+ * different sites within `window`, a block first and one or more of category bypass after it that this device
  * was not at before the block. swarm      a site that was never blocked here before is asked by `count`
  * clients within `window` of its first lookup. Nothing is new before a day of records was seen.
  *
  * Background (episode.h) is left out, but where a rule names its category. Where no rule has a kind, the
  * usual one is evaluated all the same; its signals go to nobody.
  *
- * Bounded: SIGNAL_WATCHES_MAX clients, a million sites.
+ * Bounded: SIGNAL_WATCHES_MAX devices, a million sites.
  */
 #ifndef USHER_SIGNAL_H
 #define USHER_SIGNAL_H
@@ -41,7 +43,7 @@ struct signal {
 	const struct config_alert_rule *rule;
 	bool is_sent; /* the rule is configured, not the usual one */
 	bool has_client;
-	uint8_t client[16];
+	uint8_t client[16];             /* the newest of its addresses */
 	const char *profile, *category; /* of the lookup that made it; NULL: none */
 	enum config_severity severity;  /* the worst */
 	int64_t first_us, last_us, fired_us;
@@ -72,6 +74,6 @@ void signals_free(struct signals *signals); /* NULL is fine */
 
 /* One JSON object. device: who had the client's address then, NULL unknown. malloc()ed; NULL without memory.
  */
-char *signal_json(const struct signal *signal, const char *device);
+char *signal_json(const struct signal *signal, const struct device *device);
 
 #endif

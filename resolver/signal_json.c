@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "identity.h"
 #include "value.h"
 
 static const char *const kinds[] = { "threshold", "slow-burn", "chase", "swarm", "operations" };
@@ -48,7 +49,7 @@ static json_t *evidence_json(const struct signal *signal)
 	return array;
 }
 
-char *signal_json(const struct signal *signal, const char *device)
+char *signal_json(const struct signal *signal, const struct device *device)
 {
 	char id[20], sentence[200];
 
@@ -58,12 +59,14 @@ char *signal_json(const struct signal *signal, const char *device)
 	        "{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I}", "id", id,
 	        "rule", signal->rule->name, "kind", kinds[signal->rule->kind], "sent", signal->is_sent,
 	        "severity", config_severity_text(signal->severity), "profile", value_text(signal->profile),
-	        "client", value_client(signal->has_client ? signal->client : NULL), "device",
-	        value_text(device), "category", value_text(signal->category), "first",
-	        value_time_us(signal->first_us), "last", value_time_us(signal->last_us), "count",
-	        (json_int_t)signal->count, "clients", (int)signal->clients, "text", sentence, "evidence",
-	        evidence_json(signal), "more", (json_int_t)signal->more);
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	        "client", value_client(signal->has_client ? signal->client : NULL), "device", json_null(),
+	        "category", value_text(signal->category), "first", value_time_us(signal->first_us), "last",
+	        value_time_us(signal->last_us), "count", (json_int_t)signal->count, "clients",
+	        (int)signal->clients, "text", sentence, "evidence", evidence_json(signal), "more",
+	        (json_int_t)signal->more);
+	const uint8_t *client = signal->has_client ? signal->client : NULL;
+	char *text =
+	        json && identity_add_to(json, client, device) == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);
 	return text;

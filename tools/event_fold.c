@@ -8,6 +8,11 @@
 
 #define KEY_LEN 1024
 
+const char *event_identity(const json_t *event)
+{
+	return member_text(event, "identity");
+}
+
 static bool may_fold(const json_t *episode)
 {
 	return strcmp(member_text(episode, "severity"), "danger") != 0 &&
@@ -50,13 +55,13 @@ static void fold_join(json_t *fold, const json_t *episode)
 	names_join(json_object_get(fold, "names"), json_object_get(episode, "names"));
 }
 
-/* The clients of a fold are counted, each once, by keys in `seen`. */
+/* The devices of a fold are counted, each once, by keys in `seen`. */
 static void client_join(json_t *fold, const json_t *episode, const char *key, json_t *seen)
 {
 	char of[KEY_LEN + 64];
 
-	snprintf(of, sizeof of, "%s %s", key, member_text(episode, "client"));
-	if (member_text(episode, "client")[0] == '\0' || json_object_get(seen, of))
+	snprintf(of, sizeof of, "%s %s", key, event_identity(episode));
+	if (event_identity(episode)[0] == '\0' || json_object_get(seen, of))
 		return;
 	json_object_set_new(seen, of, json_true());
 	json_object_set_new(

@@ -17,6 +17,9 @@
  */
 json_t *events_folded(const json_t *episodes);
 
+/* What tells its device from others (resolver/identity.h); "" nobody was logged. */
+const char *event_identity(const json_t *event);
+
 /* "24 devices" where an event is of several, else false. */
 bool event_clients_text(const json_t *event, char *text, size_t size);
 

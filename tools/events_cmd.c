@@ -16,11 +16,13 @@
 #define CELL_LEN (NAMES_A_ROW * NAME_TEXT_MAX)
 
 static const char *const episode_keys[] = { "client", "device", "profile", "severity", "category", "first",
-	"last", "count", "names", "more", "watched", "bypass", "background" };
+	"last", "count", "names", "more", "watched", "bypass", "background", "mac", "confidence",
+	"randomised", "identity" };
 #define EPISODE_KEY_COUNT (sizeof episode_keys / sizeof *episode_keys)
 
 static const char *const signal_keys[] = { "id", "rule", "kind", "sent", "severity", "profile", "client",
-	"device", "category", "first", "last", "count", "clients", "text", "evidence", "more" };
+	"device", "category", "first", "last", "count", "clients", "text", "evidence", "more", "mac",
+	"confidence", "randomised", "identity" };
 #define SIGNAL_KEY_COUNT (sizeof signal_keys / sizeof *signal_keys)
 
 /* ---- cells ---- */

@@ -13,7 +13,8 @@
 
 /* The keys of a record, in their order: columns of the CSV. */
 static const char *const keys[] = { "time", "client", "device", "profile", "name", "type", "category",
-	"severity", "rule", "source", "matched", "action", "generation", "mac", "confidence" };
+	"severity", "rule", "source", "matched", "action", "generation", "mac", "confidence", "randomised",
+	"identity" };
 #define KEY_COUNT (sizeof keys / sizeof *keys)
 
 /* What people see, and how wide it is where it cannot be measured (--follow). */
@@ -27,21 +28,26 @@ static const struct {
 
 /* ---- the answer, line by line ---- */
 
+#define DEVICE_TEXT_LEN (LEASE_NAME_MAX + 48)
+
 struct row {
-	char time[UTC_TEXT_LEN], number[32], device[LEASE_NAME_MAX + 32];
+	char time[UTC_TEXT_LEN], number[32], device[DEVICE_TEXT_LEN];
 	char rule[2 * NAME_TEXT_MAX];
 	const char *cells[COLUMN_COUNT];
 };
 
-/* A device that is not sure to be the one says why. */
-static const char *device_text(const json_t *record, char text[LEASE_NAME_MAX + 32])
+/* A device that is not sure to be the one says why; so does one that may be known by other MACs too. */
+static const char *device_text(const json_t *record, char text[DEVICE_TEXT_LEN])
 {
 	char number[32];
 	const char *confidence = log_cell_text(record, "confidence", number);
-	bool is_sure = strcmp(confidence, "expired") != 0 && strcmp(confidence, "disputed") != 0;
+	bool is_sure = strcmp(confidence, "") == 0 || strcmp(confidence, "lease") == 0 ||
+	               strcmp(confidence, "neighbour") == 0;
+	bool is_random = json_is_true(json_object_get(record, "randomised"));
 
-	snprintf(text, LEASE_NAME_MAX + 32, "%s%s%s%s", log_cell_text(record, "device", number),
-	        is_sure ? "" : " (", is_sure ? "" : confidence, is_sure ? "" : ")");
+	snprintf(text, DEVICE_TEXT_LEN, "%s%s%s%s%s", log_cell_text(record, "device", number),
+	        is_sure ? "" : " (", is_sure ? "" : confidence, is_sure ? "" : ")",
+	        is_random ? " (randomised)" : "");
 	return text;
 }
 
@@ -78,7 +84,8 @@ static void line_as_row(void *arg, const char *line, const json_t *record)
 	command_table_row(arg, row.cells);
 }
 
-/* {"category":"gambling","count":7}: the first key is what was counted by. */
+/* {"category":"gambling","count":7}: the first key is
+ * what was counted by. */
 struct count_table {
 	const char *key;
 	bool csv;

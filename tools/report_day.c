@@ -216,14 +216,14 @@ static size_t count_meant(const json_t *episodes, bool (*is_meant)(const json_t 
 
 static size_t device_count(const json_t *episodes)
 {
-	json_t *clients = json_object();
+	json_t *devices = json_object();
 	const json_t *episode;
 	size_t i;
 
-	json_array_foreach(episodes, i, episode) if (member_text(episode, "client")[0] != '\0')
-	        json_object_set_new(clients, member_text(episode, "client"), json_true());
-	size_t count = json_object_size(clients);
-	json_decref(clients);
+	json_array_foreach(episodes, i, episode) if (event_identity(episode)[0] != '\0')
+	        json_object_set_new(devices, event_identity(episode), json_true());
+	size_t count = json_object_size(devices);
+	json_decref(devices);
 	return count;
 }
 
@@ -480,7 +480,7 @@ static void compared(struct report *report, const struct report_request *request
 }
 
 struct device {
-	const char *who; /* key in the object of all */
+	char who[128];
 	uint64_t danger, caution;
 };
 
@@ -495,8 +495,8 @@ static int device_compare(const void *a, const void *b)
 	return strcmp(x->who, y->who);
 }
 
-/* Which devices the events of the week are about: no threshold hides the one that comes back a little each
- * day. */
+/* Which devices the events of the week are about, each under the newest of its worst events' address: no
+ * threshold hides the one that comes back a little each day. */
 static void by_device(struct report *report, const struct gathered *gathered)
 {
 	static const char *const titles[] = { "Who", "Events of danger", "Events of caution" };
@@ -509,18 +509,15 @@ static void by_device(struct report *report, const struct gathered *gathered)
 		abort();
 	json_array_foreach(gathered->episodes, i, episode)
 	{
-		char who[128];
+		const char *identity = event_identity(episode);
 		if (!is_urgent(episode) && !is_worth_a_look(episode))
 			continue;
-		who_text(episode, who, sizeof who);
-		json_t *place = json_object_get(places, who);
-		if (!place) {
-			json_object_set_new(places, who, json_integer((json_int_t)count));
-			devices[count].who = json_object_iter_key(json_object_iter_at(places, who));
-			place = json_object_get(places, who);
+		if (!json_object_get(places, identity)) {
+			json_object_set_new(places, identity, json_integer((json_int_t)count));
+			who_text(episode, devices[count].who, sizeof devices[count].who);
 			count++;
 		}
-		struct device *device = &devices[json_integer_value(place)];
+		struct device *device = &devices[json_integer_value(json_object_get(places, identity))];
 		device->danger += is_urgent(episode);
 		device->caution += !is_urgent(episode);
 	}

@@ -1,11 +1,13 @@
 /*
  * A subject access request: what is stored about one device, all of it and nothing about anybody else. Rows
- * are asked for by the reader's own filter. An address is handed on by DHCP: where its rows are known to be
- * of several devices there is no report, for it would tell one about another.
+ * are asked for by the reader's own filter. An address is handed on by DHCP, and a name is given to many
+ * devices: where its rows are known to be of several devices there is no report, for it would tell one about
+ * another.
  */
 #include "report_fill.h"
 
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,12 +31,26 @@ static void row_add(struct report *report, const struct report_request *request,
 	report_data_row(report, data);
 }
 
-/* The device's name, or its MAC address where it has told none; "" where nobody knows. */
+/* Whose rows they may be, sure or not: its MAC, for many devices go by one name; else its name; "" where
+ * nobody knows. */
 static const char *device_of(const json_t *record)
 {
-	const char *device = member_text(record, "device");
+	const char *mac = member_text(record, "mac");
 
-	return *device ? device : member_text(record, "mac");
+	return *mac ? mac : member_text(record, "device");
+}
+
+static void devices_say(const json_t *devices)
+{
+	const char *device;
+	json_t *name;
+
+	json_object_foreach((json_t *)(uintptr_t)devices, device, name)
+	{
+		char text[256];
+		snprintf(text, sizeof text, "%s (%s)", json_string_value(name), device);
+		command_say(strcmp(json_string_value(name), device) == 0 ? device : text);
+	}
 }
 
 /* Whether the rows are of one device, as far as that is known; says which they are of, if not. */
@@ -42,20 +58,18 @@ static bool is_of_one(const struct report_request *request, const json_t *record
 {
 	json_t *devices = json_object();
 	const json_t *record;
-	const char *device;
-	json_t *seen;
 	size_t i;
 
 	json_array_foreach(records, i, record) if (*device_of(record))
-	        json_object_set_new(devices, device_of(record), json_true());
+	        json_object_set_new(devices, device_of(record), json_string(member_text(record, "device")));
 	bool is_one = json_object_size(devices) <= 1;
-	if (!is_one)
+	if (!is_one) {
 		fprintf(stderr,
-		        "usher: %s was of %zu devices in that time: choose one with --device, or a time with "
-		        "--since and --until. They are:\n",
-		        request->client, json_object_size(devices));
-	if (!is_one)
-		json_object_foreach(devices, device, seen) command_say(device);
+		        "usher: %s was of %zu devices in that time: choose one with --device and its MAC "
+		        "address, or a time with --since and --until. They are:\n",
+		        request->client ? request->client : request->device, json_object_size(devices));
+		devices_say(devices);
+	}
 	json_decref(devices);
 	return is_one;
 }
@@ -68,7 +82,8 @@ static size_t doubtful_count(const json_t *records)
 
 	json_array_foreach(records, i, record) count +=
 	        strcmp(member_text(record, "confidence"), "expired") == 0 ||
-	        strcmp(member_text(record, "confidence"), "disputed") == 0;
+	        strcmp(member_text(record, "confidence"), "disputed") == 0 ||
+	        strcmp(member_text(record, "confidence"), "shared") == 0;
 	return count;
 }
 
@@ -125,7 +140,7 @@ int report_fill_person(struct report *report, const struct report_request *reque
 
 	if (!records)
 		return COMMAND_FAILED;
-	if (request->client && !is_of_one(request, records)) {
+	if (!is_of_one(request, records)) {
 		json_decref(records);
 		return COMMAND_FAILED;
 	}

@@ -4,6 +4,7 @@
  */
 #include "report_fill.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "event_fold.h"
 #include "resolver/ledger.h"
 #include "resolver/utc.h"
 
@@ -23,13 +25,13 @@ enum by { BY_CATEGORY, BY_PROFILE, BY_WEEK, BY_ALL };
 
 /*
  * Lookups of one category, profile and week are a cell: {"of": [CATEGORY, PROFILE, WEEK], "lookups": N,
- * "devices": {DEVICE: true}}. A label, such as a profile, is the sum of its cells whose two other labels are
- * shown, too: so that what is left out is no difference between what is shown.
+ * "devices": {IDENTITY: true}}. A label, such as a profile, is the sum of its cells whose two other labels
+ * are shown, too: so that what is left out is no difference between what is shown.
  */
 struct term {
 	json_t *cells;
 	json_t *labels[BY_ALL]; /* LABEL: {"hidden": bool, "quiet": bool (nothing at all), "lookups": N,
-	                           "devices": {DEVICE: true}} */
+	                           "devices": {IDENTITY: true}} */
 };
 
 /* The object at key, made where there is none. */
@@ -50,11 +52,47 @@ static void lookups_add(json_t *object, json_int_t count)
 	        json_integer(json_integer_value(json_object_get(object, "lookups")) + count));
 }
 
-/* One device may have many addresses: its name or MAC speaks for it, where that is known. */
+/*
+ * One device may have many addresses: its identity speaks for it. Where that is an IPv6 address, it is its
+ * /64 here, in which a device takes as many as it likes.
+ */
+static void device_add(json_t *devices, const json_t *episode)
+{
+	struct in6_addr address;
+	char text[INET6_ADDRSTRLEN + 3];
+
+	snprintf(text, sizeof text, "%s", event_identity(episode));
+	if (inet_pton(AF_INET6, text, &address) == 1) {
+		memset(&address.s6_addr[8], 0, 8);
+		inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN);
+		strcat(text, "/64");
+	}
+	if (*text)
+		json_object_set_new(devices, text, json_true());
+}
+
+/*
+ * How many devices they are at least: one may stand there by its MAC, by an IPv4 address of a time when
+ * nobody knew that, and by its IPv6 network.
+ */
+static size_t devices_least(const json_t *devices)
+{
+	size_t macs = 0, v4 = 0, networks = 0, most;
+	const char *text;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)devices, text, value)
+	{
+		networks += strchr(text, '/') != NULL;
+		v4 += strchr(text, '.') != NULL;
+		macs += strchr(text, '/') == NULL && strchr(text, '.') == NULL;
+	}
+	most = macs > v4 ? macs : v4;
+	return most > networks ? most : networks;
+}
+
 static void episode_add(struct term *term, const json_t *episode, const char *profile, const char *week)
 {
-	const char *device = json_string_value(json_object_get(episode, "device"));
-	const char *client = json_string_value(json_object_get(episode, "client"));
 	const char *name = json_string_value(json_object_get(episode, "category"));
 	const char *of[BY_ALL] = { name ? name : "", profile, week };
 	char key[512];
@@ -66,8 +104,7 @@ static void episode_add(struct term *term, const json_t *episode, const char *pr
 	for (size_t by = 0; by < BY_ALL; by++)
 		member(term->labels[by], of[by]);
 	lookups_add(cell, json_integer_value(json_object_get(episode, "count")));
-	if (device || client)
-		json_object_set_new(member(cell, "devices"), device ? device : client, json_true());
+	device_add(member(cell, "devices"), episode);
 }
 
 static bool week_add(
@@ -146,7 +183,7 @@ static bool labels_hide(const struct term *term)
 		json_object_foreach(term->labels[by], key, label)
 		{
 			if (!is_shown(label) ||
-			        json_object_size(json_object_get(label, "devices")) >= GROUP_LEAST)
+			        devices_least(json_object_get(label, "devices")) >= GROUP_LEAST)
 				continue;
 			json_object_set_new(label, "hidden", json_true());
 			some = true;

@@ -11,7 +11,8 @@ from usher import usherd
 LISTS = {'gambling': ['casino.com', 'poker.net'], 'games': ['games.org', 'mirror.org'], 'bypass': ['proxy.com', 'topvpn.net', 'dns.google'],
          'self-harm': ['harm.org'], 'malware': ['bad.net'], 'ads': ['ad.net']}
 BLOCK = list(LISTS)
-KEYS = {'client', 'device', 'profile', 'severity', 'category', 'first', 'last', 'count', 'names', 'more', 'watched', 'bypass', 'background'}
+KEYS = {'client', 'device', 'profile', 'severity', 'category', 'first', 'last', 'count', 'names', 'more', 'watched', 'bypass', 'background',
+        'mac', 'confidence', 'randomised', 'identity'}
 
 
 @pytest.fixture(scope='module')

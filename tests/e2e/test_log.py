@@ -17,7 +17,7 @@ import pytest
 from usher import BUILD, ENVIRONMENT, PUPIL6, eventually, profile, usherd
 
 KEYS = {'time', 'client', 'device', 'profile', 'name', 'type', 'category', 'severity', 'rule', 'source', 'matched', 'action', 'generation',
-        'mac', 'confidence'}
+        'mac', 'confidence', 'randomised', 'identity'}
 UNNAMED, UNLOGGED = '10.77.1.5', '10.77.2.5'
 
 

@@ -5,6 +5,8 @@ import io
 import os
 import re
 import stat
+import subprocess
+import time
 import xml.etree.ElementTree as xml
 from html.parser import HTMLParser
 
@@ -148,6 +150,44 @@ def test_small_groups_cannot_be_worked_out_from_what_is_shown(lab):
         assert eventually(lambda: len(u.json('log')) == 10, 3)
         rows, weeks = numbers(report(u, 'term'))
         assert rows['staff'] == ('not shown', 'fewer than 5') and rows['Malware'] == rows['pupils'] == ('7', '7') and weeks == 7, rows
+
+
+def test_one_device_of_many_addresses_is_no_group(lab):
+    """Laptops take a new IPv6 address every day, and by DHCP another IPv4 address: seven addresses of one child are not seven children."""
+    config = {'profiles': [profile('pupils')], 'leases': [{'file': '{folder}/kea.csv'}]}
+    now = int(time.time())
+    for i in range(1, 8):
+        subprocess.run(['ip', 'addr', 'replace', f'fd00:20::770{i}/128', 'dev', 'lo', 'nodad'], check=True)
+    with usherd(config, {'malware': ['vpn.net'], 'self-harm': [DANGER]}) as u:
+        u.write('kea.csv', 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n' +
+                ''.join(f'10.20.5.{i},a8:bb:cc:00:00:01,,7200,{now + 3600},1,0,0,laptop,0,\n' for i in range(1, 8)))
+        assert eventually(lambda: list((u.folder / 'state/devices').iterdir()), 3)
+        for i in range(1, 8):
+            u.ask('vpn.net', client=f'fd00:20::770{i}')
+            u.ask(DANGER, client=f'10.20.5.{i}')
+        assert eventually(lambda: len(u.json('log')) == 14, 3)
+        rows, weeks = numbers(report(u, 'term'))
+        assert set(rows.values()) == {('not shown', 'fewer than 5')} and weeks == 0, rows
+        assert [e['count'] for e in u.json('episodes', '--name', DANGER)] == [7], 'one device did it'
+        assert '1 event of severity danger' in report(u, 'daily')
+
+
+def test_subject_access_by_a_name_that_two_devices_have_is_refused(lab):
+    now = int(time.time())
+    with usherd({'profiles': [profile('pupils')], 'leases': [{'file': '{folder}/kea.csv'}]}, {'self-harm': [DANGER]}) as u:
+        u.write('kea.csv', 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n' +
+                ''.join(f'10.20.5.{i},aa:bb:cc:00:00:0{i},,7200,{now + 3600},1,0,0,iPad,0,\n' for i in (1, 2)))
+        assert eventually(lambda: list((u.folder / 'state/devices').iterdir()), 3)
+        for i in 1, 2:
+            u.ask(DANGER, client=f'10.20.5.{i}')
+        assert eventually(lambda: len(u.json('log')) == 2, 3)
+        said = u.cli('report', 'subject-access', '--device', 'iPad', expect=1)
+        assert 'of 2 devices' in said.stderr and 'iPad (aa:bb:cc:00:00:02)' in said.stderr and DANGER not in said.stdout
+        rows = list(csv.DictReader(io.StringIO(report(u, 'subject-access', '--device', 'AA-BB-CC-00-00-02', '--format', 'csv'))))
+        assert [row['client'] for row in rows] == ['10.20.5.2']
+        assert [c['device'] for c in u.json('log', '--count-by', 'device')] == [f'iPad (aa:bb:cc:00:00:0{i})' for i in (1, 2)]
+        assert 'iPad (randomised)' in u.cli('log').stdout
+        assert {(e['identity'], e['randomised'], e['confidence']) for e in u.json('episodes')} == {(f'aa:bb:cc:00:00:0{i}', True, 'lease') for i in (1, 2)}
 
 
 def test_subject_access_is_all_of_one_and_nothing_of_others(u):

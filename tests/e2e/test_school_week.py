@@ -62,7 +62,8 @@ def school(lab):
     lists = week.categories()
     profiles = [profile(name, block=list(lists), keep='90d') for name in ('pupils', 'staff', 'guest')]
     generated = week.Week(time.time_ns() // 1000)
-    u = Usherd({'profiles': profiles, 'log': {'ring': '16MiB'}}, lists, build=BUILT)
+    u = Usherd({'profiles': profiles, 'log': {'ring': '16MiB'}, 'leases': [{'file': '{folder}/kea.csv'}]}, lists, build=BUILT)
+    u.write('kea.csv', generated.leases())
     generated.write(BUILT / 'tests/write_log', u.folder / 'state/log')
     with u:
         replay = Replay(u)
@@ -90,6 +91,7 @@ def test_what_was_laid_down_reads_as_what_usherd_writes(school):
     now, before = (u.json('log', '--client', week.BURNER, '--name', week.BURN_NAME, *words)[0]
                    for words in (['--since', 'today'], ['--until', 'today']))
     assert {key for key in now if now[key] != before[key]} == {'time'}
+    assert now['identity'] == week.BURNER_MAC
 
 
 @pytest.fixture(scope='module')
@@ -152,6 +154,13 @@ def test_signals_of_a_month_replayed_name_the_stories_and_nothing_else(school):
     assert untold(text, stories(generated)) == [], text
     trends = {(s['kind'], s['client']) for s in u.json('signals', '--since', '30d') if s['kind'] != 'threshold'}
     assert trends == {('slow-burn', week.BURNER), ('chase', week.CHASER), ('swarm', None)}, text
+
+
+def test_slow_burn_is_one_devices_though_it_got_another_address_and_a_tablet_its_old_one(school):
+    burns = [s for s in school[0].json('signals', '--since', '30d') if s['kind'] == 'slow-burn']
+    assert {(s['identity'], s['device'], s['randomised']) for s in burns} == {(week.BURNER_MAC, 'laptop-77', False)}
+    assert {e['client'] for e in burns[0]['evidence']} == {week.BURNER, week.BURNER_BEFORE}, 'today and in its first weeks'
+    assert {r['device'] for r in school[0].log('--client', week.BURNER_BEFORE)} == {'laptop-77'}
 
 
 def test_twenty_lookups_make_one_event_and_danger_makes_its_own(school):

@@ -27,6 +27,8 @@ CHATTER = ['graph.facebook.com', 'graph.instagram.com', 'app-analytics.snapchat.
 
 # The planted stories.
 BURNER, BURN_DAYS_AGO = '10.20.1.77', (30, 27, 22, 20, 15, 13, 8, 6)
+BURNER_BEFORE, BURNER_MAC = '10.20.9.77', 'a8:bb:cc:00:00:77'       # the laptop's first two weeks were at another address, which is a tablet's now
+BURNER_MOVED_DAYS_AGO, TABLET_MAC = 17, 'a8:bb:cc:00:00:99'
 BURN_NAME = 'thin-and-proud.org'
 CHASER, CHASE = '10.20.2.33', ('unblocked-games.org', 'games-mirror.org', 'www.hide-me-proxy.com', 'best-vpn.net')
 SWARM_NAME, SWARM_CLIENTS = 'rate-your-classmates.com', 24
@@ -143,11 +145,22 @@ class Week:
         """The seven days before the present one, in order of time: three school days, a weekend, two school days. Before them, weeks of a burner."""
         today = self.now_us // DAY * DAY
         burner = next(c for c in self.clients if c.address == BURNER)
-        lookups = [(self.now_us - days * DAY, burner, BURN_NAME, A) for days in BURN_DAYS_AGO]
+        before = Client(BURNER_BEFORE, burner.profile, False, False)
+        lookups = [(self.now_us - days * DAY, before if days > BURNER_MOVED_DAYS_AGO else burner, BURN_NAME, A) for days in BURN_DAYS_AGO]
         lookups += [(self.now_us - self.random.randrange(9 * DAY, 30 * DAY), self.random.choice(self.clients), name, A) for name in self.usual()]
         for ago in range(7, 0, -1):
             lookups += self._day(today - ago * DAY, school=ago not in (3, 4))
         return sorted(lookups, key=lambda lookup: lookup[0])
+
+    def leases(self):
+        """Kea's file: who had the burner's addresses in the hours around each of these lookups, and today."""
+        rows = ['address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context']
+        for days in (*BURN_DAYS_AGO, 0):
+            start = (self.now_us - days * DAY - 2 * HOUR) // SECOND
+            moved = days <= BURNER_MOVED_DAYS_AGO
+            for address, mac, name in [(BURNER if moved else BURNER_BEFORE, BURNER_MAC, 'laptop-77'), *([(BURNER_BEFORE, TABLET_MAC, 'tablet-99')] if moved else [])]:
+                rows.append(f'{address},{mac},,{4 * 3600},{start + 4 * 3600},1,0,0,{name},0,')
+        return '\n'.join(rows) + '\n'
 
     def morning(self):
         """What is asked today, in an order that keeps each client's own: traffic of all clients, and the stories. No times: it happens now."""

@@ -229,6 +229,23 @@ static void another_device_at_a_leased_address_is_disputed(void **state)
 	devices_free(devices);
 }
 
+static void mac_at_many_addresses_is_nobodys_own(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	static const char *const addresses[] = { "10.0.0.91", "10.0.0.92", "10.0.0.93", "10.0.0.94" };
+
+	for (int i = 0; i < 3; i++)
+		see(devices, addresses[i], 'r', TODAY + HOUR, TODAY + 2 * HOUR);
+	assert_string_equal(who(devices, addresses[0], TODAY + HOUR + 60), "neighbour 72:72:72:72:72:72");
+	see(devices, addresses[3], 'r', TODAY + HOUR, TODAY + 2 * HOUR);
+	assert_string_equal(who(devices, addresses[0], TODAY + HOUR + 60), "shared 72:72:72:72:72:72");
+	/* one after the other they may be a device's */
+	for (int i = 0; i < 4; i++)
+		see(devices, addresses[i], 's', TODAY + (4 + i) * HOUR, TODAY + (4 + i) * HOUR + 60);
+	assert_string_equal(who(devices, addresses[3], TODAY + 7 * HOUR), "neighbour 73:73:73:73:73:73");
+	devices_free(devices);
+}
+
 static void deleted_day_is_gone_for_reader_and_writer(void **state)
 {
 	struct devices *devices = devices_new(dir), *reader = devices_new(dir);
@@ -447,6 +464,7 @@ int main(void)
 		TEST(given_back_address_is_nobodys),
 		TEST(kernels_word_names_addresses_without_lease_by_the_lease_of_their_mac),
 		TEST(another_device_at_a_leased_address_is_disputed),
+		TEST(mac_at_many_addresses_is_nobodys_own),
 		TEST(deleted_day_is_gone_for_reader_and_writer),
 		TEST(damaged_or_cut_file_is_no_fault),
 		TEST(kea_file_is_followed_as_it_grows),

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "resolver/identity.h"
+
 #define SECOND INT64_C(1000000)
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -64,6 +66,19 @@ static int end(void **state)
 	return 0;
 }
 
+/* Who asks, until it is set back to NULL. */
+static const struct device *asking;
+
+static struct device device_of(enum device_confidence confidence, uint8_t number)
+{
+	struct device device = {
+		.confidence = confidence, .has_mac = true, .mac_octets = { 0xa8, [5] = number }
+	};
+
+	lease_mac_text(device.mac_octets, device.mac);
+	return device;
+}
+
 /* The listed name is the last `labels` labels of the name. */
 static void ask_as(int64_t time_us, uint16_t host, const char *text, unsigned labels, const char *category)
 {
@@ -71,6 +86,7 @@ static void ask_as(int64_t time_us, uint16_t host, const char *text, unsigned la
 	int place = category ? config_category(config, category) : -1;
 	struct block_record record = { .time_us = time_us,
 		.client = host ? client : NULL,
+		.device = asking,
 		.profile = "pupils",
 		.category = category,
 		.rule_labels = (uint8_t)labels,
@@ -419,15 +435,47 @@ static void danger_is_read_first_and_background_last(void **state)
 		assert_string_equal(name_at(kept[i], 0), order[i]);
 }
 
+static void device_that_gets_another_address_is_one_episode(void **state)
+{
+	struct device phone = device_of(DEVICE_NEIGHBOUR, 1);
+
+	(void)state;
+	asking = &phone;
+	ask(TEN, 1, "casino.test", "gambling");
+	ask(TEN + MINUTE, 2, "casino.test", "gambling");
+	ask(TEN + 2 * MINUTE, 3, "casino.test", "gambling");
+	asking = NULL;
+	episodes_finish(episodes);
+	assert_int_equal(kept_count, 1);
+	assert_int_equal(kept[0]->count, 3);
+	assert_int_equal(kept[0]->client[15], 3); /* the newest */
+}
+
+static void two_devices_of_one_address_are_two_episodes(void **state)
+{
+	struct device phone = device_of(DEVICE_LEASE, 1), laptop = device_of(DEVICE_LEASE, 2);
+
+	(void)state;
+	asking = &phone;
+	ask(TEN, 1, "casino.test", "gambling");
+	asking = &laptop;
+	ask(TEN + MINUTE, 1, "casino.test", "gambling");
+	asking = NULL;
+	episodes_finish(episodes);
+	assert_int_equal(kept_count, 2);
+}
+
 static void json_has_every_key(void **state)
 {
 	(void)state;
 	ask(TEN, 0, "a\\\"b\\010.own.test", NULL);
 	episodes_finish(episodes);
-	char *text = episode_json(kept[0], "IPAD-7");
+	struct device device = { .confidence = DEVICE_LEASE, .name = "IPAD-7" };
+	char *text = episode_json(kept[0], &device);
 	json_t *json = json_loads(text, 0, NULL);
 	static const char *const keys[] = { "client", "device", "profile", "severity", "category", "first",
-		"last", "count", "names", "more", "watched", "bypass", "background" };
+		"last", "count", "names", "more", "watched", "bypass", "background", "mac", "confidence",
+		"randomised", "identity" };
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		if (!json_object_get(json, keys[i]))
 			fail_msg("no %s in %s", keys[i], text);
@@ -458,6 +506,8 @@ int main(void)
 		TEST(disorder_and_a_clock_set_back_do_no_harm),
 		TEST(a_school_day_is_twenty_to_one_and_hides_no_danger),
 		TEST(danger_is_read_first_and_background_last),
+		TEST(device_that_gets_another_address_is_one_episode),
+		TEST(two_devices_of_one_address_are_two_episodes),
 		TEST(json_has_every_key),
 	};
 

@@ -16,9 +16,10 @@ static json_t *episode(const char *client, const char *severity, const char *cat
 
 	for (int i = 0; i < 2; i++)
 		times[i] = json_sprintf("2026-11-23T10:%02d:00.000000Z", minutes[i]);
-	return json_pack("{s:s?, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:[s, s*], s:b, s:b}", "client", client,
-	        "profile", "pupils", "severity", severity, "category", category, "first", times[0], "last",
-	        times[1], "count", 3, "more", 1, "names", name, other, "bypass", 0, "background", 0);
+	return json_pack("{s:s?, s:s?, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:[s, s*], s:b, s:b}", "client",
+	        client, "identity", client, "profile", "pupils", "severity", severity, "category", category,
+	        "first", times[0], "last", times[1], "count", 3, "more", 1, "names", name, other, "bypass", 0,
+	        "background", 0);
 }
 
 static json_t *folded(json_t *episodes)

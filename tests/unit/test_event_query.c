@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +59,10 @@ static void write_day(int64_t at, unsigned day)
 			        i % 2 ? "www.games.test" : "x.tracker.test", i % 2 ? "games" : "ads");
 	if (day % 7 == 3)
 		block(at + 70 * SECOND, 77, "www.harm.test", "self-harm");
+	if (day % 7 == 4) /* a laptop that gets another address in between, where another laptop was before */
+		block(at + 90 * SECOND, day < 20 ? 78 : 79, "www.thin.test", "self-harm");
+	if (day == 5 || day == 12)
+		block(at + 90 * SECOND, 79, "www.thin.test", "self-harm");
 	for (uint8_t host = 1; day == 33 && host <= 6; host++)
 		block(at + 80 * SECOND + host * MINUTE, host, "new.unblocked.test", "games");
 	if (day != 34)
@@ -66,6 +71,33 @@ static void write_day(int64_t at, unsigned day)
 	block(at + 2 * 3600 * SECOND + MINUTE, 88, "mirror.test", "games");
 	block(at + 2 * 3600 * SECOND + 2 * MINUTE, 88, "proxy.test", "bypass");
 	block(at + 2 * 3600 * SECOND + 5 * MINUTE, 88, "somevpn.test", "bypass");
+}
+
+/* The leases of laptop 1 and laptop 2. */
+static void write_leases(void)
+{
+	char path[320];
+
+	snprintf(path, sizeof path, "%s/devices", root);
+	assert_int_equal(mkdir(path, 0700), 0);
+	struct devices *devices = devices_new(path);
+	for (unsigned day = 0; day < 35; day++) {
+		int64_t at_s = (now_us - (35 - day) * DAY) / SECOND - 3600;
+		struct lease lease = {
+			.address = { [10] = 0xff, [11] = 0xff, [12] = 10, 20, 3, day < 20 ? 78 : 79 },
+			.has_mac = true,
+			.mac = { 0xa8, [5] = 1 },
+			.start_s = at_s,
+			.end_s = at_s + 7200,
+			.name = "laptop-1"
+		};
+		assert_int_equal(devices_note(devices, DEVICE_FROM_LEASE, &lease, at_s, 90 * 86400), 0);
+		lease.address[15] = day < 20 ? 79 : 80;
+		lease.mac[5] = 2;
+		strcpy(lease.name, "laptop-2");
+		assert_int_equal(devices_note(devices, DEVICE_FROM_LEASE, &lease, at_s, 90 * 86400), 0);
+	}
+	devices_free(devices);
 }
 
 static int make_store(void **state)
@@ -95,6 +127,7 @@ static int make_store(void **state)
 	assert_int_equal(block_log_start(&log, &options), 0);
 	block_log_stop(log);
 	ring_close(ring);
+	write_leases();
 	return 0;
 }
 
@@ -130,7 +163,30 @@ static void every_planted_story_is_told_from_the_stored_log(void **state)
 	        *word; word++)
 		if (!strstr(text, *word))
 			fail_msg("no %s in %s", *word, text);
-	assert_in_range(lines, 5, 12);
+	assert_in_range(lines, 5, 18);
+	free(text);
+}
+
+/* In weeks 1 to 3 at 10.20.3.78, then at 10.20.3.79, which was laptop 2's for two lookups. */
+static void slow_burn_is_the_devices_whatever_address_it_had(void **state)
+{
+	int64_t lines;
+	char *text = run(signals_run, 0, &lines), *line = text, *burn = NULL;
+	unsigned burns = 0;
+
+	(void)state;
+	for (char *next; (next = strchr(line, '\n')) != NULL; line = next + 1) {
+		*next = '\0';
+		if (!strstr(line, "\"rule\":\"slow-burn\"") || strstr(line, "\"client\":\"10.20.3.77\""))
+			continue;
+		burns++;
+		burn = burn ? burn : line; /* the newest */
+		assert_non_null(strstr(line, "\"identity\":\"a8:00:00:00:00:01\""));
+		assert_non_null(strstr(line, "\"device\":\"laptop-1\""));
+	}
+	assert_in_range(burns, 1, 3); /* one a week while it goes on */
+	assert_non_null(strstr(burn, "10.20.3.78"));
+	assert_non_null(strstr(burn, "10.20.3.79"));
 	free(text);
 }
 
@@ -159,7 +215,7 @@ static void episodes_are_few_and_hide_no_danger(void **state)
 		at++;
 		dangers++;
 	}
-	assert_int_equal(dangers, 5);
+	assert_int_equal(dangers, 5 + 5 + 2);
 	assert_non_null(strstr(text, "\"severity\":\"danger\""));
 	assert_true(strstr(text, "\"severity\":\"danger\"") < strstr(text, "\"severity\":\"advisory\""));
 	free(text);
@@ -169,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_planted_story_is_told_from_the_stored_log),
+		cmocka_unit_test(slow_burn_is_the_devices_whatever_address_it_had),
 		cmocka_unit_test(a_signal_of_yesterday_needs_the_weeks_before),
 		cmocka_unit_test(episodes_are_few_and_hide_no_danger),
 	};

@@ -219,7 +219,8 @@ static void rows_are_json_lines(void **state)
 	        "{\"time\":\"2026-11-23T11:00:00.000001Z\",\"client\":null,\"device\":null,\"profile\":"
 	        "\"pupils\",\"name\":\"own.test\",\"type\":\"A\",\"category\":null,\"severity\":"
 	        "\"advisory\",\"rule\":null,\"source\":null,\"matched\":\"own.test\",\"action\":"
-	        "\"block\",\"generation\":null,\"mac\":null,\"confidence\":null}\n");
+	        "\"block\",\"generation\":null,\"mac\":null,\"confidence\":null,\"randomised\":null,"
+	        "\"identity\":null}\n");
 	assert_answer("profile=staff", 0, "");
 }
 
@@ -251,14 +252,16 @@ static void rows_name_the_device_that_had_the_address_then(void **state)
 	lease_of(devices, "", 2, 3, ten_s - 7200, ten_s - 3600);
 	devices_free(devices);
 	assert_answer("count-by=device", 4,
-	        "{\"device\":null,\"count\":1}\n{\"device\":\"02:00:00:00:00:03\",\"count\":1}\n"
-	        "{\"device\":\"laptop\",\"count\":1}\n{\"device\":\"tablet\",\"count\":1}\n");
+	        "{\"device\":null,\"count\":1}\n"
+	        "{\"device\":\"02:00:00:00:00:03\",\"count\":1}\n"
+	        "{\"device\":\"laptop\",\"count\":1}\n"
+	        "{\"device\":\"tablet\",\"count\":1}\n");
 	assert_answer("device=Laptop", 1,
 	        "{\"time\":\"2026-11-23T10:00:00.000000Z\",\"client\":\"10.20.3.1\",\"device\":\"laptop\","
 	        "\"profile\":\"pupils\",\"name\":\"a.bet.test\",\"type\":\"A\",\"category\":\"gambling\","
 	        "\"severity\":\"advisory\",\"rule\":null,\"source\":null,\"matched\":\"a.bet.test\","
 	        "\"action\":\"block\",\"generation\":null,\"mac\":\"02:00:00:00:00:01\",\"confidence\":"
-	        "\"lease\"}\n");
+	        "\"lease\",\"randomised\":true,\"identity\":\"02:00:00:00:00:01\"}\n");
 	assert_answer("device=02-00-00-00-00-02", 1, NULL);
 	assert_answer("device=02:00:00:00:00:03", 1, NULL);
 	assert_answer("device=nobody", 0, "");

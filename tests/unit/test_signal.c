@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "resolver/identity.h"
+
 #define SECOND INT64_C(1000000)
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
@@ -79,12 +81,26 @@ static void end(void)
 	config_free(config);
 }
 
+/* Who asks, until it is set back to NULL. */
+static const struct device *asking;
+
+static struct device device_of(enum device_confidence confidence, uint8_t number)
+{
+	struct device device = {
+		.confidence = confidence, .has_mac = true, .mac_octets = { 0xa8, [5] = number }
+	};
+
+	lease_mac_text(device.mac_octets, device.mac);
+	return device;
+}
+
 static void ask_of(const char *profile, int64_t time_us, uint8_t host, const char *text, const char *category)
 {
 	uint8_t client[16] = { [10] = 0xff, [11] = 0xff, [12] = 10, 20, 0, host };
 	int place = category ? config_category(config, category) : -1;
 	struct block_record record = { .time_us = time_us,
 		.client = host ? client : NULL,
+		.device = asking,
 		.profile = profile,
 		.category = category,
 		.rule_labels = 2,
@@ -219,6 +235,86 @@ static void two_weeks_are_no_slow_burn(void **state)
 	assert_int_equal(count_of("slow-burn"), 0);
 	ask(TEN + 100 * DAY, 1, "harm.test", "self-harm");
 	assert_int_equal(count_of("slow-burn"), 0); /* what was long ago does not count */
+	end();
+}
+
+static void slow_burn_goes_on_under_another_address(void **state)
+{
+	struct device laptop = device_of(DEVICE_LEASE, 1);
+
+	(void)state;
+	begin("");
+	asking = &laptop;
+	for (unsigned week = 0; week < 3; week++)
+		ask(TEN + week * 7 * DAY, week < 2 ? 1 : 200, "harm.test", "self-harm");
+	asking = NULL;
+	assert_int_equal(count_of("slow-burn"), 1);
+	assert_non_null(strstr(told[3].json, "\"rule\":\"slow-burn\""));
+	assert_non_null(strstr(told[3].json, "\"client\":\"10.20.0.200\""));
+	assert_non_null(strstr(told[3].json, "\"client\":\"10.20.0.1\"")); /* evidence */
+	end();
+}
+
+static void two_devices_of_one_address_are_no_slow_burn(void **state)
+{
+	struct device laptop = device_of(DEVICE_LEASE, 1), tablet = device_of(DEVICE_LEASE, 2);
+
+	(void)state;
+	begin("");
+	for (unsigned week = 0; week < 4; week++) {
+		asking = week < 2 ? &laptop : &tablet;
+		ask(TEN + week * 7 * DAY, 1, "harm.test", "self-harm");
+	}
+	asking = NULL;
+	assert_int_equal(count_of("slow-burn"), 0);
+	end();
+}
+
+static void unsure_device_is_its_address(void **state)
+{
+	struct device laptop = device_of(DEVICE_EXPIRED, 1), tablet = device_of(DEVICE_DISPUTED, 2);
+
+	(void)state;
+	begin("");
+	for (unsigned week = 0; week < 3; week++) {
+		asking = week < 2 ? &laptop : &tablet;
+		ask(TEN + week * 7 * DAY, 1, "harm.test", "self-harm");
+	}
+	asking = NULL;
+	assert_int_equal(count_of("slow-burn"), 1);
+	end();
+}
+
+static void one_device_of_many_addresses_is_no_swarm(void **state)
+{
+	struct device phone = device_of(DEVICE_NEIGHBOUR, 1);
+
+	(void)state;
+	begin("");
+	ask(TEN, 99, "old.test", "games");
+	asking = &phone;
+	for (uint8_t host = 1; host <= 9; host++)
+		ask(TEN + 2 * DAY + host * MINUTE, host, "new.test", "games");
+	asking = NULL;
+	assert_int_equal(count_of("swarm"), 0);
+	end();
+}
+
+static void chase_goes_on_under_another_address(void **state)
+{
+	struct device phone = device_of(DEVICE_LEASE, 1);
+
+	(void)state;
+	begin("");
+	asking = &phone;
+	ask(TEN, 1, "games.test", "games");
+	ask(TEN + MINUTE, 1, "mirror.test", "games");
+	ask(TEN + 4 * MINUTE, 2, "unblock.test", "bypass");
+	assert_int_equal(count_of("chase"), 1);
+	ask(TEN + 5 * MINUTE, 3, "bestvpn.test", "bypass");
+	asking = NULL;
+	assert_int_equal(told_count, 1);
+	assert_non_null(strstr(told[0].json, "\"client\":\"10.20.0.3\",\"device\""));
 	end();
 }
 
@@ -371,6 +467,11 @@ int main(void)
 		TEST(a_rule_of_a_category_takes_nothing_from_the_general_ones),
 		TEST(few_lookups_a_week_are_a_slow_burn),
 		TEST(two_weeks_are_no_slow_burn),
+		TEST(slow_burn_goes_on_under_another_address),
+		TEST(two_devices_of_one_address_are_no_slow_burn),
+		TEST(unsure_device_is_its_address),
+		TEST(one_device_of_many_addresses_is_no_swarm),
+		TEST(chase_goes_on_under_another_address),
 		TEST(block_mirror_proxy_vpn_is_a_chase),
 		TEST(who_uses_a_vpn_all_day_chases_nothing),
 		TEST(steps_of_two_clients_are_no_chase),
