@@ -1,6 +1,7 @@
 /*
  * The block log: what was blocked, for whom, when. Workers write events into their rings; one writer thread commits them every 200 ms
- * at most to LMDB, one environment a day and retention class; readers scan them. Blocked lookups only: an allowed one leaves no trace.
+ * at most to LMDB, one environment a day and retention class; readers scan them. Blocked and watched
+ * lookups only: any other leaves no trace, but that newcomers.h may tell of a site without a client.
  *
  * The key table stands at the head of block_file.c. Deleting is unlinking: see DESIGN.md 3.
  */

@@ -246,6 +246,10 @@ struct config {
 	struct {
 		bool enabled;
 		uint32_t days;          /* how long a day is kept */
+		bool swarms;            /* new sites of many devices are told: newcomers.h */
+		uint32_t learn_days;
+		unsigned *swarm_profiles;
+		size_t swarm_profile_count; /* 0: the default profile */
 	} names;
 	struct config_selftest {        /* names of the school's own that it asks beside the others */
 		struct name *must_block, *must_pass;
@@ -304,6 +308,8 @@ struct config {
 	size_t tunnel_exempt_count;
 	struct name *background_names;  /* set apart in episodes, with all below */
 	size_t background_count;
+	struct name *delivery_names;    /* deliver other sites' pictures and scripts: never new sites, with all below */
+	size_t delivery_count;
 	struct config_period *periods;
 	size_t period_count;
 	const char **holidays;          /* terms.holidays: dates, ranges of dates, paths of ICS files */

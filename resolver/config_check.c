@@ -523,6 +523,23 @@ static void check_records(struct config_reader *reader)
 /* ---- alerts ---- */
 
 /* What is left open, and whose profiles are whose: see config.h. */
+/* Swarms are on, and what they are found in is not. */
+static void check_names(struct config_reader *reader)
+{
+	const struct config *config = reader->config;
+	const struct config_node *names = config_node_find(reader->tree->root, "names");
+	bool blind = !config->names.enabled || config->names.days < 2;
+
+	if (!config->names.swarms || !blind)
+		return;
+	size_t mark = config_path_push(reader, "names");
+	config_warn(reader, names,
+	        "%s, so swarms are seen only at sites that are blocked; swarms: false if that is meant",
+	        config->names.enabled ? "days: 1 remembers no day but the present one"
+	                              : "enabled: false counts no names");
+	config_path_pop(reader, mark);
+}
+
 static void check_alerts(struct config_reader *reader)
 {
 	static const struct {
@@ -568,4 +585,5 @@ void config_check(struct config_reader *reader)
 	check_zones(reader);
 	check_records(reader);
 	check_alerts(reader);
+	check_names(reader);
 }

@@ -206,6 +206,9 @@ static const struct config_option log_options[] = {
 static const struct config_option names_options[] = {
 	ONE("enabled", bool, config, names.enabled, .fallback = "true", .doc = "count them; false: nothing is counted, and what was is removed"),
 	ONE("days", number, config, names.days, .min = 1, .max = 90, .fallback = "14", .doc = "how long a day's counts are kept"),
+	ONE("swarms", bool, config, names.swarms, .fallback = "true", .doc = "tell of sites that nobody here asked for before and many devices do now, though nothing blocks them"),
+	ONE("learn-days", number, config, names.learn_days, .min = 0, .max = 89, .fallback = "7", .doc = "days of counts before any site is called new"),
+	LIST("swarm-profiles", profile, config, names.swarm_profiles, names.swarm_profile_count, .max = CONFIG_PROFILES_MAX, .doc = "whose devices count; empty: those of the default profile"),
 	END
 };
 
@@ -362,7 +365,6 @@ const struct config_option config_options[] = {
 	SECTION("limits", limit_options, .recursor = true, .doc = "that one client or a flood can take"),
 	SECTION("dns", dns_options, .doc = "details of answers"),
 	SECTION("log", log_options, .doc = "what was blocked"),
-	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates"),
 	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .doc = "DHCP lease files: names of devices"),
 	SECTION("selftest", selftest_options, .doc = "what `usher selftest` asks beside the lists and engines"),
 	SECTION("ship", ship_options, .doc = "systems outside that keep the block log too"),
@@ -370,12 +372,14 @@ const struct config_option config_options[] = {
 	SECTION("terms", term_options, .doc = "when school is out"),
 	LIST("known-names", name, config, known_names, known_name_count, .max = 10000, .doc = "names worth imitating, beside protected, listed and search engines' ones"),
 	LIST("tunnel-exempt", name, config, tunnel_exempt, tunnel_exempt_count, .max = 10000, .doc = "zones whose services ask coded names"),
+	LIST("delivery-names", name, config, delivery_names, delivery_count, .max = 4096, .below_suffix = true, .doc = "what delivers other sites' pictures and scripts: never a new site"),
 	LIST("background-names", name, config, background_names, background_count, .max = 4096, .below_suffix = true, .doc = "what pages and devices ask by themselves: set apart in episodes"),
 	ITEMS("canaries", canary_options, config, canaries, canary_count, .max = 1000, .doc = "names with fixed answers that keep devices from going around the filter"),
 	ITEMS("safe-search", engine_options, config, engines, engine_count, .max = 64, .unique = true, .doc = "search engines and their safe names"),
 	NAMED("periods", period_options, config, periods, period_count, .max = 256, .doc = "times of the school week"),
 	ITEMS("profiles", profile_options, config, profiles, profile_count, .max = CONFIG_PROFILES_MAX, .unique = true, .doc = "groups of clients, and what each gets"),
 	ONE("default-profile", profile, config, default_profile, .fallback = "pupils", .doc = "a served client in no profile's networks"),
+	SECTION("names", names_options, .doc = "how often names are asked, without clients, for previews of list updates and swarms at new sites"),
 	NAMED("access", access_options, config, access, access_count, .max = 64, .doc = "group suffix: what it may read of the log"),
 	SECTION("alerts", alert_options, .doc = "what cannot wait"),
 	END

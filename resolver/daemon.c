@@ -494,6 +494,7 @@ static int reload_apply(
 	lists_free(lists_before);
 	if (device_watch_configure(daemon->devices, config) < 0)
 		log_error("reload: no memory for the lease files; those of before are followed");
+	names_configure(daemon->names, config);
 	if (block_log_set_keeps(daemon->log, keeps, daemon_keeps(config, keeps)) < 0)
 		log_error("reload: out of memory: the log is kept as before");
 	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_tellers(daemon) < 0)
@@ -663,8 +664,8 @@ static void daemon_stop(struct daemon *daemon)
 		worker_stop(daemon->workers[i]);
 	for (unsigned i = 0; i < daemon->worker_count; i++)
 		worker_join(daemon->workers[i]);
+	names_stop(daemon->names); /* may have something for the log */
 	block_log_stop(daemon->log);
-	names_stop(daemon->names);
 	http_server_free(daemon->stats_server);
 	http_server_free(daemon->stats_tcp_server);
 	http_server_free(daemon->control_server);

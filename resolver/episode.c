@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "identity.h"
+#include "newcomers.h"
 #include "words.h"
 
 #define SECOND INT64_C(1000000)
@@ -402,6 +403,8 @@ int episodes_feed(struct episodes *episodes, const struct block_record *record)
 		.category = words_keep(&episodes->categories, record->category),
 	};
 
+	if (newcomers_devices(record) > 0) /* of no client: the signal tells it */
+		return 0;
 	if ((record->profile && !feeding.profile) || (record->category && !feeding.category))
 		return -ENOMEM;
 	feeding.noise = episode_is_background(episodes->config, record);

@@ -20,17 +20,19 @@
 #include <time.h>
 #include <xxhash.h>
 
+#include "address.h"
 #include "log.h"
 #include "names_store.h"
 
-#define COLLECT_MS 30000
-#define WRITE_TURNS 10 /* the day is written at every tenth turn */
+#define COLLECT_MS 10000
+#define WRITE_TURNS 30 /* the day is written at every thirtieth turn */
 
 #define TABLE_WAYS 8 /* a set is a cache line */
 #define TABLE_SETS 1024
 #define TABLE_SLOTS (TABLE_WAYS * TABLE_SETS)
 #define ADMIT_ONE_IN 16 /* of the names that find no room: to take a slot costs more than to count */
 #define WIRE_MAX 128
+#define TABLE_CLIENTS 16 /* that are told from each other until the table is taken */
 
 #define DAY_ROOM_MAX (1 << 17) /* half of it is used */
 #define DAY_ROOM_MIN (1 << 10)
@@ -39,16 +41,24 @@
 struct slot {
 	uint32_t
 	        tag; /* of the name's hash, 0: empty. With the set's number it is taken for the name itself */
-	uint32_t count; /* with SHARED: its three clients are known */
+	uint32_t count; /* with SHARED: its three clients are known; with FULL: all that there is room for */
 };
 #define SHARED (UINT32_C(1) << 31)
+#define FULL (UINT32_C(1) << 30)
+
+struct client {
+	uint32_t tag;     /* of its address, 0: none */
+	uint32_t device;  /* of what stands for a device: all of a /64 */
+	uint16_t profile; /* or NAMES_NO_PROFILE */
+};
 
 struct table {
 	int64_t day;
 	uint64_t salt;
 	unsigned refused;
+	unsigned policy; /* of the configuration whose profiles these are */
 	alignas(64) struct slot slot[TABLE_SLOTS];
-	uint32_t client[TABLE_SLOTS][NAMES_CLIENTS]; /* 0: none */
+	struct client client[TABLE_SLOTS][TABLE_CLIENTS]; /* the first without a tag ends them */
 	uint8_t wire[TABLE_SLOTS][WIRE_MAX];
 };
 
@@ -63,6 +73,7 @@ struct day_name {
 	uint64_t hash;
 	uint64_t count;
 	uint32_t client[NAMES_CLIENTS];
+	bool settled; /* it makes no new site */
 	uint8_t wire[];
 };
 
@@ -84,6 +95,11 @@ struct names {
 	int64_t today;
 	uint64_t salt; /* of the tables that are given out today */
 	struct day day;
+	struct newcomers *newcomers;
+	struct config *config,
+	        *next_config; /* of newcomers, a reference each; next_config: under the mutex */
+	unsigned policy;      /* counts configurations */
+	bool has_told_too_many;
 	bool in_trouble;
 	pthread_t thread;
 	pthread_mutex_t mutex;
@@ -118,7 +134,7 @@ static bool slot_take(struct table *table, struct slot *slot, uint32_t tag, cons
 	if (slot->tag != 0 && ++table->refused % ADMIT_ONE_IN != 0)
 		return false;
 	*slot = (struct slot){ .tag = tag };
-	memset(table->client[at], 0, sizeof table->client[at]);
+	table->client[at][0].tag = 0;
 	memcpy(table->wire[at], name->wire, name->len);
 	return true;
 }
@@ -132,7 +148,27 @@ uint64_t names_fetch(const struct names_counter *counter, const struct name *nam
 	return hash;
 }
 
-void names_count(struct names_counter *counter, const struct name *name, uint64_t hash, const uint8_t *client)
+/* Who asked, if he is not among them. Returns how many there are. */
+static unsigned table_add_client(struct table *table, size_t at, const uint8_t *address, uint16_t profile)
+{
+	uint64_t hash = XXH3_64bits_withSeed(address, 16, table->salt);
+	struct client *clients = table->client[at];
+	uint32_t tag = (uint32_t)hash | 1;
+	unsigned i = 0;
+
+	while (i < TABLE_CLIENTS && clients[i].tag != 0)
+		if (clients[i++].tag == tag)
+			return 0;
+	if (i == TABLE_CLIENTS)
+		return i;
+	clients[i] = (struct client){ tag, (uint32_t)address_client_hash(address, table->salt), profile };
+	if (++i < TABLE_CLIENTS)
+		clients[i].tag = 0;
+	return i;
+}
+
+void names_count(struct names_counter *counter, const struct name *name, uint64_t hash, const uint8_t *client,
+        uint16_t profile)
 {
 	if (counter == NULL || name->len > WIRE_MAX)
 		return;
@@ -147,12 +183,11 @@ void names_count(struct names_counter *counter, const struct name *name, uint64_
 	if (slot->tag != tag && !slot_take(table, slot, tag, name))
 		return;
 	slot->count++;
-	if ((slot->count & SHARED) != 0)
+	if ((slot->count & FULL) != 0)
 		return;
-	uint32_t *clients = table->client[slot - table->slot];
-	client_add(clients, (uint32_t)XXH3_64bits_withSeed(client, 16, table->salt) | 1);
-	if (are_enough(clients))
-		slot->count |= SHARED;
+	unsigned clients = table_add_client(table, (size_t)(slot - table->slot), client, profile);
+	if (clients >= NAMES_CLIENTS)
+		slot->count |= clients == TABLE_CLIENTS ? SHARED | FULL : SHARED;
 }
 
 void names_hand_over(struct names_counter *counter)
@@ -217,8 +252,8 @@ static int day_make_room(struct day *day)
 	return ret == 0 && day->count >= day->room / 2 ? -ENOSPC : ret;
 }
 
-static void day_add(struct day *day, const struct name *name, uint64_t hash, uint64_t count,
-        const uint32_t clients[NAMES_CLIENTS])
+/* Returns the name, NULL where there is no room. */
+static struct day_name *day_add(struct day *day, const struct name *name, uint64_t hash, uint64_t count)
 {
 	struct day_name **place = day->room > 0 ? day_place(day, hash) : NULL;
 	struct day_name *known = place != NULL ? *place : NULL;
@@ -226,16 +261,15 @@ static void day_add(struct day *day, const struct name *name, uint64_t hash, uin
 	if (known == NULL) {
 		known = day_make_room(day) == 0 ? calloc(1, sizeof *known + name->len) : NULL;
 		if (known == NULL)
-			return;
+			return NULL;
 		known->hash = hash;
 		memcpy(known->wire, name->wire, name->len);
 		*day_place(day, hash) = known;
 		day->count++;
 	}
 	known->count += count;
-	for (unsigned i = 0; i < NAMES_CLIENTS && clients[i] != 0; i++)
-		client_add(known->client, clients[i]);
 	day->changed = true;
+	return known;
 }
 
 static void day_clear(struct day *day)
@@ -273,7 +307,6 @@ static int day_write(struct day *day, const char *dir)
 /* Begins a day, or goes on with one: what stands in its file was asked by clients enough. */
 static void day_begin(struct names *names, int64_t number, uint64_t salt)
 {
-	static const uint32_t enough[NAMES_CLIENTS] = { 1, 2, 3 };
 	struct names_reader *reader;
 	struct name name;
 	uint64_t count;
@@ -283,8 +316,11 @@ static void day_begin(struct names *names, int64_t number, uint64_t salt)
 	names->day.salt = salt;
 	if (names_reader_open(&reader, names->dir, number, number + 1) < 0)
 		return;
-	while (names_reader_next(reader, &name, &count) > 0)
-		day_add(&names->day, &name, name_hash(&name, names->seed), count, enough);
+	while (names_reader_next(reader, &name, &count) > 0) {
+		struct day_name *known = day_add(&names->day, &name, name_hash(&name, names->seed), count);
+		for (unsigned i = 0; known != NULL && i < NAMES_CLIENTS; i++)
+			client_add(known->client, i + 1);
+	}
 	names->day.changed = false;
 	names_reader_close(reader);
 }
@@ -302,19 +338,57 @@ static void names_write(struct names *names)
 	names->in_trouble = ret < 0;
 }
 
+/* Is the site of a name a new one, and does it become one that must be told? */
+static void names_look(struct names *names, const struct table *table, size_t at, const struct name *name,
+        struct day_name *known, int64_t now_us)
+{
+	struct newcomers_asker askers[TABLE_CLIENTS];
+	const struct client *clients = table->client[at];
+	size_t count = 0;
+
+	if (names->newcomers == NULL || table->policy != names->policy || (known != NULL && known->settled))
+		return;
+	for (size_t i = 0; i < TABLE_CLIENTS && clients[i].tag != 0; i++)
+		if (clients[i].profile != NAMES_NO_PROFILE)
+			askers[count++] = (struct newcomers_asker){ clients[i].device, clients[i].profile };
+	bool settled = newcomers_note(names->newcomers, name, askers, count, now_us);
+	if (known != NULL)
+		known->settled = settled;
+}
+
+static void names_merge_slot(struct names *names, const struct table *table, size_t at, int64_t now_us)
+{
+	const struct client *clients = table->client[at];
+	struct name name;
+
+	if (table->slot[at].tag == 0 || name_from_wire(&name, table->wire[at], WIRE_MAX) <= 0)
+		return;
+	struct day_name *known = day_add(
+	        &names->day, &name, name_hash(&name, names->seed), table->slot[at].count & ~(SHARED | FULL));
+	for (size_t i = 0; known != NULL && i < TABLE_CLIENTS && clients[i].tag != 0; i++)
+		client_add(known->client, clients[i].tag);
+	names_look(names, table, at, &name, known, now_us);
+}
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
 static void names_merge(struct names *names, struct table *table)
 {
+	int64_t now = now_us();
+
 	if (table->salt != names->day.salt) {
 		names_write(names);
 		day_begin(names, table->day, table->salt);
 	}
 	names->day.swept = false;
-	for (size_t i = 0; i < TABLE_SLOTS; i++) {
-		struct name name;
-		if (table->slot[i].tag != 0 && name_from_wire(&name, table->wire[i], WIRE_MAX) > 0)
-			day_add(&names->day, &name, name_hash(&name, names->seed),
-			        table->slot[i].count & ~SHARED, table->client[i]);
-	}
+	for (size_t i = 0; i < TABLE_SLOTS; i++)
+		names_merge_slot(names, table, i, now);
 	memset(table->slot, 0, sizeof table->slot);
 }
 
@@ -323,24 +397,80 @@ static int64_t day_now(void)
 	return (int64_t)time(NULL) / NAMES_DAY_S;
 }
 
-/* The present day, with a key of its own. */
-static void names_date(struct names *names)
+/* The present day, with a key of its own. Returns whether it has just begun. */
+static bool names_date(struct names *names)
 {
 	int64_t today = day_now();
 
 	if (today == names->today)
-		return;
+		return false;
 	uint64_t salt;
 	if (getrandom(&salt, sizeof salt, 0) != sizeof salt)
-		return;
+		return false;
 	names->today = today;
 	names->salt = salt;
 	names_store_prune(names->dir, today - names->days + 1);
+	return true;
+}
+
+/* What newcomers know, from the store: sites of the days before and of what is written of today. */
+static void names_learn(struct names *names)
+{
+	struct names_reader *reader;
+	struct name name;
+	uint64_t count;
+
+	if (names->newcomers == NULL)
+		return;
+	int need = newcomers_learn_days(names->config);
+	if (names_reader_open(&reader, names->dir, 0, names->today) < 0)
+		return;
+	newcomers_begin(names->newcomers, need < 0 || names_reader_days(reader) < (size_t)need);
+	names_reader_close(reader);
+	if (names_reader_open(&reader, names->dir, 0, names->today + 1) < 0)
+		return;
+	while (names_reader_next(reader, &name, &count) > 0)
+		newcomers_know(names->newcomers, &name);
+	names_reader_close(reader);
+}
+
+static void names_take_config(struct names *names)
+{
+	pthread_mutex_lock(&names->mutex);
+	struct config *next = names->next_config;
+	names->next_config = NULL;
+	pthread_mutex_unlock(&names->mutex);
+	if (next == NULL || names->newcomers == NULL)
+		return;
+	if (newcomers_configure(names->newcomers, next) < 0) {
+		log_error("names: out of memory: new sites are told as before");
+		config_free(next);
+		return;
+	}
+	bool learn = newcomers_learn_days(names->config) != newcomers_learn_days(next);
+	config_free(names->config);
+	names->config = next;
+	names->policy++;
+	if (learn)
+		names_learn(names);
+}
+
+static void names_tell_too_many(struct names *names)
+{
+	bool too_many = names->newcomers != NULL && newcomers_are_too_many(names->newcomers);
+
+	if (too_many && !names->has_told_too_many)
+		log_warn("names: more than %d new sites within an hour, as after holidays: today no more "
+		         "swarms are told at sites that are let through",
+		        NEWCOMERS_TOLD);
+	names->has_told_too_many = too_many;
 }
 
 static void names_collect(struct names *names)
 {
-	names_date(names);
+	if (names_date(names))
+		names_learn(names);
+	names_take_config(names);
 	for (unsigned i = 0; i < names->worker_count; i++) {
 		struct names_counter *counter = &names->counters[i];
 		struct table *full = atomic_exchange(&counter->full, NULL);
@@ -352,9 +482,13 @@ static void names_collect(struct names *names)
 			continue;
 		counter->spare->day = names->today;
 		counter->spare->salt = names->salt;
+		counter->spare->policy = names->policy;
 		atomic_store(&counter->next, counter->spare);
 		counter->spare = NULL;
 	}
+	if (names->newcomers != NULL)
+		newcomers_turn(names->newcomers, now_us());
+	names_tell_too_many(names);
 }
 
 /* Returns false at the end. */
@@ -382,6 +516,7 @@ static void *names_main(void *arg)
 {
 	struct names *names = arg;
 
+	names_learn(names);
 	for (unsigned turn = 1; names_sleep(names); turn++) {
 		names_collect(names);
 		if (turn % WRITE_TURNS == 0)
@@ -403,6 +538,7 @@ static struct table *table_new(const struct names *names)
 	memset(table->slot, 0, sizeof table->slot);
 	table->day = names->today;
 	table->salt = names->salt;
+	table->policy = names->policy;
 	return table;
 }
 
@@ -446,6 +582,9 @@ static void names_free(struct names *names)
 	}
 	free(names->counters);
 	day_clear(&names->day);
+	newcomers_free(names->newcomers);
+	config_free(names->config);
+	config_free(names->next_config);
 	free(names);
 }
 
@@ -462,6 +601,12 @@ int names_start(struct names **out, const struct names_options *options)
 	int ret = snprintf(names->dir, PATH_MAX, "%s", options->dir) < PATH_MAX ? 0 : -ENAMETOOLONG;
 	if (ret == 0 && getrandom(&names->seed, sizeof names->seed, 0) != sizeof names->seed)
 		ret = -EIO;
+	if (ret == 0 && options->told != NULL) {
+		names->newcomers = newcomers_new(options->told, options->arg, names->seed);
+		names->config = config_ref(options->config);
+		ret = names->newcomers != NULL ? newcomers_configure(names->newcomers, names->config)
+		                               : -ENOMEM;
+	}
 	if (ret == 0) {
 		names_date(names);
 		day_begin(names, names->today, names->salt);
@@ -498,6 +643,16 @@ void names_stop(struct names *names)
 	}
 	names_write(names);
 	names_free(names);
+}
+
+void names_configure(struct names *names, struct config *config)
+{
+	if (names == NULL)
+		return;
+	pthread_mutex_lock(&names->mutex);
+	config_free(names->next_config);
+	names->next_config = config_ref(config);
+	pthread_mutex_unlock(&names->mutex);
 }
 
 int names_forget(const char *dir)

@@ -32,13 +32,26 @@ static bool query_is_use(const struct query *query)
 	}
 }
 
+/*
+ * The profile for which this lookup may make a site a new one (newcomers.h): not what a rule, help line or
+ * the school's own zone decided, nor what is logged anyway.
+ */
+static uint16_t query_site_profile(const struct query *query)
+{
+	bool plain = query->verdict.tier == TIER_DEFAULT && !query->verdict.watched &&
+	             (query->facts.flags & (FACTS_PROTECTED | FACTS_OWN)) == 0;
+
+	return plain ? (uint16_t)query->profile : NAMES_NO_PROFILE;
+}
+
 void query_finish(struct query *query, size_t len)
 {
 	struct worker *worker = query->worker;
 
 	stats_add(&worker->stats.counter[query->outcome], 1);
 	if (query->probe == NULL && query_is_use(query))
-		names_count(worker->names, &query->message.name, query->names_hash, query->address);
+		names_count(worker->names, &query->message.name, query->names_hash, query->address,
+		        query_site_profile(query));
 	if (query->kept) {
 		worker_clock(worker);
 		stats_latency(&worker->stats, worker->mono_us - query->received_us);

@@ -9,6 +9,7 @@
 
 #include "episode.h"
 #include "identity.h"
+#include "newcomers.h"
 #include "sites.h"
 #include "words.h"
 
@@ -48,9 +49,8 @@ struct watch {
 };
 
 struct signal_rule {
-	const struct config_alert_rule *rule;
+	struct signal_scope scope;
 	bool is_sent;
-	bool profile[CONFIG_PROFILES_MAX];
 	bool unknown_profiles;
 };
 
@@ -92,18 +92,23 @@ static int64_t window_us(const struct config_alert_rule *rule)
 
 /* ---- rules ---- */
 
+static void scope_fill(struct signal_scope *scope, const struct config *config,
+        const struct config_alert_rule *rule, bool is_sent)
+{
+	*scope = (struct signal_scope){ .rule = rule };
+	for (size_t i = 0; i < rule->profile_count; i++)
+		scope->profile[rule->profiles[i]] = true;
+	for (size_t i = 0; i < config->profile_count && rule->profile_count == 0; i++)
+		scope->profile[i] = !is_sent || !config->alerts.own[i];
+}
+
 static void rules_add(struct signals *signals, const struct config_alert_rule *rule, bool is_sent)
 {
-	const struct config *config = signals->config;
 	struct signal_rule *added = &signals->rules[signals->rule_count++];
 
-	*added = (struct signal_rule){
-		.rule = rule, .is_sent = is_sent, .unknown_profiles = rule->profile_count == 0
-	};
-	for (size_t i = 0; i < rule->profile_count; i++)
-		added->profile[rule->profiles[i]] = true;
-	for (size_t i = 0; i < config->profile_count && rule->profile_count == 0; i++)
-		added->profile[i] = !is_sent || !config->alerts.own[i];
+	scope_fill(&added->scope, signals->config, rule, is_sent);
+	added->is_sent = is_sent;
+	added->unknown_profiles = rule->profile_count == 0;
 }
 
 static void rules_fill(struct signals *signals)
@@ -121,6 +126,21 @@ static void rules_fill(struct signals *signals)
 			rules_add(signals, &usual_rules[i], false);
 }
 
+size_t signal_scopes(
+        const struct config *config, enum config_alert_kind kind, struct signal_scope *scopes, size_t most)
+{
+	const struct config_alerts *alerts = &config->alerts;
+	size_t count = 0;
+
+	for (size_t i = 0; i < alerts->rule_count && count < most; i++)
+		if (alerts->rules[i].kind == kind)
+			scope_fill(&scopes[count++], config, &alerts->rules[i], true);
+	for (size_t i = 0; i < sizeof usual_rules / sizeof *usual_rules && count == 0; i++)
+		if (usual_rules[i].kind == kind)
+			scope_fill(&scopes[count++], config, &usual_rules[i], false);
+	return count;
+}
+
 /* What rules ask of a record, found once. */
 struct facts_of {
 	int profile, category; /* -1: not in the configuration */
@@ -129,12 +149,17 @@ struct facts_of {
 	uint64_t whose; /* a hash of its identity; without an address, of the profile */
 };
 
+static bool rule_takes_profile(const struct signal_rule *rule, const struct facts_of *facts)
+{
+	return facts->profile < 0 ? rule->unknown_profiles : rule->scope.profile[facts->profile];
+}
+
 static bool rule_takes(
         const struct signal_rule *rule, const struct block_record *record, const struct facts_of *facts)
 {
-	const struct config_alert_rule *asked = rule->rule;
+	const struct config_alert_rule *asked = rule->scope.rule;
 
-	if (facts->profile < 0 ? !rule->unknown_profiles : !rule->profile[facts->profile])
+	if (!rule_takes_profile(rule, facts))
 		return false;
 	if (asked->categories != 0 &&
 	        (facts->category < 0 || (asked->categories >> facts->category & 1) == 0))
@@ -320,9 +345,9 @@ static struct signal *signal_new(struct signals *signals, const struct watch *wa
 
 	if (!signal)
 		return NULL;
-	*signal = (struct signal){ .rule = rule->rule,
+	*signal = (struct signal){ .rule = rule->scope.rule,
 		.is_sent = rule->is_sent,
-		.has_client = record->client && rule->rule->kind != ALERT_SWARM,
+		.has_client = record->client && rule->scope.rule->kind != ALERT_SWARM,
 		.profile = words_keep(&signals->words, record->profile),
 		.category = words_keep(&signals->words, record->category),
 		.severity = record->severity,
@@ -332,8 +357,8 @@ static struct signal *signal_new(struct signals *signals, const struct watch *wa
 		.clients = 1 };
 	if (signal->has_client)
 		memcpy(signal->client, record->client, 16);
-	signal->id = XXH3_64bits_withSeed(
-	        rule->rule->name, strlen(rule->rule->name), watch->hash ^ (uint64_t)record->time_us);
+	signal->id = XXH3_64bits_withSeed(rule->scope.rule->name, strlen(rule->scope.rule->name),
+	        watch->hash ^ (uint64_t)record->time_us);
 	return signal;
 }
 
@@ -428,7 +453,7 @@ static uint64_t parts_count(struct watch *watch, int64_t part)
 
 static int threshold_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
 {
-	const struct config_alert_rule *asked = signals->rules[rule].rule;
+	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us, part_us = window_us(asked) / PARTS;
 	struct watch *watch = watch_of(signals, rule, facts->whose);
 
@@ -470,7 +495,7 @@ static unsigned weeks_count(const struct watch *watch, int64_t now_us)
 
 static int slow_burn_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
 {
-	const struct config_alert_rule *asked = signals->rules[rule].rule;
+	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us;
 	struct watch *watch = watch_of(signals, rule, facts->whose);
 
@@ -577,7 +602,7 @@ static int chase_fire(struct signals *signals, struct watch *watch, int64_t sinc
 
 static int chase_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
 {
-	const struct config_alert_rule *asked = signals->rules[rule].rule;
+	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us, since_us = now_us - window_us(asked);
 	struct watch *watch = watch_of(signals, rule, facts->whose);
 
@@ -600,7 +625,7 @@ static int chase_feed(struct signals *signals, unsigned rule, const struct facts
 
 static int swarm_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
 {
-	const struct config_alert_rule *asked = signals->rules[rule].rule;
+	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us;
 	int64_t first_us = sites_first(&signals->sites, facts->site ^ rule, now_us);
 
@@ -635,6 +660,41 @@ static int swarm_feed(struct signals *signals, unsigned rule, const struct facts
 	return 0;
 }
 
+/* Usherd has counted: the event is the swarm. One that tells of more devices belongs to the first. */
+static int newcomer_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
+{
+	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
+	unsigned devices = newcomers_devices(signals->record);
+
+	if (asked->kind != ALERT_SWARM || asked->categories != 0 || devices < asked->count)
+		return 0;
+	struct watch *watch = watch_of(signals, rule, facts->site);
+	if (!watch)
+		return -ENOMEM;
+	if (watch_is_open(signals, watch)) {
+		if (devices > watch->open->clients)
+			watch->open->clients = devices;
+		watch->open->last_us = signals->record->time_us;
+		signals->told(signals->arg, watch->open, SIGNAL_MORE);
+		return 0;
+	}
+	struct signal *signal = signal_new(signals, watch);
+	struct step step = {
+		.first_us = signals->record->time_us, .count = 1, .name = name_text(&signals->record->name)
+	};
+	if (!signal || !step.name) {
+		free(signal);
+		free(step.name);
+		return -ENOMEM;
+	}
+	signal->let_through = true;
+	signal->clients = devices;
+	evidence_add(signal, &step, NULL);
+	free(step.name);
+	signal_begin(signals, watch, signal);
+	return 0;
+}
+
 /* ---- from outside ---- */
 
 static int (*const feeds[])(struct signals *signals, unsigned rule, const struct facts_of *facts) = {
@@ -663,14 +723,17 @@ struct signals *signals_new(const struct config *config,
 int signals_feed(struct signals *signals, const struct block_record *record)
 {
 	struct facts_of facts = facts_find(signals->config, record);
+	bool is_newcomer = newcomers_devices(record) > 0;
 	int ret = 0;
 
 	if (signals->begin_us == INT64_MIN)
 		signals->begin_us = record->time_us;
 	signals->record = record;
 	for (unsigned i = 0; i < signals->rule_count && ret == 0; i++)
-		if (rule_takes(&signals->rules[i], record, &facts))
-			ret = feeds[signals->rules[i].rule->kind](signals, i, &facts);
+		if (is_newcomer && rule_takes_profile(&signals->rules[i], &facts))
+			ret = newcomer_feed(signals, i, &facts);
+		else if (!is_newcomer && rule_takes(&signals->rules[i], record, &facts))
+			ret = feeds[signals->rules[i].scope.rule->kind](signals, i, &facts);
 	return ret;
 }
 

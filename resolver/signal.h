@@ -12,7 +12,9 @@
  * most one signal a week for a device. chase      one device goes from a block to ways around it: `count`
  * different sites within `window`, a block first and one or more of category bypass after it that this device
  * was not at before the block. swarm      a site that was never blocked here before is asked by `count`
- * clients within `window` of its first lookup. Nothing is new before a day of records was seen.
+ * clients within `window` of its first lookup. Nothing is new before a day of records was seen. A site that
+ * was let through and that nobody here asked for before comes as one event of so many devices (newcomers.h),
+ * and is a swarm by itself.
  *
  * Background (episode.h) is left out, but where a rule names its category. Where no rule has a kind, the
  * usual one is evaluated all the same; its signals go to nobody.
@@ -49,6 +51,7 @@ struct signal {
 	int64_t first_us, last_us, fired_us;
 	uint64_t count; /* lookups */
 	unsigned clients;
+	bool let_through; /* a swarm at a site that no list blocks: not known who asked */
 	struct signal_evidence evidence[SIGNAL_EVIDENCE_MAX];
 	size_t evidence_count;
 	uint64_t more; /* lookups that found no place in the evidence */
@@ -71,6 +74,16 @@ int signals_feed(struct signals *signals, const struct block_record *record);
 /* No more will come: all that are open are over. */
 void signals_finish(struct signals *signals);
 void signals_free(struct signals *signals); /* NULL is fine */
+
+/* A rule and the profiles it takes. */
+struct signal_scope {
+	const struct config_alert_rule *rule;
+	bool profile[CONFIG_PROFILES_MAX];
+};
+
+/* The rules of that kind that are evaluated, at most so many. Returns their number. */
+size_t signal_scopes(
+        const struct config *config, enum config_alert_kind kind, struct signal_scope *scopes, size_t most);
 
 /* One JSON object. device: who had the client's address then, NULL unknown. malloc()ed; NULL without memory.
  */

@@ -24,6 +24,13 @@ static void signal_sentence(const struct signal *signal, char *text, size_t size
 		snprintf(text, size, "one device was blocked and tried ways around it: %llu lookups", count);
 		return;
 	case ALERT_SWARM:
+		if (signal->let_through) {
+			snprintf(text, size,
+			        "%u devices asked for a site that nobody here wanted before; it was not "
+			        "blocked",
+			        signal->clients);
+			return;
+		}
 		snprintf(text, size, "%u devices asked for a site that was never blocked here before",
 		        signal->clients);
 		return;
@@ -56,14 +63,14 @@ char *signal_json(const struct signal *signal, const struct device *device)
 	snprintf(id, sizeof id, "%016" PRIx64, signal->id);
 	signal_sentence(signal, sentence, sizeof sentence);
 	json_t *json = json_pack(
-	        "{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I}", "id", id,
-	        "rule", signal->rule->name, "kind", kinds[signal->rule->kind], "sent", signal->is_sent,
+	        "{s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:s, s:o, s:I, s:s}", "id",
+	        id, "rule", signal->rule->name, "kind", kinds[signal->rule->kind], "sent", signal->is_sent,
 	        "severity", config_severity_text(signal->severity), "profile", value_text(signal->profile),
 	        "client", value_client(signal->has_client ? signal->client : NULL), "device", json_null(),
 	        "category", value_text(signal->category), "first", value_time_us(signal->first_us), "last",
 	        value_time_us(signal->last_us), "count", (json_int_t)signal->count, "clients",
 	        (int)signal->clients, "text", sentence, "evidence", evidence_json(signal), "more",
-	        (json_int_t)signal->more);
+	        (json_int_t)signal->more, "action", signal->let_through ? "watch" : "block");
 	const uint8_t *client = signal->has_client ? signal->client : NULL;
 	char *text =
 	        json && identity_add_to(json, client, device) == 0 ? json_dumps(json, JSON_COMPACT) : NULL;

@@ -55,6 +55,11 @@ int64_t sites_first(struct sites *sites, uint64_t hash, int64_t now_us)
 	return now_us;
 }
 
+bool sites_has(const struct sites *sites, uint64_t hash)
+{
+	return sites->room > 0 && place_of(sites->places, sites->room, hash != 0 ? hash : 1)->hash != 0;
+}
+
 void sites_clear(struct sites *sites)
 {
 	free(sites->places);

@@ -2,6 +2,7 @@
 #ifndef USHER_SITES_H
 #define USHER_SITES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct sites {
@@ -14,6 +15,7 @@ struct sites {
  * more fit: whoever asks takes it for an old one.
  */
 int64_t sites_first(struct sites *sites, uint64_t hash, int64_t now_us);
+bool sites_has(const struct sites *sites, uint64_t hash); /* given before */
 void sites_clear(struct sites *sites);
 
 #endif

@@ -21,6 +21,7 @@
 
 #include "account.h"
 #include "log.h"
+#include "message.h"
 #include "rules_control.h"
 #include "socket.h"
 #include "probe.h"
@@ -30,6 +31,7 @@
 /* Who asks at the limit at one time; 136 octets each. */
 #define RATE_CLIENTS 16384
 #define RATE_STRANGERS 4096
+#define NAMES_RING 65536 /* octets */
 
 static void start_folders(const struct config *config, const struct account *account)
 {
@@ -197,6 +199,7 @@ static int start_ring(struct ring **ring, const char *path, uint64_t size)
 	return ring_open_memory(ring, size);
 }
 
+/* One a worker, and one of the thread that counts names. */
 static void start_rings(struct daemon *daemon)
 {
 	char path[PATH_MAX];
@@ -205,13 +208,14 @@ static void start_rings(struct daemon *daemon)
 	/* Earlier runs may have had more workers: what their rings still hold is committed too. */
 	for (unsigned i = 0;; i++) {
 		snprintf(path, sizeof path, "%s/log/ring-%u", daemon->config->state_dir, i);
-		if (i >= daemon->worker_count && access(path, F_OK) < 0)
+		if (i > daemon->worker_count && access(path, F_OK) < 0)
 			break;
 		struct ring **rings = realloc(daemon->rings, (i + 1) * sizeof(struct ring *));
 		if (rings == NULL)
 			log_fatal("out of memory");
 		daemon->rings = rings;
-		ret = start_ring(&daemon->rings[i], path, daemon->config->log_ring);
+		ret = start_ring(&daemon->rings[i], path,
+		        i == daemon->worker_count ? NAMES_RING : daemon->config->log_ring);
 		if (ret < 0)
 			log_fatal("log: cannot open %s: %s", path, strerror(-ret));
 		if (ret > 0)
@@ -251,6 +255,29 @@ static void start_log(struct daemon *daemon)
 		log_fatal("log: cannot be opened in %s: %s", path, strerror(-ret));
 }
 
+/* On the thread that counts names, which has a ring of its own. */
+static void new_site_told(void *arg, const struct newcomers_site *site)
+{
+	struct daemon *daemon = arg;
+	char source[NEWCOMERS_SOURCE_LEN];
+	struct block_event event = {
+		.time_us = site->time_us,
+		.profile = site->profile->name,
+		.source = source,
+		.name = &site->name,
+		.matched = &site->name,
+		.rule_labels = UINT8_MAX,
+		.type = TYPE_ANY,
+		.severity = SEVERITY_CAUTION,
+		.action = BLOCK_ACTION_WATCH,
+		.keep_s = site->profile->keep_s,
+	};
+
+	newcomers_source(site->devices, source);
+	if (!block_log_write(daemon->rings[daemon->worker_count], &event))
+		log_error("names: a swarm at a new site could not be logged");
+}
+
 /* Without these counts previews know less; that is no reason not to serve. */
 static void start_names(struct daemon *daemon)
 {
@@ -259,7 +286,12 @@ static void start_names(struct daemon *daemon)
 
 	snprintf(path, sizeof path, "%s/names", config->state_dir);
 	struct names_options options = {
-		.dir = path, .workers = config->workers, .days = config->names.days
+		.dir = path,
+		.workers = config->workers,
+		.days = config->names.days,
+		.told = new_site_told,
+		.arg = daemon,
+		.config = daemon->config,
 	};
 	int ret = config->names.enabled ? names_start(&daemon->names, &options) : names_forget(path);
 	if (ret < 0)

@@ -4,12 +4,16 @@
  */
 #include "log_ask.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "event_fold.h"
 #include "resolver/event_query.h"
+#include "resolver/names_store.h"
+#include "resolver/newcomers.h"
 
 #define ROWS 20 /* of lesser episodes and of signals: with the danger they are one screen */
 #define NAMES_A_ROW 3
@@ -21,8 +25,8 @@ static const char *const episode_keys[] = { "client", "device", "profile", "seve
 #define EPISODE_KEY_COUNT (sizeof episode_keys / sizeof *episode_keys)
 
 static const char *const signal_keys[] = { "id", "rule", "kind", "sent", "severity", "profile", "client",
-	"device", "category", "first", "last", "count", "clients", "text", "evidence", "more", "mac",
-	"confidence", "randomised", "identity" };
+	"device", "category", "first", "last", "count", "clients", "text", "evidence", "more", "action",
+	"mac", "confidence", "randomised", "identity" };
 #define SIGNAL_KEY_COUNT (sizeof signal_keys / sizeof *signal_keys)
 
 /* ---- cells ---- */
@@ -274,6 +278,33 @@ int episodes_command(struct command_context *context)
 	return ret;
 }
 
+/* Why there may be no swarm at a site that is not blocked. */
+static void say_what_is_not_seen(const struct config *config)
+{
+	char path[PATH_MAX];
+	struct names_reader *reader;
+	int need = newcomers_learn_days(config);
+
+	if (!config->names.swarms)
+		return;
+	if (need < 0) {
+		fprintf(stderr, "usher: names.%s: swarms are seen only at sites that are blocked\n",
+		        config->names.enabled ? "days is 1" : "enabled is false");
+		return;
+	}
+	snprintf(path, sizeof path, "%.4000s/names", config->state_dir);
+	if (names_reader_open(&reader, path, 0, (int64_t)time(NULL) / NAMES_DAY_S) < 0)
+		return; /* not for this user */
+	size_t days = names_reader_days(reader);
+	names_reader_close(reader);
+	if (days < (size_t)need)
+		fprintf(stderr,
+		        "usher: this school's names are known of %zu of %d days: until then, swarms are seen "
+		        "only at "
+		        "sites that are blocked\n",
+		        days, need);
+}
+
 int signals_command(struct command_context *context)
 {
 	struct log_ask ask = {
@@ -286,9 +317,10 @@ int signals_command(struct command_context *context)
 	int ret = log_ask_read(&ask, &flag, 1);
 	if (ret == COMMAND_OK)
 		ret = log_ask_answer(&ask, "/v1/signals", "log.signals", signals_offline, &text);
-	if (ret == COMMAND_OK && !context->json && !context->csv)
+	if (ret == COMMAND_OK && !context->json && !context->csv) {
 		print_all_signals(text);
-	else if (ret == COMMAND_OK) {
+		say_what_is_not_seen(ask.config);
+	} else if (ret == COMMAND_OK) {
 		if (context->csv)
 			command_csv(signal_keys, SIGNAL_KEY_COUNT);
 		log_each_line(text, context->csv ? signal_as_csv : line_as_json, NULL);

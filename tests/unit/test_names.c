@@ -47,7 +47,9 @@ static int folder_remove(void **state)
 
 static void start(struct folder *folder, unsigned workers, unsigned collect_ms)
 {
-	const struct names_options options = { folder->path, workers, DAYS, collect_ms };
+	const struct names_options options = {
+		.dir = folder->path, .workers = workers, .days = DAYS, .collect_ms = collect_ms
+	};
 
 	assert_int_equal(names_start(&folder->names, &options), 0);
 }
@@ -73,7 +75,8 @@ static void ask(struct folder *folder, unsigned worker, const char *text, uint8_
 
 	struct names_counter *counter = names_counter(folder->names, worker);
 	for (; times > 0; times--)
-		names_count(counter, &name, times % 2 ? names_fetch(counter, &name) : 0, address);
+		names_count(counter, &name, times % 2 ? names_fetch(counter, &name) : 0, address,
+		        NAMES_NO_PROFILE);
 }
 
 /* How often the store says that a name was asked in those days, 0 if it does not know it. */
@@ -277,7 +280,7 @@ static void without_a_counter_nothing_happens(void **state)
 {
 	const struct name name = name_of("www.bbc.co.uk");
 
-	names_count(names_counter(NULL, 3), &name, names_fetch(NULL, &name), (const uint8_t[16]){ 0 });
+	names_count(names_counter(NULL, 3), &name, names_fetch(NULL, &name), (const uint8_t[16]){ 0 }, 0);
 	names_hand_over(NULL);
 	names_stop(NULL);
 }
@@ -365,7 +368,9 @@ static void missing_folder_has_no_days(void **state)
 static void folder_that_cannot_be_written_is_no_reason_to_stop(void **state)
 {
 	struct folder *folder = *state;
-	const struct names_options options = { "/nonexistent/names", 1, DAYS, 0 };
+	const struct names_options options = {
+		.dir = "/nonexistent/names", .workers = 1, .days = DAYS, .collect_ms = 0
+	};
 
 	assert_int_equal(names_start(&folder->names, &options), 0);
 	for (uint8_t i = 0; i < 3; i++)

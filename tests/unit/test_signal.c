@@ -1,3 +1,4 @@
+#include "resolver/newcomers.h"
 #include "resolver/signal.h"
 
 #include <jansson.h>
@@ -398,6 +399,71 @@ static void a_new_site_of_five_devices_is_a_swarm(void **state)
 	end();
 }
 
+/* What usherd writes of a new site that nothing blocks. */
+static void tell_new_site(const char *profile, int64_t time_us, const char *text, unsigned devices)
+{
+	char source[NEWCOMERS_SOURCE_LEN];
+	struct block_record record = { .time_us = time_us,
+		.profile = profile,
+		.source = source,
+		.rule_labels = UINT8_MAX,
+		.type = 255,
+		.severity = SEVERITY_CAUTION,
+		.action = BLOCK_ACTION_WATCH };
+
+	newcomers_source(devices, source);
+	assert_int_equal(name_from_text(&record.name, text, strlen(text)), 0);
+	record.matched = record.name;
+	assert_int_equal(signals_feed(signals, &record), 0);
+}
+
+static void a_new_site_that_nothing_blocks_is_one_swarm(void **state)
+{
+	(void)state;
+	begin("alerts: {rules: [{name: swarm, kind: swarm}, {name: crowd, kind: swarm, count: 20}, {name: "
+	      "much, "
+	      "severity: advisory, count: 1}]}\n");
+	tell_new_site("pupils", TEN, "fresh.test", 5); /* though no day of records was seen */
+	assert_int_equal(told_count, 1);
+	tell_new_site("pupils", TEN + 5 * MINUTE, "fresh.test", 10);
+	assert_int_equal(told_count, 1);
+	assert_int_equal(told[0].clients, 10);
+	assert_non_null(strstr(told[0].json, "\"client\":null"));
+	assert_non_null(strstr(told[0].json, "\"action\":\"watch\""));
+	assert_non_null(strstr(told[0].json, "10 devices asked for a site that nobody here wanted before"));
+	tell_new_site("pupils", TEN + 6 * MINUTE, "fresh.test", 20);
+	assert_int_equal(count_of("crowd"), 1);
+	assert_int_equal(count_of("much"), 0);
+	assert_int_equal(told_count, 2);
+	end();
+}
+
+static void who_is_blocked_at_a_new_site_after_it_was_told_belongs_to_it(void **state)
+{
+	(void)state;
+	begin("");
+	ask(TEN - 3 * DAY, 1, "games.test", "games");
+	tell_new_site("pupils", TEN, "fresh.test", 5);
+	for (uint8_t host = 1; host < 20; host++)
+		ask(TEN + host * MINUTE, host, "www.fresh.test", "games"); /* it was put on a list */
+	assert_int_equal(count_of("swarm"), 1);
+	end();
+}
+
+static void a_new_site_of_others_is_not_for_this_rule(void **state)
+{
+	(void)state;
+	begin("alerts: {rules: [{name: swarm, kind: swarm, profiles: [pupils]}, {name: games, kind: swarm, "
+	      "categories: [games]}]}\n");
+	tell_new_site("staff", TEN, "fresh.test", 30);
+	assert_int_equal(told_count, 0);
+	tell_new_site("pupils", TEN, "fresh.test", 4);
+	assert_int_equal(told_count, 0);
+	tell_new_site("pupils", TEN, "fresh.test", 6);
+	assert_int_equal(told_count, 1);
+	end();
+}
+
 static void background_is_no_signal(void **state)
 {
 	(void)state;
@@ -476,6 +542,9 @@ int main(void)
 		TEST(who_uses_a_vpn_all_day_chases_nothing),
 		TEST(steps_of_two_clients_are_no_chase),
 		TEST(a_new_site_of_five_devices_is_a_swarm),
+		TEST(a_new_site_that_nothing_blocks_is_one_swarm),
+		TEST(who_is_blocked_at_a_new_site_after_it_was_told_belongs_to_it),
+		TEST(a_new_site_of_others_is_not_for_this_rule),
 		TEST(background_is_no_signal),
 		TEST(the_same_records_give_the_same_ids),
 		TEST(lookups_without_a_client_are_told_by_profile),
