@@ -11,8 +11,9 @@
 #include "resolver/newcomers.h"
 
 #define MINUTE INT64_C(60000000)
-#define NINE (INT64_C(1780000000) * 1000000 / (60 * MINUTE) * (60 * MINUTE)) /* an hour of the clock begins  \
-	                                                                      */
+#define NINE                                                                                                 \
+	(INT64_C(1780000000) * 1000000 / (60 * MINUTE) * (60 * MINUTE)) /* an hour of the clock begins       \
+	                                                                 */
 #define TOLD_MAX 64
 
 enum { PUPILS, STAFF, SIXTH };
