@@ -21,6 +21,7 @@
 #include <xxhash.h>
 
 #include "address.h"
+#include "device_tags.h"
 #include "log.h"
 #include "names_store.h"
 
@@ -47,7 +48,7 @@ struct slot {
 #define FULL (UINT32_C(1) << 30)
 
 struct client {
-	uint32_t tag;     /* of its address, 0: none */
+	uint32_t tag;     /* device_tag_of() its address, 0: none */
 	uint32_t device;  /* of what stands for a device: all of a /64 */
 	uint16_t profile; /* or NAMES_NO_PROFILE */
 };
@@ -96,6 +97,8 @@ struct names {
 	uint64_t salt; /* of the tables that are given out today */
 	struct day day;
 	struct newcomers *newcomers;
+	struct device_tags devices; /* under devices_salt */
+	uint64_t devices_salt;
 	struct config *config,
 	        *next_config; /* of newcomers, a reference each; next_config: under the mutex */
 	unsigned policy;      /* counts configurations */
@@ -151,9 +154,8 @@ uint64_t names_fetch(const struct names_counter *counter, const struct name *nam
 /* Who asked, if he is not among them. Returns how many there are. */
 static unsigned table_add_client(struct table *table, size_t at, const uint8_t *address, uint16_t profile)
 {
-	uint64_t hash = XXH3_64bits_withSeed(address, 16, table->salt);
 	struct client *clients = table->client[at];
-	uint32_t tag = (uint32_t)hash | 1;
+	uint32_t tag = device_tag_of(address, table->salt);
 	unsigned i = 0;
 
 	while (i < TABLE_CLIENTS && clients[i].tag != 0)
@@ -350,7 +352,12 @@ static void names_look(struct names *names, const struct table *table, size_t at
 		return;
 	for (size_t i = 0; i < TABLE_CLIENTS && clients[i].tag != 0; i++)
 		if (clients[i].profile != NAMES_NO_PROFILE)
-			askers[count++] = (struct newcomers_asker){ clients[i].device, clients[i].profile };
+			askers[count++] = (struct newcomers_asker){
+				table->salt == names->devices_salt
+				        ? device_tags_find(&names->devices, clients[i].tag, clients[i].device)
+				        : clients[i].device,
+				clients[i].profile
+			};
 	bool settled = newcomers_note(names->newcomers, name, askers, count, now_us);
 	if (known != NULL)
 		known->settled = settled;
@@ -466,11 +473,25 @@ static void names_tell_too_many(struct names *names)
 	names->has_told_too_many = too_many;
 }
 
+/* Whose addresses are whose, as the kernel knows it now. */
+static void names_find_devices(struct names *names)
+{
+	struct neighbour *list;
+	size_t count;
+
+	if (names->newcomers == NULL || neighbours_read(&list, &count) < 0)
+		return;
+	device_tags_fill(&names->devices, list, count, names->salt);
+	names->devices_salt = names->salt;
+	free(list);
+}
+
 static void names_collect(struct names *names)
 {
 	if (names_date(names))
 		names_learn(names);
 	names_take_config(names);
+	names_find_devices(names);
 	for (unsigned i = 0; i < names->worker_count; i++) {
 		struct names_counter *counter = &names->counters[i];
 		struct table *full = atomic_exchange(&counter->full, NULL);
@@ -583,6 +604,7 @@ static void names_free(struct names *names)
 	free(names->counters);
 	day_clear(&names->day);
 	newcomers_free(names->newcomers);
+	device_tags_clear(&names->devices);
 	config_free(names->config);
 	config_free(names->next_config);
 	free(names);
@@ -633,6 +655,7 @@ void names_stop(struct names *names)
 	pthread_join(names->thread, NULL);
 	pthread_cond_destroy(&names->wake);
 	pthread_mutex_destroy(&names->mutex);
+	names_find_devices(names);
 	for (unsigned i = 0; i < names->worker_count; i++) {
 		struct table *full = atomic_exchange(&names->counters[i].full, NULL);
 		if (full != NULL) {

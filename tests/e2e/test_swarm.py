@@ -1,6 +1,7 @@
 """Issue 6, point 5 (B10): a site that nobody here asked for before and a class finds at once is told, though no list blocks it; who asked is stored nowhere."""
 
 import ipaddress
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -100,6 +101,29 @@ def test_after_a_restart_it_is_no_news(school):
     u.ask_all(f'www.{NEW}', PUPILS)
     u.restart()
     assert len(u.swarms()) == 1 and u.swarms()[0]['clients'] == 5
+
+
+def ip(*words):
+    subprocess.run(['ip', *' '.join(words).split()], check=True, stdin=subprocess.DEVNULL)
+
+
+def test_a_device_is_one_at_all_its_addresses_and_a_class_in_one_network_is_many(lab):
+    ip('link add u9 type veth peer name u9p')
+    ip('link set u9 up')
+    try:
+        for n in range(21, 26):
+            ip(f'addr add fd00:20::{n}/128 dev lo nodad')
+            for address in f'10.20.4.{n}', f'fd00:20::{n}':
+                ip(f'neigh replace {address} lladdr aa:bb:cc:00:04:{n} dev u9 nud permanent')
+        with School() as u:
+            u.ask_all(FEW, [address for n in range(21, 24) for address in (f'10.20.4.{n}', f'fd00:20::{n}')])
+            u.ask_all(NEW, [f'fd00:20::{n}' for n in range(21, 26)])
+            u.restart()
+            assert [s['evidence'][0]['name'] for s in u.swarms()] == [NEW]
+    finally:
+        ip('link del u9')
+        for n in range(21, 26):
+            ip(f'addr del fd00:20::{n}/128 dev lo')
 
 
 def test_a_new_filter_learns_for_a_week_and_says_so(lab):
