@@ -133,12 +133,11 @@ static bool query_edits(
 static size_t deliver_rewritten(struct query *query, const struct answer_stored *stored, uint32_t age_s)
 {
 	const struct config_engine *engine = &query_config(query)->engines[query->verdict.engine];
-	struct worker *worker = query->worker;
 
 	if (stored->rcode != RCODE_NOERROR)
 		return query_servfail(query, EDE_OTHER, "the safe-search target does not resolve");
 	query->outcome = STATS_REWRITTEN;
-	stats_add(&worker->stats.labelled[worker->snapshot->engine_slot[query->verdict.engine]], 1);
+	query_count_rewrite(query);
 	return reply_rewritten(query, engine, stored, age_s, EDE_FORGED, engine->name);
 }
 

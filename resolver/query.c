@@ -230,15 +230,25 @@ static size_t query_meta_type(struct query *query)
 	return reply_error(query, RCODE_NOTIMP, EDE_NOT_SUPPORTED, NULL);
 }
 
+void query_count_rewrite(const struct query *query)
+{
+	const struct snapshot *snapshot = query->worker->snapshot;
+	_Atomic uint64_t *labelled = query->worker->stats.labelled;
+	size_t engine = (size_t)query->verdict.engine;
+	size_t pair = (size_t)query->profile * snapshot->config->engine_count + engine;
+
+	stats_add(&labelled[snapshot->engine_slot[engine]], 1);
+	stats_add(&labelled[snapshot->profile_engine_slot[pair]], 1);
+}
+
 /* An engine with fixed addresses instead of a name is answered at once. */
 const struct name *query_rewrite_target(struct query *query)
 {
 	const struct config_engine *engine = &query_config(query)->engines[query->verdict.engine];
-	struct worker *worker = query->worker;
 
 	if (engine->target.len > 0)
 		return query->verdict.moderate ? &engine->target_moderate : &engine->target;
-	stats_add(&worker->stats.labelled[worker->snapshot->engine_slot[query->verdict.engine]], 1);
+	query_count_rewrite(query);
 	query_end(query, STATS_REWRITTEN, reply_fixed_addresses(query, engine));
 	return NULL;
 }

@@ -109,6 +109,9 @@ void query_log_watched(struct query *query, const struct verdict *verdict);
  * addresses. */
 const struct name *query_rewrite_target(struct query *query);
 
+/* A lookup that is sent to a safe-search target, by engine and by profile. */
+void query_count_rewrite(const struct query *query);
+
 /* Takes a verdict's end into query->until_s. */
 void query_note_until(struct query *query, const struct verdict *verdict);
 /* A TTL for the client of at most the profile's block-ttl, or cache.max-ttl, and not beyond query->until_s. 0

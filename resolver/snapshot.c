@@ -59,7 +59,10 @@ static bool slots_take(struct snapshot *snapshot)
 	snapshot->profile_slot = calloc(config->profile_count + 1, sizeof *snapshot->profile_slot);
 	snapshot->profile_blocked_slot =
 	        calloc(config->profile_count + 1, sizeof *snapshot->profile_blocked_slot);
-	if (!snapshot->engine_slot || !snapshot->profile_slot || !snapshot->profile_blocked_slot)
+	snapshot->profile_engine_slot = calloc(
+	        config->profile_count * config->engine_count + 1, sizeof *snapshot->profile_engine_slot);
+	if (!snapshot->engine_slot || !snapshot->profile_slot || !snapshot->profile_blocked_slot ||
+	        !snapshot->profile_engine_slot)
 		return false;
 	for (size_t i = 0; i < config->category_count; i++)
 		snapshot->category_slot[i] = stats_slot(STATS_BLOCKED_CATEGORY, config->categories[i].name);
@@ -70,6 +73,10 @@ static bool slots_take(struct snapshot *snapshot)
 		snapshot->profile_blocked_slot[i] =
 		        stats_slot(STATS_PROFILE_BLOCKED, config->profiles[i].name);
 	}
+	for (size_t i = 0; i < config->profile_count * config->engine_count; i++)
+		snapshot->profile_engine_slot[i] = stats_slot_pair(STATS_PROFILE_REWRITTEN,
+		        config->profiles[i / config->engine_count].name,
+		        config->engines[i % config->engine_count].name);
 	return true;
 }
 
@@ -122,6 +129,7 @@ void snapshot_free(struct snapshot *snapshot)
 	free(snapshot->engine_slot);
 	free(snapshot->profile_slot);
 	free(snapshot->profile_blocked_slot);
+	free(snapshot->profile_engine_slot);
 	for (size_t i = 0; snapshot->records != NULL && i < snapshot->config->record_count; i++)
 		free(snapshot->records[i].cname);
 	free(snapshot->records);

@@ -30,8 +30,9 @@ struct snapshot {
 	} * records;
 	unsigned category_slot[CONFIG_CATEGORIES_MAX]; /* of struct stats */
 	unsigned *engine_slot, *profile_slot, *profile_blocked_slot;
-	struct networks *networks; /* dns.blocked-networks */
-	int bypass_category;       /* -1: there is none */
+	unsigned *profile_engine_slot; /* of profile p and engine e at p * engine_count + e */
+	struct networks *networks;     /* dns.blocked-networks */
+	int bypass_category;           /* -1: there is none */
 };
 
 /* Takes over one reference to each; lists and rules may be NULL. Thread safe. NULL without memory. */

@@ -27,43 +27,63 @@ static const struct label {
 	const char *key;     /* inside the object of a name, NULL: the name's value itself */
 	const char *family;  /* of OpenMetrics */
 	const char *label;
+	const char *second; /* a pair's other label; its names are keys of an object at `key` */
 	const char *help;
 } labels[STATS_LABEL_COUNT] = {
-	[STATS_BLOCKED_CATEGORY] = { "blocked", NULL, "blocked", "category", "Lookups blocked, by category" },
-	[STATS_REWRITTEN_ENGINE] = { "rewritten", NULL, "rewritten", "engine",
+	[STATS_BLOCKED_CATEGORY] = { "blocked", NULL, "blocked", "category", NULL,
+	        "Lookups blocked, by category" },
+	[STATS_REWRITTEN_ENGINE] = { "rewritten", NULL, "rewritten", "engine", NULL,
 	        "Lookups sent to a safe-search target, by engine" },
-	[STATS_PROFILE_QUERIES] = { "profiles", "queries", "profile_queries", "profile",
+	[STATS_PROFILE_QUERIES] = { "profiles", "queries", "profile_queries", "profile", NULL,
 	        "Queries, by profile" },
-	[STATS_PROFILE_BLOCKED] = { "profiles", "blocked", "profile_blocked", "profile",
+	[STATS_PROFILE_BLOCKED] = { "profiles", "blocked", "profile_blocked", "profile", NULL,
 	        "Lookups blocked, by profile" },
+	[STATS_PROFILE_REWRITTEN] = { "profiles", "rewritten", "profile_rewritten", "profile", "engine",
+	        "Lookups sent to a safe-search target, by profile and engine" },
 };
 
 /* Slots are never given back. Slot 0 has no name. */
 static struct slot {
 	enum stats_label label;
-	char *name;
+	char *name, *second; /* NULL: no pair */
 } slots[STATS_SLOTS];
 static _Atomic unsigned slot_count = 1;                        /* those below it never change */
 static pthread_mutex_t slot_mutex = PTHREAD_MUTEX_INITIALIZER; /* of who adds one */
 
-static unsigned slot_find_or_add(enum stats_label label, const char *name)
+static bool slot_is(const struct slot *slot, enum stats_label label, const char *name, const char *second)
 {
-	for (unsigned i = 1; i < slot_count; i++)
-		if (slots[i].label == label && strcmp(slots[i].name, name) == 0)
+	return slot->label == label && strcmp(slot->name, name) == 0 &&
+	       (!second || strcmp(slot->second, second) == 0);
+}
+
+static unsigned slot_find_or_add(enum stats_label label, const char *name, const char *second)
+{
+	unsigned count = slot_count, most = second ? STATS_SLOTS - STATS_SLOTS_NAMES : STATS_SLOTS;
+
+	for (unsigned i = 1; i < count; i++)
+		if (slot_is(&slots[i], label, name, second))
 			return i;
-	if (slot_count == STATS_SLOTS)
+	if (count >= most)
 		return 0;
-	char *copy = strdup(name);
-	if (!copy)
+	struct slot slot = { label, strdup(name), second ? strdup(second) : NULL };
+	if (!slot.name || (second && !slot.second)) {
+		free(slot.name);
+		free(slot.second);
 		return 0;
-	slots[slot_count] = (struct slot){ label, copy };
+	}
+	slots[count] = slot;
 	return slot_count++;
 }
 
 unsigned stats_slot(enum stats_label label, const char *name)
 {
+	return stats_slot_pair(label, name, NULL);
+}
+
+unsigned stats_slot_pair(enum stats_label label, const char *name, const char *second)
+{
 	pthread_mutex_lock(&slot_mutex);
-	unsigned slot = slot_find_or_add(label, name);
+	unsigned slot = slot_find_or_add(label, name, second);
 	pthread_mutex_unlock(&slot_mutex);
 	return slot;
 }
@@ -180,10 +200,16 @@ static void labelled_json(json_t *root, const struct stats_sum *sum)
 	for (unsigned i = 1; i < slot_count; i++) {
 		const struct label *label = &labels[slots[i].label];
 		json_t *section = object_in(root, label->section);
-		if (label->key)
+		const char *key = slots[i].name;
+		if (label->key) {
 			section = object_in(section, slots[i].name);
-		json_object_set_new(
-		        section, label->key ? label->key : slots[i].name, number(sum->labelled[i]));
+			key = label->key;
+		}
+		if (label->second) {
+			section = object_in(section, label->key);
+			key = slots[i].second;
+		}
+		json_object_set_new(section, key, number(sum->labelled[i]));
 	}
 }
 
@@ -240,6 +266,20 @@ static void print_sample(FILE *out, const char *family, const char *label, const
 	fprintf(out, "\"} %" PRIu64 "\n", number);
 }
 
+/* One of a slot, whose label may be a pair. */
+static void print_slot(FILE *out, const struct slot *slot, uint64_t number)
+{
+	const struct label *label = &labels[slot->label];
+
+	fprintf(out, "usher_%s_total{%s=\"", label->family, label->label);
+	print_value(out, slot->name);
+	if (label->second) {
+		fprintf(out, "\",%s=\"", label->second);
+		print_value(out, slot->second);
+	}
+	fprintf(out, "\"} %" PRIu64 "\n", number);
+}
+
 static void print_seconds(FILE *out, uint64_t us)
 {
 	fprintf(out, "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
@@ -267,12 +307,10 @@ static void print_counters(FILE *out, const struct stats_sum *sum)
 static void print_labelled(FILE *out, const struct stats_sum *sum)
 {
 	for (unsigned l = 0; l < STATS_LABEL_COUNT; l++) {
-		char sample[64];
-		snprintf(sample, sizeof sample, "%s_total", labels[l].family);
 		print_family(out, labels[l].family, "counter", labels[l].help);
 		for (unsigned i = 1; i < slot_count; i++)
 			if (slots[i].label == l)
-				print_sample(out, sample, labels[l].label, slots[i].name, sum->labelled[i]);
+				print_slot(out, &slots[i], sum->labelled[i]);
 	}
 	print_family(out, "other", "counter",
 	        "Counts of categories, engines and profiles that found no free slot");

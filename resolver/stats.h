@@ -66,13 +66,16 @@ enum stats_counter {
 };
 
 #define STATS_LATENCY_BUCKETS 20 /* upper bounds 1 us * 2^i for i = 3 .. 21, then no bound */
-#define STATS_SLOTS 1024         /* 64 categories, the engines, 256 profiles twice, and what reloads bring */
+#define STATS_SLOTS 8192         /* every pair of 256 profiles and the shipped engines finds one */
+#define STATS_SLOTS_NAMES 1024 /* of them no pair's: 64 categories, 64 engines, 256 profiles twice, reloads  \
+	                        */
 
 enum stats_label {
 	STATS_BLOCKED_CATEGORY, /* blocked{category} */
 	STATS_REWRITTEN_ENGINE, /* rewritten{engine} */
 	STATS_PROFILE_QUERIES,  /* profile queries and blocked */
 	STATS_PROFILE_BLOCKED,
+	STATS_PROFILE_REWRITTEN, /* rewritten{profile, engine}: a pair */
 	STATS_LABEL_COUNT
 };
 
@@ -96,10 +99,12 @@ static inline void stats_add(_Atomic uint64_t *cell, uint64_t n)
 void stats_latency(struct stats *stats, uint64_t us);
 
 /*
- * The slot of labelled[] for a name ("gambling", "google", "pupils"), the same for the life of the process.
- * Main thread only. Slot 0 is shared by all names that come after the table is full.
+ * The slot of labelled[] for a name ("gambling", "google", "pupils") or a pair ("pupils", "google"), the same
+ * for the life of the process. Any thread. Slot 0 is shared by all that come after the table is full, pairs
+ * where names still find room.
  */
 unsigned stats_slot(enum stats_label label, const char *name);
+unsigned stats_slot_pair(enum stats_label label, const char *name, const char *second);
 
 /* Sum of many: plain numbers. */
 struct stats_sum {

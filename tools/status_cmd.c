@@ -90,9 +90,10 @@ struct rows {
 };
 
 /* A table of every category and engine, most of them never asked for, hides what there is. */
-static bool is_noise(const char *section, json_int_t value)
+static bool is_noise(const char *section, const char *key, json_int_t value)
 {
-	return value == 0 && (strcmp(section, "blocked") == 0 || strcmp(section, "rewritten") == 0);
+	return value == 0 && (strcmp(section, "blocked") == 0 || strcmp(section, "rewritten") == 0 ||
+	                             strstr(key, " rewritten "));
 }
 
 static void row_add(
@@ -100,7 +101,7 @@ static void row_add(
 {
 	char number[32], rate[32] = "";
 
-	if (rows->table && is_noise(section, value))
+	if (rows->table && is_noise(section, key, value))
 		return;
 	snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, value);
 	if (json_is_integer(before) && json_integer_value(before) <= value && rows->seconds > 0)
@@ -113,28 +114,24 @@ static void row_add(
 		command_csv(cells, 3);
 }
 
-/* An object of numbers, or of objects of numbers: profiles {pupils: {queries, blocked}}. */
-static void rows_of_section(
-        const struct rows *rows, const char *section, json_t *object, const json_t *before)
+/* An object of numbers, or of objects of them: profiles {pupils: {queries, blocked, rewritten: {google}}}.
+ * path: the keys that led to it, each with a space behind. */
+static void rows_of_object(
+        const struct rows *rows, const char *section, const char *path, json_t *object, const json_t *before)
 {
-	const char *key, *inner_key;
-	json_t *value, *inner;
+	const char *key;
+	json_t *value;
 	char text[512];
 
 	json_object_foreach(object, key, value)
 	{
 		const json_t *old = is_gauge(section, key) ? NULL : json_object_get(before, key);
+		bool is_object = json_is_object(value);
+		snprintf(text, sizeof text, "%s%s%s", path, key, is_object ? " " : "");
 		if (json_is_integer(value))
-			row_add(rows, section, key, json_integer_value(value), old);
-		if (!json_is_object(value))
-			continue;
-		json_object_foreach(value, inner_key, inner)
-		{
-			snprintf(text, sizeof text, "%s %s", key, inner_key);
-			if (json_is_integer(inner))
-				row_add(rows, section, text, json_integer_value(inner),
-				        json_object_get(old, inner_key));
-		}
+			row_add(rows, section, text, json_integer_value(value), old);
+		else if (is_object)
+			rows_of_object(rows, section, text, value, old);
 	}
 }
 
@@ -157,7 +154,7 @@ static void rows_of(const struct rows *rows, json_t *stats)
 		if (json_is_integer(value))
 			row_add(rows, "usherd", section, json_integer_value(value), NULL);
 		else
-			rows_of_section(rows, section, value, json_object_get(rows->before, section));
+			rows_of_object(rows, section, "", value, json_object_get(rows->before, section));
 	}
 }
 

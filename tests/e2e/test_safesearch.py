@@ -159,3 +159,19 @@ def test_rewrites_are_counted_by_engine_and_not_logged(u):
     assert sum(after['rewritten'].values()) - sum(before['rewritten'].values()) == 1
     assert after['rewritten']['google'] - before['rewritten'].get('google', 0) == 1
     assert after['log']['events'] == before['log']['events']
+
+
+def test_rewrites_are_counted_by_engine_and_profile(u):
+    def counted():
+        return {(profile, engine): n for profile, of in u.stats()['profiles'].items() for engine, n in of['rewritten'].items()}
+    before = counted()
+    for client, name in (PUPIL, 'www.google.com'), (STAFF, 'www.bing.com'), (STAFF, 'yandex.ru'), (FREE, 'www.google.com'):
+        u.ask(name, client=client)
+    after = counted()
+    assert {key: n - before[key] for key, n in after.items() if n != before[key]} == {
+        ('pupils', 'google'): 1, ('staff', 'bing'): 1, ('staff', 'yandex'): 1}
+    assert {engine: sum(n for (_, of), n in after.items() if of == engine) for _, engine in after} == u.stats()['rewritten']
+    metrics = u.http('stats.sock', '/metrics')[1]
+    assert f'\nusher_profile_rewritten_total{{profile="staff",engine="bing"}} {after["staff", "bing"]}\n' in metrics
+    people = u.cli('stats').stdout
+    assert 'staff rewritten bing' in people and 'guest rewritten' not in people, 'what never happened is not in the table'

@@ -58,6 +58,16 @@ static void a_slot_stays_the_same_for_a_name(void **state)
 	assert_int_not_equal(stats_slot(STATS_REWRITTEN_ENGINE, "gambling"), gambling);
 }
 
+static void a_pair_is_another_slot_than_its_names_other_way_round(void **state)
+{
+	unsigned slot = stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", "google");
+
+	assert_int_not_equal(slot, 0);
+	assert_int_equal(stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", "google"), slot);
+	assert_int_not_equal(stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", "bing"), slot);
+	assert_int_not_equal(stats_slot_pair(STATS_PROFILE_REWRITTEN, "google", "pupils"), slot);
+}
+
 static void latency_bounds_are_inclusive(void **state)
 {
 	static struct stats stats;
@@ -135,12 +145,17 @@ static void json_of_labels_shows_names_with_zero_too(void **state)
 	sum.labelled[stats_slot(STATS_REWRITTEN_ENGINE, "google")] = 6;
 	sum.labelled[stats_slot(STATS_PROFILE_QUERIES, "pupils")] = 7;
 	sum.labelled[stats_slot(STATS_PROFILE_BLOCKED, "pupils")] = 8;
+	sum.labelled[stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", "google")] = 9;
+	stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", "bing");
 	json_t *root = read_json(&sum, &gauges);
 	assert_int_equal(number_at(root, "blocked", "gambling"), 5);
 	assert_int_equal(number_at(root, "blocked", "violence"), 0);
 	assert_int_equal(number_at(root, "rewritten", "google"), 6);
 	assert_int_equal(number_at(json_object_get(root, "profiles"), "pupils", "queries"), 7);
-	assert_int_equal(number_at(json_object_get(root, "profiles"), "pupils", "blocked"), 8);
+	json_t *profiles = json_object_get(root, "profiles");
+	assert_int_equal(number_at(profiles, "pupils", "blocked"), 8);
+	assert_int_equal(number_at(json_object_get(profiles, "pupils"), "rewritten", "google"), 9);
+	assert_int_equal(number_at(json_object_get(profiles, "pupils"), "rewritten", "bing"), 0);
 	json_decref(root);
 }
 
@@ -212,10 +227,12 @@ static void metrics_are_open_metrics(void **state)
 	sum.latency[19] = 4;
 	sum.latency_sum_us = 2000001;
 	sum.labelled[stats_slot(STATS_BLOCKED_CATEGORY, "gambling")] = 5;
+	sum.labelled[stats_slot_pair(STATS_PROFILE_REWRITTEN, "staff", "bing")] = 6;
 	char *text = stats_metrics(&sum, &gauges);
 	static const char *const lines[] = { "\n# TYPE usher_answers_resolved counter\n",
 		"\n# HELP usher_answers_resolved Answers that recursion brought\n",
 		"\nusher_answers_resolved_total 9\n", "\nusher_blocked_total{category=\"gambling\"} 5\n",
+		"\nusher_profile_rewritten_total{profile=\"staff\",engine=\"bing\"} 6\n",
 		"\nusher_upstream_latency_seconds_total 1.500000\n",
 		"\n# TYPE usher_answer_seconds histogram\n",
 		"\nusher_answer_seconds_bucket{le=\"0.000008\"} 2\n",
@@ -247,6 +264,19 @@ static void label_values_cannot_break_out(void **state)
 	json_decref(root);
 }
 
+/* Many profiles times many engines; a category that a reload brings still finds a place of its own. */
+static void pairs_leave_room_for_names(void **state)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < STATS_SLOTS; i++) {
+		snprintf(name, sizeof name, "engine%u", i);
+		stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", name);
+	}
+	assert_int_equal(stats_slot_pair(STATS_PROFILE_REWRITTEN, "pupils", "one more"), 0);
+	assert_int_not_equal(stats_slot(STATS_BLOCKED_CATEGORY, "new"), 0);
+}
+
 /* Last: it fills the table for good. */
 static void names_after_the_table_is_full_share_slot_zero(void **state)
 {
@@ -271,6 +301,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_slot_stays_the_same_for_a_name),
+		cmocka_unit_test(a_pair_is_another_slot_than_its_names_other_way_round),
 		cmocka_unit_test(latency_bounds_are_inclusive),
 		cmocka_unit_test(sums_are_over_all_workers),
 		cmocka_unit_test(json_has_every_documented_key),
@@ -280,6 +311,7 @@ int main(void)
 		cmocka_unit_test(without_lists_the_generation_is_null),
 		cmocka_unit_test(metrics_are_open_metrics),
 		cmocka_unit_test(label_values_cannot_break_out),
+		cmocka_unit_test(pairs_leave_room_for_names),
 		cmocka_unit_test(names_after_the_table_is_full_share_slot_zero),
 	};
 
