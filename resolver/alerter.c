@@ -35,6 +35,7 @@
 #include "keeper.h"
 #include "log.h"
 #include "log_query.h"
+#include "page_guard.h"
 #include "signal.h"
 
 #define SOCKET_FD 4
@@ -595,6 +596,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	page_guard_start();
 	umask(0077);
 	alerter.config = keeper_take_config();
 	snprintf(alerter.dir, sizeof alerter.dir, "%.4000s/alerts", alerter.config->state_dir);

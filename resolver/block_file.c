@@ -32,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "page_guard.h"
+
 /* Places by enum block_file_kind. */
 static const char *const endings[] = { ".mdb", ".mdb-lock", ".mdb.damaged" };
 
@@ -384,6 +386,7 @@ int block_file_open(
 	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
 		return ENAMETOOLONG;
 	bool is_new = is_empty(path);
+	uint64_t replaced = page_guard_count();
 	int ret = file_reserve(path, flags);
 	if (ret != 0)
 		return ret;
@@ -405,6 +408,10 @@ int block_file_open(
 		else
 			mdb_txn_abort(txn);
 	}
+	/* A writer whose lock is a copy would not know its readers; a reader goes on, for where the lock
+	 * cannot be written, there is hardly a writer that succeeds. */
+	if (ret == 0 && !(flags & MDB_RDONLY) && page_guard_count() != replaced)
+		ret = EIO;
 	/* what will be synced in the file is found after a power loss by its name alone */
 	if (ret == 0 && is_new)
 		ret = -block_file_sync_folder(dir);

@@ -33,6 +33,7 @@
 
 struct block_log {
 	struct block_log_options options;
+	char *ring_dir; /* NULL: none */
 	struct block_store *store;
 	struct block_erase *erase;
 	pthread_mutex_t erase_mutex; /* of erase */
@@ -204,7 +205,11 @@ static bool turn(struct block_log *log)
 
 static void prune(struct block_log *log)
 {
-	block_store_prune(log->store, believed_clock_now(&log->clock), log->options.max_size);
+	int64_t now_s = believed_clock_now(&log->clock);
+
+	block_store_prune(log->store, now_s, log->options.max_size);
+	if (log->ring_dir)
+		block_file_forget_rings(log->ring_dir, now_s - BLOCK_DAMAGED_RING_KEEP_S);
 	if (!log->waiting)
 		say_written(log);
 }
@@ -308,6 +313,7 @@ static void log_free(struct block_log *log)
 {
 	block_erase_free(log->erase);
 	block_store_close(log->store);
+	free(log->ring_dir);
 	free(log->items);
 	free(log->cursors);
 	free(log);
@@ -369,7 +375,9 @@ int block_log_start(struct block_log **out, const struct block_log_options *opti
 		log->options.max_size = UINT64_MAX;
 	log->items = calloc(BATCH_MAX, sizeof *log->items);
 	log->cursors = calloc(options->ring_count, sizeof *log->cursors);
-	int ret = log->items && log->cursors ? open_store(log) : -ENOMEM;
+	log->ring_dir = options->ring_dir ? strdup(options->ring_dir) : NULL;
+	bool has_memory = log->items && log->cursors && (log->ring_dir || !options->ring_dir);
+	int ret = has_memory ? open_store(log) : -ENOMEM;
 	if (ret == 0) {
 		while (turn(log))
 			;

@@ -47,6 +47,7 @@ struct block_keep {
 
 struct block_log_options {
 	const char *dir;                /* state-dir/log */
+	const char *ring_dir;           /* where damaged rings may lie (ring.h); NULL: nowhere */
 	uint64_t max_size;              /* octets, all days together: the oldest days go first; 0: no bound */
 	struct ring **rings;
 	unsigned ring_count;

@@ -18,11 +18,11 @@
 #include "block_copy.h"
 #include "block_put.h"
 #include "block_segment.h"
+#include "page_guard.h"
 
 #define OPEN_MAX 8
 #define MAP_MIN ((size_t)16 << 20)
 #define DAMAGED_MAX 1000 /* of a day and class */
-#define DAMAGED_RING_KEEP_S (7 * BLOCK_DAY_S)
 
 struct open_file {
 	MDB_env *env; /* NULL: free */
@@ -363,12 +363,17 @@ static int append_once(
         struct block_store *store, struct open_file *file, const struct block_item *items, size_t count)
 {
 	struct append append = { .put = { .dbi = file->dbi } };
-	uint64_t now = (uint64_t)now_us();
+	uint64_t now = (uint64_t)now_us(), replaced = page_guard_count();
 	int dead;
 
 	/* The pages that a reader held when it was killed are not used again before it is forgotten. */
 	mdb_reader_check(file->env, &dead);
 	int ret = mdb_txn_begin(file->env, NULL, 0, &append.put.txn);
+	if (ret == 0 && page_guard_count() != replaced) {
+		/* the disk does not take the lock's page: readers would not see this writer */
+		mdb_txn_abort(append.put.txn);
+		ret = EIO;
+	}
 	if (ret != 0)
 		return ret;
 	append.id = now > store->next_id ? now : store->next_id;
@@ -479,7 +484,7 @@ int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_siz
 			file_remove(store, &files[left]);
 		}
 	free(files);
-	block_file_forget_rings(store->dir, now_s - DAMAGED_RING_KEEP_S);
+	block_file_forget_rings(store->dir, now_s - BLOCK_DAMAGED_RING_KEEP_S);
 	store->over_size = total > max_size;
 	store->grown = 0;
 	return 0;

@@ -705,6 +705,7 @@ static void daemon_stop(struct daemon *daemon)
 	rules_free(daemon->rules);
 	config_free(daemon->config);
 	close(daemon->state_lock);
+	close(daemon->run_lock);
 }
 
 int daemon_run(struct daemon *daemon)

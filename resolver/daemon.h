@@ -33,7 +33,7 @@ struct daemon {
 	char reload_trouble[256]; /* "" or where the configuration was wrong at the last reload */
 	struct config *config;    /* one reference */
 	struct event_base *base;
-	int state_lock;
+	int state_lock, run_lock;
 	int64_t started_s; /* monotonic */
 
 	struct keeper *keeper;

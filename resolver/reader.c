@@ -24,6 +24,7 @@
 #include "ledger.h"
 #include "log.h"
 #include "log_query.h"
+#include "page_guard.h"
 #include "rights.h"
 
 #define SOCKET_FD 4
@@ -383,6 +384,7 @@ _Noreturn void reader_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
+	page_guard_start();
 	reader.config = keeper_take_config();
 	snprintf(reader.log_dir, sizeof reader.log_dir, "%s/log", reader.config->state_dir);
 	snprintf(reader.ledger_dir, sizeof reader.ledger_dir, "%s/ledger", reader.config->state_dir);

@@ -22,6 +22,7 @@
 #include "account.h"
 #include "log.h"
 #include "message.h"
+#include "page_guard.h"
 #include "rules_control.h"
 #include "socket.h"
 #include "probe.h"
@@ -54,6 +55,16 @@ static void start_folders(const struct config *config, const struct account *acc
 		log_fatal("run-dir: cannot make %s: %s", config->run_dir, strerror(-ret));
 }
 
+/* The rings in there are one usherd's. */
+static void start_lock_run_dir(struct daemon *daemon)
+{
+	daemon->run_lock = open(daemon->config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (daemon->run_lock < 0)
+		log_fatal("run-dir: cannot open %s: %s", daemon->config->run_dir, strerror(errno));
+	if (flock(daemon->run_lock, LOCK_EX | LOCK_NB) < 0)
+		log_fatal("run-dir: another usherd runs with %s", daemon->config->run_dir);
+}
+
 /* SO_REUSEPORT would let a second usherd share the port in silence. */
 static void start_lock(struct daemon *daemon)
 {
@@ -67,6 +78,7 @@ static void start_lock(struct daemon *daemon)
 		log_fatal("state-dir: cannot open %s: %s", path, strerror(errno));
 	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)
 		log_fatal("state-dir: another usherd runs with %s", daemon->config->state_dir);
+	start_lock_run_dir(daemon);
 }
 
 static int bound(int fd, const struct config_address *address, const char *transport)
@@ -187,19 +199,25 @@ static void start_keeper(struct daemon *daemon, struct account *account)
 		log_fatal("keeper: cannot be started: %s", strerror(-ret));
 }
 
-/* The filter goes on without a disk: on one that cannot be written events wait in memory. */
+/* The filter goes on without room for a ring's file: events wait in memory of its own. */
 static int start_ring(struct ring **ring, const char *path, uint64_t size)
 {
 	int ret = ring_open(ring, path, size);
 
-	if (ret != -EROFS)
+	if (ret > 0)
+		log_error("log: %s was damaged; it is kept beside as .damaged, and a new one begun", path);
+	if (ret != -EROFS && ret != -ENOSPC && ret != -EDQUOT)
 		return ret;
 	log_error("log: %s: %s; what is blocked waits in memory and is lost if usherd ends", path,
 	        strerror(-ret));
 	return ring_open_memory(ring, size);
 }
 
-/* One a worker, and one of the thread that counts names. */
+/*
+ * One a worker, and one of the thread that counts names. In run-dir, which is memory: on a disk that fails or
+ * fills, the write to a mapped page would be a SIGBUS (page_guard.h) or a wait, and after a power loss a ring
+ * on disk holds nothing that is newer than the log.
+ */
 static void start_rings(struct daemon *daemon)
 {
 	char path[PATH_MAX];
@@ -207,7 +225,7 @@ static void start_rings(struct daemon *daemon)
 
 	/* Earlier runs may have had more workers: what their rings still hold is committed too. */
 	for (unsigned i = 0;; i++) {
-		snprintf(path, sizeof path, "%s/log/ring-%u", daemon->config->state_dir, i);
+		snprintf(path, sizeof path, "%s/ring-%u", daemon->config->run_dir, i);
 		if (i > daemon->worker_count && access(path, F_OK) < 0)
 			break;
 		struct ring **rings = realloc(daemon->rings, (i + 1) * sizeof(struct ring *));
@@ -218,10 +236,36 @@ static void start_rings(struct daemon *daemon)
 		        i == daemon->worker_count ? NAMES_RING : daemon->config->log_ring);
 		if (ret < 0)
 			log_fatal("log: cannot open %s: %s", path, strerror(-ret));
-		if (ret > 0)
-			log_error("log: %s was damaged; it is kept beside as .damaged, and a new one begun",
-			        path);
 		daemon->ring_count = i + 1;
+	}
+}
+
+/* What a ring holds that an earlier usherd left beside the log; it stays as long as that cannot be written.
+ */
+static void start_commit_left(const struct block_log_options *options, const char *path)
+{
+	struct block_log_options left = *options;
+	struct block_log *log;
+	struct ring *ring;
+
+	if (access(path, F_OK) < 0 || ring_open(&ring, path, 0) < 0)
+		return;
+	left.rings = &ring;
+	left.ring_count = 1;
+	if (block_log_start(&log, &left) == 0)
+		block_log_stop(log);
+	if (ring_pending(ring) == 0)
+		unlink(path);
+	ring_close(ring);
+}
+
+static void start_commit_all_left(const struct block_log_options *options)
+{
+	char path[PATH_MAX];
+
+	for (unsigned i = 0; i < KEEPER_WORKERS_MAX; i++) {
+		snprintf(path, sizeof path, "%.4000s/ring-%u", options->dir, i);
+		start_commit_left(options, path);
 	}
 }
 
@@ -242,6 +286,7 @@ static void start_log(struct daemon *daemon)
 	snprintf(path, sizeof path, "%s/log", daemon->config->state_dir);
 	struct block_log_options options = {
 		.dir = path,
+		.ring_dir = daemon->config->run_dir,
 		.max_size = daemon->config->log_max_size,
 		.rings = daemon->rings,
 		.ring_count = daemon->ring_count,
@@ -250,6 +295,7 @@ static void start_log(struct daemon *daemon)
 		.trouble = log_trouble,
 		.arg = daemon,
 	};
+	start_commit_all_left(&options);
 	int ret = block_log_start(&daemon->log, &options);
 	if (ret < 0)
 		log_fatal("log: cannot be opened in %s: %s", path, strerror(-ret));
@@ -376,6 +422,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	*daemon = (struct daemon){ .config_file = config_file, .config = config, .started_s = now.tv_sec };
 	signal(SIGPIPE, SIG_IGN);
+	page_guard_start();
 	start_descriptors();
 	start_keeper(daemon, &account);
 	start_folders(config, &account);
