@@ -163,7 +163,7 @@ struct config {
 	unsigned workers;               /* never 0: resolved to the number of processors */
 	const char *user, *recursor_user;
 	bool user_given, recursor_user_given; /* named by the file, so fatal if it does not exist */
-	const char *state_dir, *run_dir;
+	const char *state_dir, *run_dir, *report_dir;
 	struct config_address stats_listen; /* socket_len 0: none */
 	struct config_network *serve;
 	size_t serve_count;

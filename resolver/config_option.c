@@ -351,6 +351,7 @@ const struct config_option config_options[] = {
 	ONE("recursor-user", word_free, config, recursor_user, .fallback = "usher-recursor", .doc = "of the process that asks the internet; the same as user where it does not exist"),
 	ONE("state-dir", path, config, state_dir, .fallback = "/var/lib/usher", .doc = "lists, log and rules"),
 	ONE("run-dir", path, config, run_dir, .max = 90, .fallback = "/run/usher", .doc = "control.sock log.sock stats.sock"),
+	ONE("report-dir", path, config, report_dir, .fallback = "/var/lib/usher-reports", .doc = "reports in files: `usher forget` takes away those that name whom it erases"),
 	ONE("stats-listen", address, config, stats_listen, .port = 9153, .fallback = "", .doc = "address@port for Prometheus; \"\": only the Unix socket"),
 	LIST("serve", network, config, serve, serve_count, .max = 1024, .fallback = "[127.0.0.0/8, \"::1/128\", 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, \"fc00::/7\"]",
 		.doc = "all others are refused"),

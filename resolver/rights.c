@@ -16,7 +16,9 @@
 #include "erasure.h"
 #include "ledger.h"
 #include "log_query.h"
+#include "report_files.h"
 #include "retention.h"
+#include "shipped.h"
 
 #define WAIT_MS 30000 /* for the writer to end an erasure; a client waits a minute */
 #define LOOK_MS 20
@@ -248,6 +250,55 @@ static int64_t find_rows(const struct reader_ask *ask, struct erasure *erasure)
 	return ret < 0 ? ret : (int64_t)rows;
 }
 
+/* What else tells of the rows: reports in files, and whom they were shipped to. */
+struct reach {
+	json_t *reports, *unnamed, *left, *shipped;
+};
+
+static void reach_clear(struct reach *reach)
+{
+	json_decref(reach->reports);
+	json_decref(reach->unnamed);
+	json_decref(reach->left);
+	json_decref(reach->shipped);
+}
+
+static int reach_find(struct reach *reach, const struct reader_ask *ask, const struct erasure *erasure)
+{
+	*reach = (struct reach){ .shipped = shipped_rows(ask->config, erasure) };
+	int ret = report_files_find(&reach->reports, ask->config->report_dir, erasure, ask->log_dir);
+	if (ret < 0)
+		return ret;
+	reach->unnamed = report_files_unnamed(reach->reports, erasure, ask->log_dir);
+	return reach->unnamed && reach->shipped ? 0 : -ENOMEM;
+}
+
+static int record_erasure(const struct reader_ask *ask, int64_t rows, const struct reach *reach)
+{
+	json_t *detail = json_pack("{s:I, s:s}", "rows", (json_int_t)rows, "reason", value_of(ask, "reason"));
+
+	if (json_array_size(reach->unnamed) > 0)
+		json_object_set(detail, "reports", reach->unnamed);
+	if (json_array_size(reach->shipped) > 0)
+		json_object_set_new(detail, "shipped", shipped_places(reach->shipped));
+	int ret = detail ? record(ask, "log.forget", detail) : -ENOMEM;
+	json_decref(detail);
+	return ret;
+}
+
+static int erase_answer(int64_t rows, bool finished, const struct reach *reach, FILE *out)
+{
+	json_t *answer = json_pack("{s:I, s:b, s:O, s:O, s:O}", "rows", (json_int_t)rows, "finished",
+	        finished, "reports", reach->reports, "reports_left", reach->left, "shipped", reach->shipped);
+
+	if (!answer)
+		return -ENOMEM;
+	json_dumpf(answer, out, JSON_COMPACT);
+	putc('\n', out);
+	json_decref(answer);
+	return 0;
+}
+
 static int erase(const struct reader_ask *ask, struct erasure *erasure, FILE *out, char why[JOB_WHY_MAX])
 {
 	if (erasure_is_pending(ask->log_dir))
@@ -259,19 +310,21 @@ static int erase(const struct reader_ask *ask, struct erasure *erasure, FILE *ou
 		        "shorter time by since and until");
 		return 400;
 	}
-	int status = rows < 0 ? 0 : check_held(ask, erasure, why);
+	int status = rows < 0 ? failed((int)rows, "nothing is erased", why) : check_held(ask, erasure, why);
 	if (status != 0)
 		return status;
-	json_t *detail = json_pack("{s:I, s:s}", "rows", (json_int_t)rows, "reason", value_of(ask, "reason"));
-	int ret = rows < 0 ? (int)rows : detail ? record(ask, "log.forget", detail) : -ENOMEM;
-	json_decref(detail);
+	struct reach reach;
+	int ret = reach_find(&reach, ask, erasure);
 	if (ret == 0)
+		ret = record_erasure(ask, rows, &reach);
+	if (ret == 0) {
+		reach.left = report_files_remove(ask->config->report_dir, reach.reports);
 		ret = erasure_begin(ask->log_dir, erasure);
-	if (ret < 0)
-		return failed(ret, "nothing is erased", why);
-	fprintf(out, "{\"rows\":%" PRId64 ",\"finished\":%s}\n", rows,
-	        await_end(ask->log_dir) ? "true" : "false");
-	return 0;
+	}
+	if (ret == 0)
+		ret = erase_answer(rows, await_end(ask->log_dir), &reach, out);
+	reach_clear(&reach);
+	return ret < 0 ? failed(ret, "nothing is erased", why) : 0;
 }
 
 /* Of one name, or one profile's rows, the device's history and alerts tell nothing. */

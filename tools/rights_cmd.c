@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "blocklists/member.h"
 #include "log_ask.h"
 #include "resolver/cases.h"
 #include "resolver/ledger.h"
@@ -279,6 +280,47 @@ int case_command(struct command_context *context)
 	return command_usage_error("case", "expected hold, list or release");
 }
 
+static void forget_print_list(const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(names, i, name)
+	{
+		char *safe = command_safe_text(json_string_value(name));
+		printf("  %s\n", safe);
+		free(safe);
+	}
+}
+
+static void forget_print_shipped(const json_t *shipped)
+{
+	const json_t *place;
+	size_t i;
+
+	json_array_foreach(shipped, i, place)
+	{
+		char *where = command_safe_text(member_text(place, "where"));
+		char *what = command_safe_text(member_text(place, "delete"));
+		printf("%s %s was sent these rows, and usher erases nothing there. What has to go:\n  %s\n",
+		        member_text(place, "target"), where, what);
+		free(where);
+		free(what);
+	}
+}
+
+static void forget_print(const json_t *answer)
+{
+	const json_t *reports = json_object_get(answer, "reports");
+
+	printf("%" JSON_INTEGER_FORMAT " rows are erased\n",
+	        json_integer_value(json_object_get(answer, "rows")));
+	if (json_array_size(reports) > 0)
+		puts("Reports that named the device are removed; `usher report` makes them anew:");
+	forget_print_list(reports);
+	forget_print_shipped(json_object_get(answer, "shipped"));
+}
+
 int forget_command(struct command_context *context)
 {
 	char *text = NULL;
@@ -291,8 +333,12 @@ int forget_command(struct command_context *context)
 	if (ret == COMMAND_OK && context->json)
 		fputs(text, stdout);
 	else if (ret == COMMAND_OK)
-		printf("%" JSON_INTEGER_FORMAT " rows are erased\n",
-		        json_integer_value(json_object_get(answer, "rows")));
+		forget_print(answer);
+	if (json_array_size(json_object_get(answer, "reports_left")) > 0) {
+		fputs("usher: some reports that name the device could not be removed: do it by hand\n",
+		        stderr);
+		ret = COMMAND_FAILED;
+	}
 	if (answer && !json_is_true(json_object_get(answer, "finished"))) {
 		fprintf(stderr, "usher: nobody sees these rows any more; usherd is still taking them out of "
 		                "its files\n");

@@ -20,7 +20,8 @@ QUICK = PLAIN_BUILD if (PLAIN_BUILD / 'usherd').exists() else BUILD     # many s
 
 def log_octets(u):
     """All that lies in the files of the log, rings and left-overs too."""
-    return b''.join(path.read_bytes() for path in (u.folder / 'state').rglob('*') if path.is_file() and 'ledger' not in path.parts)
+    return b''.join(path.read_bytes() for path in [*(u.folder / 'state').rglob('*'), *(u.folder / 'run').glob('ring-*')]
+                    if path.is_file() and 'ledger' not in path.parts)
 
 
 def age(u, days):
@@ -47,7 +48,7 @@ def test_what_is_forgotten_is_in_no_file_and_the_rest_is(lab):
         fill(u)
         assert b'secret7' in log_octets(u)
         [answer] = u.json('forget', '--client', ERASED, '--reason', 'request 17')
-        assert answer == {'rows': 40, 'finished': True}
+        assert answer == {'rows': 40, 'finished': True, 'reports': [], 'reports_left': [], 'shipped': []}
         octets = log_octets(u)
         assert b'secret7' not in octets and b'public7' in octets
         assert socket.inet_aton(ERASED) not in octets and socket.inet_aton(KEPT) in octets
@@ -192,7 +193,7 @@ def test_a_device_is_forgotten_with_its_history_and_its_alerts(lab):
         assert eventually(lambda: 'queue.json' in found(u, b'secret.harm'), 5)
         leases.write_text(KEA)
         [answer] = u.json('forget', '--device', 'Annas-Phone', '--reason', 'request 18')
-        assert answer == {'rows': 42, 'finished': True}
+        assert answer['rows'] == 42 and answer['finished']
         assert found(u, b'secret', b'annas-phone', bytes.fromhex('aabbcc000001'), b'aa:bb:cc:00:00:01', socket.inet_aton('10.20.4.40')) == set()
         assert found(u, b'library-pc') and found(u, b'next-pc') and found(u, b'public7')
         rows = u.log('--limit', 1000)
@@ -201,8 +202,40 @@ def test_a_device_is_forgotten_with_its_history_and_its_alerts(lab):
         u.restart()
         assert len(u.log('--limit', 1000)) == 41 and found(u, b'secret', b'annas-phone') == set()
         [answer] = u.json('forget', '--device', 'aa-bb-cc-00-00-02', '--client', '10.99.0.0/16', '--reason', 'nothing')
-        assert answer == {'rows': 0, 'finished': True}
+        assert answer['rows'] == 0 and answer['finished']
         assert 'device' in u.cli('forget', '--device', '', '--reason', 'x', expect=(1, 2)).stderr
+
+
+def test_reports_in_files_that_name_the_person_go_and_the_others_stay(lab):
+    config = {'leases': [{'file': '{folder}/kea.csv'}], 'profiles': [profile('pupils')]}
+    with usherd(config, LISTS) as u:
+        u.write('kea.csv', KEA + lease(ERASED, 'aa:bb:cc:00:00:01', "anna's<pad>", time.time() - 60))
+        assert eventually(lambda: b"anna's" in b''.join(state_octets(u).values()), 4)
+        folder = u.folder / 'reports'
+        folder.mkdir()
+        u.ask('public1.casino.com', client=KEPT)
+        u.log(count=1)
+        u.cli('report', 'daily', '--since', '1h', '--format', 'html', '--output', folder / 'before.html')
+        u.ask('secret1.casino.com', client=ERASED)
+        u.log(count=2)
+        for kind in 'html', 'text', 'csv':
+            u.cli('report', 'daily', '--since', '1h', '--format', kind, '--output', folder / f'daily.{kind}')
+        u.cli('report', 'term', '--format', 'html', '--output', folder / 'term.html')
+        (folder / f'{ERASED}.html').write_text('a subject access report, by its name')
+        (folder / 'by-name.csv').write_text("x,ANNA'S<PAD>,y")
+        (folder / 'by-mac.csv').write_text('x,aa:bb:cc:00:00:01,y')
+        (folder / 'longer.csv').write_text(f'{ERASED}7 {KEPT} 1{ERASED} caa:bb:cc:00:00:01')
+        (folder / 'old.csv').write_text(f'{ERASED}')
+        os.utime(folder / 'old.csv', (time.time() - 8 * DAY_S,) * 2)
+        (folder / 'elsewhere').symlink_to(folder / 'by-name.csv')
+        expected = {'daily.html', 'daily.text', 'daily.csv', f'{ERASED}.html', 'by-name.csv', 'by-mac.csv'}
+        [answer] = u.json('forget', '--client', ERASED, '--since', '7d', '--reason', 'request 19')
+        assert answer['rows'] == 1 and set(answer['reports']) == expected and answer['reports_left'] == []
+        assert {path.name for path in folder.iterdir()} == {'before.html', 'term.html', 'longer.csv', 'old.csv', 'elsewhere'}
+        detail = next(e for e in u.ledger() if e['what'] == 'log.forget')['detail']
+        assert set(detail['reports']) == expected - {f'{ERASED}.html'} | {'…'}, 'a name that names the person is not kept for good'
+        (folder / 'by-name.csv').write_text("anna's<pad>")
+        assert 'by-name.csv' in u.cli('forget', '--device', "anna's<pad>", '--reason', 'again').stdout
 
 
 def test_kill_9_at_any_moment_of_an_erasure_leaves_all_or_nothing_and_it_ends(lab):

@@ -221,12 +221,54 @@ def test_clickhouse_keeps_each_event_once_whatever_breaks(u, clickhouse):
         clickhouse.ask(question)
     assert clickhouse.ask(questions[2])[0][:2] == ['gambling', 5]
 
+    assert_what_is_forgotten_can_be_deleted(u, clickhouse)
+
     clickhouse.stop()
-    asked(u, 1, first=6)
+    u.ask('n6.casino.com')
+    assert eventually(lambda: u.json('log', '--name', 'n6.casino.com'), 3)
     assert 'does not take 1 events' in u.cli('ship', 'clickhouse', '--once', expect=1).stderr
     clickhouse.start()
     u.cli('ship', 'clickhouse', '--once')
-    assert clickhouse.ask('SELECT count() FROM usher.blocked FINAL') == [[6]]
+    assert clickhouse.ask("SELECT count() FROM usher.blocked FINAL WHERE name LIKE 'n%.casino.com'") == [[6]]
+
+
+def assert_what_is_forgotten_can_be_deleted(u, clickhouse):
+    """By the statement that `usher forget` prints: of an address, networks of both families, a device, a name; and nobody else's."""
+    u.reload()
+    others = [('10.20.9.7', 'a'), ('10.20.9.8', 'b'), ('fd00:20::6', 'c'), ("10.30.0.5", 'd')]
+    for client, label in others:
+        u.ask(f'{label}.poker.net', client=client)
+    assert eventually(lambda: len(u.json('log', '--name', 'poker.net')) == 4, 3)
+    u.cli('ship', 'clickhouse', '--once')
+
+    def names():
+        return sorted(name for [name] in clickhouse.ask("SELECT name FROM usher.blocked FINAL WHERE endsWith(name, 'poker.net')"))
+
+    def forget(*words):
+        [answer] = u.json('forget', *words, '--reason', 'request 20')
+        [place] = answer['shipped']
+        assert place['target'] == 'clickhouse' and place['where'] == 'usher.blocked'
+        clickhouse.ask(place['delete'])
+        return place['delete']
+
+    def only(*labels):
+        return eventually(lambda: names() == [f'{label}.poker.net' for label in labels], 5)
+    assert "client = '10.20.9.7'" in forget('--client', '10.20.9.7')
+    assert only('b', 'c', 'd')
+    forget('--client', 'fd00:20::/64')
+    assert only('b', 'd')
+    forget('--client', '10.20.0.0/16', '--name', 'poker.net', '--since', '1h')
+    assert only('d')
+    forget('--device', "o'brien\\'s")
+    assert only('d') and clickhouse.ask('SELECT count() FROM usher.blocked FINAL WHERE client = \'10.20.0.5\'') == [[5]]
+    entries = [json.loads(line) for line in (u.folder / 'state/ledger/ledger.jsonl').read_text().splitlines()]
+    entry = next(entry for entry in entries if entry['what'] == 'log.forget')
+    assert entry['detail']['shipped'] == [{'target': 'clickhouse', 'where': 'usher.blocked'}]
+    u.configure({'ship': {'syslog': {'to': '10.0.0.9@514'}}})
+    u.reload()
+    said = u.cli('forget', '--client', '10.20.9.7', '--reason', 'request 21').stdout
+    assert 'ALTER TABLE usher.blocked DELETE WHERE' in said and 'syslog 10.0.0.9@514' in said and 'client="10.20.9.7"' in said
+    u.configure({'ship': {'syslog': {'to': ''}}})
 
 
 def test_wrong_password_and_a_table_that_is_no_name_are_told(u, clickhouse):

@@ -169,7 +169,7 @@ class Usherd:
         self.server, self.server6 = server or f'10.0.53.{number % 250 + 1}', f'fd00::53:{number % 16:x}'
         self.config = merged(BASE, {
             'listen': [f'{self.server}@53', f'{self.server6}@53'],
-            'state-dir': f'{self.folder}/state', 'run-dir': f'{self.folder}/run',
+            'state-dir': f'{self.folder}/state', 'run-dir': f'{self.folder}/run', 'report-dir': f'{self.folder}/reports',
             'recursion': {'trust-anchor': str(self.lab.trust_anchor), 'root-hints': str(self.lab.root_hints)}})
         self.file = self.folder / 'usher.yaml'
         self.process = None
