@@ -18,6 +18,7 @@
 #include "daemon.h"
 #include "probe_control.h"
 #include "rules_control.h"
+#include "scope.h"
 #include "utc.h"
 
 #define SELFTEST_OLD_S 86400
@@ -335,6 +336,15 @@ static void status_alerts(json_t *parts, const struct daemon *daemon)
 }
 
 /* Those that have no part of their own. */
+static void status_access(json_t *parts, const struct config *config)
+{
+	char text[SCOPE_TEXT_MAX];
+
+	for (size_t i = 0; i < config->access_count; i++)
+		if (scope_lacks_group(&config->access[i], text))
+			part_add(parts, "access", "warning", "%s", text);
+}
+
 static void status_faults(json_t *parts, const struct faults *faults)
 {
 	for (unsigned i = 0; i < FAULT_COUNT; i++) {
@@ -366,6 +376,7 @@ static void handle_status(struct http_request *request, void *arg)
 	        daemon->ledger_trouble[0] == '\0' ? "every change and every read is written down"
 	                                          : daemon->ledger_trouble);
 	status_faults(parts, &daemon->faults);
+	status_access(parts, daemon->config);
 	for (size_t i = 0; i < daemon->config->warning_count; i++)
 		part_add(parts, "configuration", "warning", "%s", daemon->config->warnings[i]);
 	json_t *status =
@@ -389,7 +400,9 @@ static void handle_reload(struct http_request *request, void *arg)
 {
 	char why[CONFIG_WHY_MAX], note[256];
 
-	if (daemon_reload(arg, http_peer_uid(request), why, note) < 0) {
+	struct daemon_asker asker = { .uid = http_peer_uid(request) };
+
+	if (daemon_reload(arg, &asker, why, note) < 0) {
 		http_reply_error(request, 400, "%s", why);
 		return;
 	}

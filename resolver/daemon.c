@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "log.h"
 #include "engines.h"
 #include "probe.h"
+#include "scope.h"
 #include "tunnel.h"
 
 #define PULSES_MISSED_MAX 2 /* of 5 s each */
@@ -367,7 +369,7 @@ void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *det
  * The same with the configuration, lists and rules in use: at start and after a reload. The configuration's
  * hash is that of what was understood, so that a comment makes no difference.
  */
-static void note_state(struct daemon *daemon, uid_t uid, const char *what)
+static void note_state(struct daemon *daemon, const struct daemon_asker *asker, const char *what)
 {
 	char hash[FETCH_SHA256_TEXT] = "";
 	size_t len;
@@ -376,12 +378,15 @@ static void note_state(struct daemon *daemon, uid_t uid, const char *what)
 	if (text != NULL)
 		fetch_sha256(text, len, hash);
 	free(text);
-	daemon_note(daemon, uid, what,
-	        json_pack("{s:s, s:s, s:s, s:o, s:I}", "version", USHER_VERSION, "config",
-	                daemon->config_file, "sha256", hash, "generation",
-	                daemon->lists != NULL ? json_integer((json_int_t)lists_info(daemon->lists)->id)
-	                                      : json_null(),
-	                "rules", (json_int_t)rules_revision(daemon->rules)));
+	json_t *detail = json_pack("{s:s, s:s, s:s, s:o, s:I}", "version", USHER_VERSION, "config",
+	        daemon->config_file, "sha256", hash, "generation",
+	        daemon->lists != NULL ? json_integer((json_int_t)lists_info(daemon->lists)->id) : json_null(),
+	        "rules", (json_int_t)rules_revision(daemon->rules));
+	if (asker->by_signal)
+		json_object_set_new(detail, "signal", json_string("SIGHUP"));
+	if (asker->pid != 0)
+		json_object_set_new(detail, "pid", json_integer(asker->pid));
+	daemon_note(daemon, asker->uid, what, detail);
 }
 
 /* ---- reload ---- */
@@ -471,6 +476,17 @@ size_t daemon_keeps(const struct config *config, struct block_keep keeps[CONFIG_
 	return config->profile_count;
 }
 
+static void say_warnings(const struct config *config)
+{
+	char lacks[SCOPE_TEXT_MAX];
+
+	for (size_t i = 0; i < config->warning_count; i++)
+		log_warn("%s", config->warnings[i]);
+	for (size_t i = 0; i < config->access_count; i++)
+		if (scope_lacks_group(&config->access[i], lacks))
+			log_warn("%s", lacks);
+}
+
 /* Puts a checked configuration and its lists into effect. */
 static int reload_apply(
         struct daemon *daemon, struct config *config, struct lists *lists, char why[CONFIG_WHY_MAX])
@@ -499,8 +515,7 @@ static int reload_apply(
 		log_error("reload: out of memory: the log is kept as before");
 	if (daemon_start_recursor(daemon, false) < 0 || daemon_start_tellers(daemon) < 0)
 		log_error("reload: a child process could not be started anew; it goes on as it was");
-	for (size_t i = 0; i < config->warning_count; i++)
-		log_warn("%s", config->warnings[i]);
+	say_warnings(config);
 	return 0;
 }
 
@@ -517,7 +532,8 @@ static void daemon_note_reload(struct daemon *daemon, const char *why)
 		*end = '\0';
 }
 
-int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], char note[256])
+int daemon_reload(
+        struct daemon *daemon, const struct daemon_asker *asker, char why[CONFIG_WHY_MAX], char note[256])
 {
 	struct config *config = NULL;
 	struct lists *lists = NULL;
@@ -534,7 +550,7 @@ int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], ch
 		ret = reload_apply(daemon, config, lists, why);
 	}
 	if (ret == 0)
-		note_state(daemon, uid, "reload");
+		note_state(daemon, asker, "reload");
 	if (ret < 0) {
 		daemon_note_reload(daemon, why);
 		config_free(config);
@@ -552,12 +568,27 @@ static void stop_signalled(evutil_socket_t signal, short what, void *arg)
 	event_base_loopbreak(((struct daemon *)arg)->base);
 }
 
-static void reload_signalled(evutil_socket_t signal, short what, void *arg)
+/* The kernel's own (SI_KERNEL: the terminal is gone) has no sender. */
+static struct daemon_asker hangup_sender(int fd)
+{
+	struct daemon_asker asker = { .uid = (uid_t)-1, .by_signal = true };
+	struct signalfd_siginfo info;
+
+	while (read(fd, &info, sizeof info) == sizeof info)
+		if (info.ssi_code != SI_KERNEL) {
+			asker.uid = info.ssi_uid;
+			asker.pid = (pid_t)info.ssi_pid;
+		}
+	return asker;
+}
+
+static void hangup_readable(evutil_socket_t fd, short what, void *arg)
 {
 	char why[CONFIG_WHY_MAX], note[256];
+	struct daemon_asker asker = hangup_sender(fd);
 
 	sd_notify(0, "RELOADING=1");
-	if (daemon_reload(arg, (uid_t)-1, why, note) < 0)
+	if (daemon_reload(arg, &asker, why, note) < 0)
 		log_error("reload: nothing has changed:\n%s", why);
 	else
 		log_info("reload: done%s%s", *note != '\0' ? "; " : "", note);
@@ -616,10 +647,13 @@ void daemon_start_signals(struct daemon *daemon)
 {
 	daemon->signals[0] = evsignal_new(daemon->base, SIGTERM, stop_signalled, daemon);
 	daemon->signals[1] = evsignal_new(daemon->base, SIGINT, stop_signalled, daemon);
-	daemon->signals[2] = evsignal_new(daemon->base, SIGHUP, reload_signalled, daemon);
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 2; i++)
 		if (daemon->signals[i] == NULL || event_add(daemon->signals[i], NULL) < 0)
 			log_fatal("out of memory");
+	daemon->hangup =
+	        event_new(daemon->base, daemon->hangup_fd, EV_READ | EV_PERSIST, hangup_readable, daemon);
+	if (daemon->hangup == NULL || event_add(daemon->hangup, NULL) < 0)
+		log_fatal("out of memory");
 }
 
 void daemon_start_events(struct daemon *daemon)
@@ -666,18 +700,20 @@ static void daemon_stop(struct daemon *daemon)
 		worker_join(daemon->workers[i]);
 	names_stop(daemon->names); /* may have something for the log */
 	block_log_stop(daemon->log);
+	probe_door_close(daemon->probe_door); /* its requests are the servers' */
 	http_server_free(daemon->stats_server);
 	http_server_free(daemon->stats_tcp_server);
 	http_server_free(daemon->control_server);
 	keeper_stop(daemon->keeper);
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 2; i++)
 		event_free(daemon->signals[i]);
+	event_free(daemon->hangup);
+	close(daemon->hangup_fd);
 	event_free(daemon->watch);
 	list_loader_free(daemon->list_loader);
 	event_free(daemon->alive);
 	event_free(daemon->second);
 	device_watch_stop(daemon->devices);
-	probe_door_close(daemon->probe_door);
 	event_base_free(daemon->base);
 	for (unsigned i = 0; i < daemon->ring_count; i++)
 		ring_close(daemon->rings[i]);
@@ -712,11 +748,10 @@ int daemon_run(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
 
-	for (size_t i = 0; i < config->warning_count; i++)
-		log_warn("%s", config->warnings[i]);
+	say_warnings(config);
 	log_info("serving on %zu addresses with %u workers, %zu profiles", config->listen_count,
 	        config->workers, config->profile_count);
-	note_state(daemon, (uid_t)-1, "start");
+	note_state(daemon, &(struct daemon_asker){ .uid = (uid_t)-1 }, "start");
 	/* From here on this thread makes snapshots and answers people: workers on its processor go before it.
 	 */
 	setpriority(PRIO_PROCESS, (id_t)gettid(), MAIN_NICE);

@@ -79,7 +79,8 @@ struct daemon {
 	int stats_fd, stats_tcp_fd, control_fd, log_fd,
 	        alerts_fd; /* listening, -1 none; the first three become their servers' */
 	struct http_server *stats_server, *stats_tcp_server, *control_server;
-	struct event *signals[3], *watch, *alive, *second;
+	int hangup_fd; /* SIGHUP, which so tells who sent it */
+	struct event *signals[2], *hangup, *watch, *alive, *second;
 	uint64_t *heartbeats; /* of the workers, as last seen */
 	unsigned stalled_turns;
 	bool stopping;
@@ -102,6 +103,13 @@ void daemon_start_events(struct daemon *daemon);
 /* Runs until SIGTERM or SIGINT, drains, frees all. Returns the exit code. */
 int daemon_run(struct daemon *daemon);
 
+/* Who wants something: by a socket, or by a signal. */
+struct daemon_asker {
+	uid_t uid; /* (uid_t)-1: nobody known */
+	pid_t pid; /* of a signal's sender; 0: none known, or no signal */
+	bool by_signal;
+};
+
 /*
  * Appends to the ledger what was done by whom ((uid_t)-1: a signal, or usherd itself), taking detail over. A
  * failure is told in the log and by `usher status`: what was done is in effect all the same.
@@ -109,10 +117,11 @@ int daemon_run(struct daemon *daemon);
 void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *detail);
 
 /*
- * Reads the configuration again, for uid. Returns 0, or negative errno with `why` (one problem a line): then
+ * Reads the configuration again. Returns 0, or negative errno with `why` (one problem a line): then
  * nothing has changed. *note is a sentence on keys that only a restart brings into effect, or "".
  */
-int daemon_reload(struct daemon *daemon, uid_t uid, char why[CONFIG_WHY_MAX], char note[256]);
+int daemon_reload(
+        struct daemon *daemon, const struct daemon_asker *asker, char why[CONFIG_WHY_MAX], char note[256]);
 
 /*
  * Forgets a name and all below it, for good: from the packet cache, and by a new recursor from libunbound's.

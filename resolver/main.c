@@ -8,6 +8,7 @@
 #include "account.h"
 #include "daemon.h"
 #include "log.h"
+#include "scope.h"
 
 #define CONFIG_FILE "/etc/usher/usher.yaml"
 
@@ -51,6 +52,7 @@ static bool has_account(
 
 static int check(struct config *config)
 {
+	char lacks[SCOPE_TEXT_MAX];
 	bool has_user = has_account(config, "user", config->user, config->user_given, "usher");
 	bool has_both = has_account(config, "recursor-user", config->recursor_user,
 	                        config->recursor_user_given, "usher-recursor") &&
@@ -58,6 +60,9 @@ static int check(struct config *config)
 
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "warning: %s\n", config->warnings[i]);
+	for (size_t i = 0; i < config->access_count; i++)
+		if (scope_lacks_group(&config->access[i], lacks))
+			fprintf(stderr, "warning: %s: %s\n", config->file, lacks);
 	if (!has_both) {
 		config_free(config);
 		return 1;

@@ -59,8 +59,11 @@ void probe_door_close(struct probe_door *door)
 {
 	if (door == NULL)
 		return;
-	while (door->open != NULL)
+	while (door->open != NULL) {
+		door->open->answer_len = 0;
+		door->open->answered(door->open, door->open->arg);
 		probe_forget(door->open);
+	}
 	if (door->readable != NULL)
 		event_free(door->readable);
 	close(door->pipe[0]);

@@ -33,7 +33,7 @@ struct probe_door;
 
 /* On the main loop. NULL without memory. */
 struct probe_door *probe_door_open(struct event_base *base);
-/* When no worker runs any more. Those on their way are freed without an answer. */
+/* When no worker runs any more. Those on their way are told that there is no answer. */
 void probe_door_close(struct probe_door *door);
 
 /* Takes over a malloc()ed probe and asks a worker. */

@@ -25,10 +25,14 @@
 #include "log.h"
 #include "log_query.h"
 #include "page_guard.h"
+#include "refusals.h"
 #include "rights.h"
 
 #define SOCKET_FD 4
 #define PARAMETERS_MAX 64 /* more than there are: of so many, one is unknown or there twice */
+#define REFUSED "log.refused"
+#define REFUSED_VALUE_MAX 300
+#define REFUSED_LOOK_S 10
 #define END_LOOK_MS 50
 #define END_MS 4000 /* for what is being answered when we are replaced; the keeper kills after 5 s */
 
@@ -39,7 +43,9 @@ struct reader {
 	struct http_server *server;
 	struct jobs *jobs;
 	struct follow *follow;
-	struct event *end; /* looks whether all is answered */
+	struct refusals refusals;
+	struct event *refused; /* looks whether counts of them are due */
+	struct event *end;     /* looks whether all is answered */
 	unsigned end_ms;
 };
 
@@ -184,21 +190,55 @@ static int read_parameters(struct asked *asked, char why[JOB_WHY_MAX])
  */
 static int record(const struct reader *reader, const struct asked *asked, bool allowed)
 {
+	const char *what = allowed ? asked->route->what : REFUSED;
 	json_t *detail = json_object();
 	const char *const *names = asked->route->parameters;
 
 	for (size_t i = 0; detail && names[i] && !asked->route->manages; i++) {
 		const char *value = asked_parameter((void *)asked, names[i]);
+		bool is_cut = value && !allowed && strlen(value) > REFUSED_VALUE_MAX;
 		if (value)
-			json_object_set_new(detail, names[i], json_string(value));
+			json_object_set_new(detail, names[i], is_cut ? json_string("…") : json_string(value));
 	}
 	if (detail && !allowed)
 		json_object_set_new(detail, "route", json_string(asked->route->path));
-	int ret = detail ? ledger_append(reader->ledger_dir, asked->ask.uid,
-	                           allowed ? asked->route->what : "log.refused", detail)
-	                 : -ENOMEM;
+	int ret = detail ? ledger_append(reader->ledger_dir, asked->ask.uid, what, detail) : -ENOMEM;
 	json_decref(detail);
 	return ret;
+}
+
+static int64_t monotonic_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static bool record_refusals(void *arg, uid_t uid, uint64_t more)
+{
+	const struct reader *reader = arg;
+	json_t *detail = json_pack("{s:I}", "more", (json_int_t)more);
+	int ret = detail ? ledger_append(reader->ledger_dir, uid, REFUSED, detail) : -ENOMEM;
+
+	json_decref(detail);
+	return ret == 0;
+}
+
+/* What is refused is recorded too, but nobody fills the disk by it. */
+static int record_refusal(struct reader *reader, const struct asked *asked)
+{
+	int64_t now_s = monotonic_s();
+
+	refusals_tell(&reader->refusals, now_s, record_refusals, reader);
+	return refusals_add(&reader->refusals, asked->ask.uid, now_s) ? record(reader, asked, false) : 0;
+}
+
+static void refused_look_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct reader *reader = arg;
+
+	refusals_tell(&reader->refusals, monotonic_s(), record_refusals, reader);
 }
 
 /* Why the person may not ask this, or NULL. */
@@ -217,8 +257,8 @@ static const char *refusal(const struct asked *asked)
 	return NULL;
 }
 
-/* Returns false when the request has been answered. What is refused is recorded too. */
-static bool admit(const struct reader *reader, struct asked *asked)
+/* Returns false when the request has been answered. */
+static bool admit(struct reader *reader, struct asked *asked)
 {
 	char why[JOB_WHY_MAX];
 
@@ -227,7 +267,9 @@ static bool admit(const struct reader *reader, struct asked *asked)
 		return false;
 	}
 	const char *refused = refusal(asked);
-	int ret = asked->route->what || refused ? record(reader, asked, !refused) : 0;
+	int ret = refused              ? record_refusal(reader, asked)
+	          : asked->route->what ? record(reader, asked, true)
+	                               : 0;
 	if (ret < 0) {
 		log_error("ledger: a read of the log could not be recorded and was refused: %s",
 		        strerror(-ret));
@@ -349,6 +391,7 @@ static void make_routes(struct http_route http[ROUTE_COUNT + 2])
 
 static void reader_serve(struct reader *reader)
 {
+	static const struct timeval refused_look = { .tv_sec = REFUSED_LOOK_S };
 	struct http_route http[ROUTE_COUNT + 2] = { 0 };
 
 	reader->base = event_base_new();
@@ -357,19 +400,22 @@ static void reader_serve(struct reader *reader)
 	make_routes(http);
 	struct event *end = evsignal_new(reader->base, SIGTERM, end_signalled, reader);
 	reader->end = event_new(reader->base, -1, EV_PERSIST, end_look_due, reader);
+	reader->refused = event_new(reader->base, -1, EV_PERSIST, refused_look_due, reader);
 	reader->jobs = jobs_new(reader->base);
 	reader->follow = follow_new(reader->base, reader->log_dir);
 	reader->server = http_serve(reader->base, SOCKET_FD, http, reader);
-	if (!end || !reader->end || !reader->jobs || !reader->follow || !reader->server ||
-	        evsignal_add(end, NULL) < 0)
+	if (!end || !reader->end || !reader->refused || !reader->jobs || !reader->follow || !reader->server ||
+	        evsignal_add(end, NULL) < 0 || event_add(reader->refused, &refused_look) < 0)
 		log_fatal("out of memory");
 	event_base_dispatch(reader->base);
+	refusals_tell(&reader->refusals, INT64_MAX, record_refusals, reader);
 	jobs_stop(reader->jobs);
 	http_server_free(reader->server);
 	jobs_free(reader->jobs);
 	follow_free(reader->follow);
 	event_free(end);
 	event_free(reader->end);
+	event_free(reader->refused);
 	event_base_free(reader->base);
 }
 

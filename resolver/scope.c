@@ -31,14 +31,32 @@ static void add(const char **profiles, size_t *count, const char *profile)
 		profiles[(*count)++] = profile;
 }
 
-/* Whether the group usher-SUFFIX is among them. */
-static bool in_usher_group(const gid_t *groups, int count, const char *suffix)
+static const struct group *usher_group(const char *suffix)
 {
 	char name[128];
 
 	snprintf(name, sizeof name, "usher-%s", suffix);
-	const struct group *group = getgrnam(name);
+	return getgrnam(name);
+}
+
+/* Whether the group usher-SUFFIX is among them. */
+static bool in_usher_group(const gid_t *groups, int count, const char *suffix)
+{
+	const struct group *group = usher_group(suffix);
+
 	return group && in_group(groups, count, group->gr_gid);
+}
+
+bool scope_lacks_group(const struct config_access *access, char text[SCOPE_TEXT_MAX])
+{
+	if (usher_group(access->group))
+		return false;
+	snprintf(text, SCOPE_TEXT_MAX,
+	        "access.%.100s: found no group usher-%.100s on this machine, so nobody reads by it: "
+	        "`groupadd "
+	        "usher-%.100s`, or take the key away",
+	        access->group, access->group, access->group);
+	return true;
 }
 
 /* What an entry of `access` gives, if the person is in its group. */

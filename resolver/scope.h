@@ -30,4 +30,8 @@ void scope_apply(const struct scope *scope, struct block_filter *filter, bool co
 /* Whether any row of this profile (NULL: of any) may be read. counts_only: or counted. */
 bool scope_allows(const struct scope *scope, const char *profile, bool counts_only);
 
+/* Whether this machine has no group for that entry of `access`: then text says so, and nobody reads by it. */
+#define SCOPE_TEXT_MAX 500
+bool scope_lacks_group(const struct config_access *access, char text[SCOPE_TEXT_MAX]);
+
 #endif

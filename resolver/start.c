@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -404,6 +405,19 @@ static void start_devices(struct daemon *daemon)
 	device_watch_look(daemon->devices);
 }
 
+/* Before there are threads, which inherit that it is blocked; after the keeper, which must not. */
+static void start_hangup(struct daemon *daemon)
+{
+	sigset_t hangup;
+
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	sigprocmask(SIG_BLOCK, &hangup, NULL);
+	daemon->hangup_fd = signalfd(-1, &hangup, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (daemon->hangup_fd < 0)
+		log_fatal("signals: cannot be received: %s", strerror(errno));
+}
+
 static void start_descriptors(void)
 {
 	struct rlimit limit;
@@ -425,6 +439,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	page_guard_start();
 	start_descriptors();
 	start_keeper(daemon, &account);
+	start_hangup(daemon);
 	start_folders(config, &account);
 	start_lock(daemon);
 	struct start_sockets sockets = start_bind(config);

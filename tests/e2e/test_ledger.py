@@ -1,6 +1,7 @@
 """Issue point 3: who changed what, when and why, and who read personal data; and what is missing is found."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -25,6 +26,9 @@ def test_every_change_and_every_read_is_in_the_ledger(u):
     u.cli('reload')
     u.process.send_signal(signal.SIGHUP)
     assert eventually(lambda: whats(u).count('reload') == 2, 3)
+    by_command, by_signal = [entry for entry in u.json('ledger') if entry['what'] == 'reload']
+    assert by_signal['detail']['signal'] == 'SIGHUP' and by_signal['detail']['pid'] == os.getpid() and by_signal['user'] == 'root'
+    assert 'signal' not in by_command['detail']
     u.cli('flush', 'plain.com')
     u.cli('log')
     u.write('gambling.txt', 'casino.com\npoker.net\n')
@@ -46,7 +50,7 @@ def test_an_entry_says_who_when_what_why_and_until(u):
     assert (allow['uid'], allow['user'], allow['why'], allow['detail']['profile']) == (0, 'root', 'an hour', 'staff')
     assert allow['until'] > allow['time']
     by_signal = [e for e in entries if e['what'] == 'reload'][1]
-    assert by_signal['uid'] is None and by_signal['user'] is None
+    assert by_signal['uid'] == 0 and by_signal['user'] == 'root'
     start = next(e for e in entries if e['what'] == 'start')
     assert len(start['detail']['sha256']) == 64 and start['detail']['generation'] == 1
     people = u.cli('ledger').stdout

@@ -253,3 +253,30 @@ def test_after_pages_through_the_log_by_id(u):
     ids = [r['id'] for r in first + rest]
     assert len(ids) == 4 and ids == sorted(set(ids))
     assert u.http('log.sock', '/v1/log?after=x')[0] == 400
+
+
+def test_refused_reads_in_masses_are_eleven_entries_and_none_is_lost(lab, people):
+    """The first ten in full, the others as a count: here when the reader ends, else after a minute."""
+    with usherd({'access': {'dsl': {'profiles': ['pupils']}}}, LISTS) as u:
+        for i in range(300):
+            status, _ = as_user(people['tnobody'], u, f'/v1/log?name=try{i}.{"x" * 50}')
+            assert status == 403
+        ledger = u.folder / 'state/ledger/ledger.jsonl'
+        assert ledger.read_text().count('"log.refused"') == 10
+        u.configure({'access': {'head': {'profiles': ['staff']}}})
+        u.reload()
+        assert eventually(lambda: ledger.read_text().count('"log.refused"') == 11, 8)
+        first, *_, more = [entry for entry in u.json('ledger', '--reads') if entry['what'] == 'log.refused']
+        assert first['detail']['name'].startswith('try0.') and more['detail'] == {'more': 290}
+        assert first['uid'] == more['uid'] == people['tnobody'] and first['user'] == 'tnobody'
+
+
+def test_group_of_access_that_the_machine_lacks_is_named_by_check_start_reload_and_status(lab, people):
+    with usherd({'access': {'dsl': {'profiles': ['pupils']}, 'governors': {'profiles': ['staff'], 'fields': 'counts'}}}, LISTS) as u:
+        checked = subprocess.run([BUILD / 'usherd', '-n', '-c', u.file], capture_output=True, text=True, env=ENVIRONMENT)
+        assert checked.returncode == 0 and 'usher.yaml: access.governors: found no group usher-governors' in checked.stderr
+        assert 'access.dsl' not in checked.stderr and u.said().count('access.governors: found no group') == 1
+        u.reload()
+        assert u.said().count('access.governors: found no group') == 2
+        parts = u.json('status')[0]['parts']
+        assert [part['text'] for part in parts if part['part'] == 'access' and part['state'] == 'warning'][0].startswith('access.governors')

@@ -1,6 +1,7 @@
 """Proof that filtering is on: usherd is asked as each profile, the record is dated, and a failure is seen by whoever watches."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -123,3 +124,16 @@ def test_door_refuses_what_is_no_question(u):
 def test_probe_from_an_unserved_address_is_refused_as_from_the_network(u):
     status, said, _ = u.http('control.sock', '/v1/probe', 'POST', json.dumps({'client': '203.0.113.5', 'name': 'casino.com'}))
     assert status == 200 and json.loads(said)['answer'][7] == '5'
+
+
+def test_stop_while_a_probe_waits_answers_it_and_leaks_nothing(lab):
+    """The sanitizer looks at the end whether all was freed."""
+    with usherd() as u:
+        answers = []
+        body = json.dumps({'client': '10.20.0.5', 'name': 'd4000.waits.slow.com'})
+        asking = threading.Thread(target=lambda: answers.append(u.http('control.sock', '/v1/probe', 'POST', body)[1]))
+        asking.start()
+        time.sleep(0.3)
+        u.stop()
+        asking.join()
+        assert answers == ['{"answer":null}'] or 'answer' in answers[0]
