@@ -207,7 +207,7 @@ def test_sigterm_in_the_middle_of_its_start_is_a_good_end_too(lab):
     u = usherd(lists=LISTS)
     try:
         u.start(wait=False)
-        assert eventually((u.folder / 'state/log/ring-0').exists, 15, 0.001)
+        assert eventually((u.folder / 'run/ring-0').exists, 15, 0.001)
         u.stop()
     finally:
         u._forget()
