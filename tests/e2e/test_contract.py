@@ -8,9 +8,9 @@ import pytest
 
 from usher import GUEST, PUPIL, STAFF, usherd
 
-RECORD = 'time client device profile name type category severity rule source matched action generation mac confidence'
-EPISODE = 'client device profile severity category first last count names more watched bypass background'
-SIGNAL = 'id rule kind sent severity profile client device category first last count clients text evidence more'
+RECORD = 'time client device profile name type category severity rule source matched action generation mac confidence randomised identity'
+EPISODE = 'client device profile severity category first last count names more watched bypass background mac confidence randomised identity'
+SIGNAL = 'id rule kind sent severity profile client device category first last count clients text evidence more action mac confidence randomised identity'
 SOURCE = ('name url format licence sha256 size etag last_modified signed fetched_at changed_at read taken duplicate covered shared shared_first '
           'skipped categories ignored missing left_out samples accepted held failed')
 UPDATE = 'source state why has_good read taken duplicate covered shared skipped ignored missing left_out'
