@@ -335,7 +335,6 @@ static void status_alerts(json_t *parts, const struct daemon *daemon)
 	json_decref(health);
 }
 
-/* Those that have no part of their own. */
 static void status_access(json_t *parts, const struct config *config)
 {
 	char text[SCOPE_TEXT_MAX];
@@ -345,6 +344,7 @@ static void status_access(json_t *parts, const struct config *config)
 			part_add(parts, "access", "warning", "%s", text);
 }
 
+/* Those that have no part of their own. */
 static void status_faults(json_t *parts, const struct faults *faults)
 {
 	for (unsigned i = 0; i < FAULT_COUNT; i++) {

@@ -447,8 +447,10 @@ static void names_take_config(struct names *names)
 	struct config *next = names->next_config;
 	names->next_config = NULL;
 	pthread_mutex_unlock(&names->mutex);
-	if (next == NULL || names->newcomers == NULL)
+	if (next == NULL || names->newcomers == NULL) {
+		config_free(next);
 		return;
+	}
 	if (newcomers_configure(names->newcomers, next) < 0) {
 		log_error("names: out of memory: new sites are told as before");
 		config_free(next);

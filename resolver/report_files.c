@@ -113,7 +113,7 @@ static bool names_client(const char *at, size_t len, const struct erasure *erasu
 	char text[INET6_ADDRSTRLEN];
 	uint8_t client[16] = { [10] = 0xff, 0xff };
 
-	while (len > 0 && (at[len - 1] == '.' || (at[len - 1] == ':' && at[len - 2] != ':')))
+	while (len > 1 && (at[len - 1] == '.' || (at[len - 1] == ':' && at[len - 2] != ':')))
 		len--;
 	if (len < 2 || len >= sizeof text)
 		return false;

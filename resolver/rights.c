@@ -323,8 +323,11 @@ static int erase(const struct reader_ask *ask, struct erasure *erasure, FILE *ou
 	}
 	if (ret == 0)
 		ret = erase_answer(rows, await_end(ask->log_dir), &reach, out);
+	const char *what = json_array_size(reach.reports) > 0 && reach.left
+	                           ? "reports are removed, but no row is erased: ask again"
+	                           : "nothing is erased";
 	reach_clear(&reach);
-	return ret < 0 ? failed(ret, "nothing is erased", why) : 0;
+	return ret < 0 ? failed(ret, what, why) : 0;
 }
 
 /* Of one name, or one profile's rows, the device's history and alerts tell nothing. */

@@ -59,7 +59,7 @@ JSON = {
     f'case hold --client {PUPIL} --since 1d --name casino.com --reason r': CASE,
     'case list': CASE,
     'case release 1 --reason r': 'case reason',
-    f'forget --client {GUEST} --reason r': 'rows finished',
+    f'forget --client {GUEST} --reason r': 'rows finished reports reports_left shipped',
     'ledger': 'seq time uid user what why until detail hash',
     'ledger --reads': 'seq time uid user what why until detail hash',
     'ledger --verify': 'verified entries why',
