@@ -327,7 +327,7 @@ struct config {
 	size_t keyword_count;
 
 	struct config_lease_file {
-		const char *file, *format; /* auto, kea, isc, dnsmasq */
+		const char *file, *format; /* auto, kea, isc, dnsmasq, radius */
 	} *leases;
 	size_t lease_count;
 

@@ -45,7 +45,7 @@ static const char *const formats[] = { "auto", "ut1", "hosts", "domains", "wildc
 	"unbound", "rpz", NULL };
 static const char *const tsig_algorithms[] = { "hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224",
 	"hmac-sha1", NULL };
-static const char *const lease_formats[] = { "auto", "kea", "isc", "dnsmasq", NULL };
+static const char *const lease_formats[] = { "auto", "kea", "isc", "dnsmasq", "radius", NULL };
 static const char *const canary_answers[] = { "nxdomain", "nodata", NULL };
 static const char *const period_days[] = { "term", "holidays", "always", NULL };
 static const char *const keyword_actions[] = { "block", "watch", NULL };
@@ -270,8 +270,8 @@ static const struct config_option alert_options[] = {
 };
 
 static const struct config_option lease_options[] = {
-	ONE("file", path, config_lease_file, file, .required = true, .doc = "the DHCP server's lease file"),
-	ONE("format", word_text, config_lease_file, format, .words = lease_formats, .fallback = "auto", .doc = "auto, kea, isc or dnsmasq"),
+	ONE("file", path, config_lease_file, file, .required = true, .doc = "the DHCP server's lease file; of radius the accounting files, `*` may stand in it"),
+	ONE("format", word_text, config_lease_file, format, .words = lease_formats, .fallback = "auto", .doc = "auto, kea, isc, dnsmasq or radius"),
 	END
 };
 
@@ -366,7 +366,7 @@ const struct config_option config_options[] = {
 	SECTION("limits", limit_options, .recursor = true, .doc = "that one client or a flood can take"),
 	SECTION("dns", dns_options, .doc = "details of answers"),
 	SECTION("log", log_options, .doc = "what was blocked"),
-	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .doc = "DHCP lease files: names of devices"),
+	ITEMS("leases", lease_options, config, leases, lease_count, .max = 16, .unique = true, .doc = "DHCP lease files and RADIUS accounting: names of devices and users"),
 	SECTION("selftest", selftest_options, .doc = "what `usher selftest` asks beside the lists and engines"),
 	SECTION("ship", ship_options, .doc = "systems outside that keep the block log too"),
 	ITEMS("keywords", keyword_options, config, keywords, keyword_count, .max = 4096, .doc = "words in names"),

@@ -8,6 +8,9 @@
  * the same time the one written last. A record that ends where it begins says that from then on the address
  * is nobody's. Only `end_s` of a record is ever changed, in place: eight octets, aligned.
  *
+ * A session of RADIUS is a record of each of its addresses and one of its MAC, under an address that no
+ * device has: the latter says who, and till when, for an access point often learns the address late or never.
+ *
  * A day is read whole, and chained by address and by MAC: a school's day is some thousands of records.
  */
 #include "devices.h"
@@ -59,6 +62,7 @@ struct day {
 	uint32_t *next_address, *next_mac; /* chains, newest written first */
 	uint32_t count, room;
 	uint32_t of_address[BUCKETS], of_mac[BUCKETS];
+	bool has_sessions;
 	uint64_t used; /* when last asked for */
 };
 
@@ -74,6 +78,7 @@ const char *device_confidence_text(enum device_confidence confidence)
 		[DEVICE_NEIGHBOUR] = "neighbour",
 		[DEVICE_DISPUTED] = "disputed",
 		[DEVICE_EXPIRED] = "expired",
+		[DEVICE_RADIUS] = "radius",
 		[DEVICE_SHARED] = "shared" };
 
 	return texts[confidence];
@@ -86,7 +91,8 @@ const char *device_label(const struct device *device)
 
 bool device_is_sure(const struct device *device)
 {
-	return device->confidence == DEVICE_LEASE || device->confidence == DEVICE_NEIGHBOUR;
+	return device->confidence == DEVICE_LEASE || device->confidence == DEVICE_NEIGHBOUR ||
+	       device->confidence == DEVICE_RADIUS;
 }
 
 bool device_is_randomised(const struct device *device)
@@ -151,6 +157,7 @@ static void day_chain(struct day *day)
 	day->next_mac[day->count] = *mac;
 	if (record->has_mac)
 		*mac = day->count;
+	day->has_sessions |= record->source == DEVICE_FROM_RADIUS;
 	day->count++;
 }
 
@@ -344,8 +351,8 @@ static void name_of_mac(struct devices *devices, const uint8_t mac[6], int64_t t
 		for (uint32_t i = loaded != NULL ? *mac_bucket(loaded, mac) : NONE; i != NONE;
 		        i = loaded->next_mac[i]) {
 			const struct record *record = &loaded->records[i];
-			if (record->start_s <= time_s && record->name[0] != '\0' &&
-			        memcmp(record->mac, mac, 6) == 0 &&
+			if (record->source == DEVICE_FROM_LEASE && record->start_s <= time_s &&
+			        record->name[0] != '\0' && memcmp(record->mac, mac, 6) == 0 &&
 			        (best == NULL || record->start_s > best->start_s))
 				best = record;
 		}
@@ -391,9 +398,70 @@ static bool is_shared(struct devices *devices, const uint8_t mac[6], int64_t tim
 	return false;
 }
 
-void devices_find(struct devices *devices, const uint8_t address[16], int64_t time_us, struct device *device)
+void devices_mac_address(const uint8_t mac[6], uint8_t address[16])
 {
-	int64_t time_s = time_us / 1000000;
+	memset(address, 0, 10);
+	memcpy(address + 10, mac, 6);
+}
+
+/* The session that covers the moment; false: none. One is not longer than a day. */
+static bool session_find(
+        struct devices *devices, const uint8_t address[16], int64_t time_s, struct record *session)
+{
+	for (int64_t number = time_s / DAY_S; number >= time_s / DAY_S - 1; number--) {
+		struct day *day = day_get(devices, number);
+		const struct record *found = day != NULL && day->has_sessions
+		                                     ? record_at(day, DEVICE_FROM_RADIUS, address, time_s)
+		                                     : NULL;
+		if (found == NULL)
+			continue;
+		*session = *found;
+		return found->end_s > time_s;
+	}
+	return false;
+}
+
+/* Of the MAC, whatever its address. */
+static bool session_of_mac(
+        struct devices *devices, const uint8_t mac[6], int64_t time_s, struct record *session)
+{
+	uint8_t address[16];
+
+	devices_mac_address(mac, address);
+	return session_find(devices, address, time_s, session);
+}
+
+/* The user's name stands before the device's; where RADIUS knows another device there than DHCP or the
+ * kernel, nobody is named as the user. */
+static void session_take(
+        struct devices *devices, const uint8_t address[16], int64_t time_s, struct device *device)
+{
+	struct record session;
+	bool is_known = device_is_sure(device) && device->has_mac;
+	bool has_session = session_find(devices, address, time_s, &session);
+
+	/* The stop of a session may not name the address. */
+	if (has_session && session.has_mac)
+		has_session = session_of_mac(devices, session.mac, time_s, &session);
+	if (is_known && has_session && session.has_mac && memcmp(session.mac, device->mac_octets, 6) != 0) {
+		device->confidence = DEVICE_DISPUTED;
+		return;
+	}
+	if (is_known && !has_session)
+		has_session = session_of_mac(devices, device->mac_octets, time_s, &session);
+	if (!has_session || device->confidence == DEVICE_DISPUTED || (is_known && session.name[0] == '\0'))
+		return;
+	if (session.name[0] == '\0' && session.has_mac)
+		name_of_mac(devices, session.mac, time_s, session.name);
+	if (!is_known)
+		*device = (struct device){ .confidence = DEVICE_UNKNOWN };
+	device_take(device, DEVICE_RADIUS, &session);
+}
+
+/* By leases and the kernel's word. */
+static void device_find(
+        struct devices *devices, const uint8_t address[16], int64_t time_s, struct device *device)
+{
 	struct record lease = { .end_s = 0 }, seen = { .end_s = 0 };
 
 	*device = (struct device){ .confidence = DEVICE_UNKNOWN };
@@ -424,6 +492,12 @@ void devices_find(struct devices *devices, const uint8_t address[16], int64_t ti
 		device_take(device, DEVICE_EXPIRED, &lease);
 	if (is_seen && device->name[0] == '\0')
 		memcpy(device->name, seen_name, sizeof device->name);
+}
+
+void devices_find(struct devices *devices, const uint8_t address[16], int64_t time_us, struct device *device)
+{
+	device_find(devices, address, time_us / 1000000, device);
+	session_take(devices, address, time_us / 1000000, device);
 }
 
 /* ---- writing ---- */
@@ -514,19 +588,29 @@ static bool is_same_device(const struct record *a, const struct record *b)
 	return is_same_mac(a, b) && strncmp(a->name, b->name, sizeof a->name) == 0;
 }
 
+/* Whether the record gives back what its device had till now, maybe since a day before. */
+static bool is_given_back(struct devices *devices, const struct record *record)
+{
+	const struct record *known =
+	        record_find(devices, (enum device_source)record->source, record->address, record->start_s);
+
+	return known != NULL && known->end_s > record->start_s && is_same_mac(known, record);
+}
+
 /* Into one day's file: nothing, a longer record, or another one. */
 static int day_note(struct devices *devices, int64_t number, const struct record *record)
 {
-	struct day *day = day_get(devices, number);
+	bool ends = record->end_s == record->start_s;
 
+	if (ends && !is_given_back(devices, record))
+		return 0;
+	struct day *day = day_get(devices, number);
 	if (day == NULL)
 		return -ENOMEM;
+	if (ends)
+		return day_append(devices, day, record);
 	struct record *known = (struct record *)record_at(
 	        day, (enum device_source)record->source, record->address, record->start_s);
-	if (record->end_s == record->start_s) /* given back: only by who had it */
-		return known == NULL || known->end_s <= record->start_s || !is_same_mac(known, record)
-		               ? 0
-		               : day_append(devices, day, record);
 	if (known == NULL || !is_same_device(known, record))
 		return day_append(devices, day, record);
 	int64_t gap_s = record->source == DEVICE_FROM_NEIGHBOUR ? SEEN_S : RENEWED_S;
@@ -653,13 +737,13 @@ static bool record_goes(const struct wish *wish, const struct record *record)
 	       has_name(wish, record) || has_mac(wish, record);
 }
 
-/* In each day's file, begin to end: the MACs that go by the name. */
+/* In each day's file, begin to end: the MACs that go by the name, as devices' and not as users'. */
 static int day_learn(struct devices *devices, struct wish *wish, struct day *day)
 {
 	(void)devices;
 	for (uint32_t i = 0; i < day->count && wish->mac_count < MACS_MAX; i++)
-		if (day->records[i].has_mac && has_name(wish, &day->records[i]) &&
-		        !has_mac(wish, &day->records[i]))
+		if (day->records[i].source != DEVICE_FROM_RADIUS && day->records[i].has_mac &&
+		        has_name(wish, &day->records[i]) && !has_mac(wish, &day->records[i]))
 			memcpy(wish->macs[wish->mac_count++], day->records[i].mac, 6);
 	return 0;
 }

@@ -2,9 +2,10 @@
  * Whose a record of the block log is, for all that groups, counts or tells apart: the device, wherever its
  * address went.
  *
- * The MAC address is a device's identity where it is known and sure (a lease, or the kernel's neighbour
- * table). Where nobody knows it, where the lease had ended, two devices were seen at the address or a
- * repeater answers for many, it is the address: rather one device told as two than two children as one.
+ * The MAC address is a device's identity where it is known and sure (a lease, a RADIUS session, or the
+ * kernel's neighbour table). Where nobody knows it, where the lease had ended, two devices were seen at the
+ * address or a repeater answers for many, it is the address: rather one device told as two than two children
+ * as one.
  */
 #ifndef USHER_IDENTITY_H
 #define USHER_IDENTITY_H

@@ -5,6 +5,8 @@
  * its file anew for every change and says neither when a lease began nor that it has gone: that shows by
  * comparing.
  *
+ * RADIUS accounting is read in a way of its own (accounting_watch.h).
+ *
  * Kea cleans its file up by moving it to FILE.1 and then to FILE.2; both are older than FILE.
  */
 #include "lease_watch.h"
@@ -19,6 +21,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "accounting_watch.h"
 
 #define FILE_MAX (256 << 20)
 #define DAY_S 86400
@@ -37,9 +41,11 @@ struct file {
 	ino_t inode;
 	off_t size, offset;
 	struct timespec changed;
-	bool read;          /* once at least */
-	bool told;          /* that it cannot be read */
-	struct rows before; /* dnsmasq: as it was last */
+	bool read;                           /* once at least */
+	bool told;                           /* that it cannot be read */
+	struct rows before;                  /* dnsmasq: as it was last */
+	struct accounting_watch *accounting; /* of RADIUS; NULL: leases */
+	const char *trouble_path; /* what is told of it: path, or one of those that it stands for */
 };
 
 struct lease_watch {
@@ -65,6 +71,7 @@ static void file_clear(struct file *file)
 	free(file->path);
 	free(file->format);
 	free(file->before.rows);
+	accounting_watch_free(file->accounting);
 }
 
 void lease_watch_free(struct lease_watch *watch)
@@ -91,6 +98,18 @@ static void file_take(struct file *file, struct file *known, size_t count)
 	}
 }
 
+static int file_init(struct file *file, const struct config_lease_file *config)
+{
+	file->path = strdup(config->file);
+	file->format = strdup(config->format);
+	file->reader.format = lease_format_named(config->format);
+	if (file->reader.format == LEASE_RADIUS)
+		file->accounting = accounting_watch_new(config->file);
+	bool has_all = file->path != NULL && file->format != NULL &&
+	               (file->reader.format != LEASE_RADIUS || file->accounting != NULL);
+	return has_all ? 0 : -ENOMEM;
+}
+
 int lease_watch_configure(struct lease_watch *watch, const struct config *config)
 {
 	struct file *files = calloc(config->lease_count + 1, sizeof *files);
@@ -98,15 +117,12 @@ int lease_watch_configure(struct lease_watch *watch, const struct config *config
 	if (files == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < config->lease_count; i++) {
-		files[i].path = strdup(config->leases[i].file);
-		files[i].format = strdup(config->leases[i].format);
-		if (files[i].path == NULL || files[i].format == NULL) {
+		if (file_init(&files[i], &config->leases[i]) < 0) {
 			for (size_t k = 0; k <= i; k++)
 				file_clear(&files[k]);
 			free(files);
 			return -ENOMEM;
 		}
-		files[i].reader.format = lease_format_named(files[i].format);
 	}
 	for (size_t i = 0; i < config->lease_count; i++)
 		file_take(&files[i], watch->files, watch->count);
@@ -328,6 +344,10 @@ static int file_look(struct file *file, const struct target *target)
 {
 	struct stat st;
 
+	file->trouble_path = file->path;
+	if (file->accounting != NULL)
+		return accounting_watch_look(file->accounting, target->devices, target->now_s, target->keep_s,
+		        &file->trouble_path);
 	if (stat(file->path, &st) < 0)
 		return -errno;
 	if (!file_is_as_read(file, &st)) {
@@ -346,10 +366,10 @@ static void trouble_text(struct lease_watch *watch, const struct file *file, int
 		snprintf(watch->trouble, sizeof watch->trouble,
 		        "leases: %s: found a file of another kind, expected leases of Kea (memfile), ISC "
 		        "dhcpd or "
-		        "dnsmasq",
-		        file->path);
+		        "dnsmasq (RADIUS accounting needs `format: radius`)",
+		        file->trouble_path);
 	else
-		snprintf(watch->trouble, sizeof watch->trouble, "leases: %s: %s%s%s", file->path,
+		snprintf(watch->trouble, sizeof watch->trouble, "leases: %s: %s%s%s", file->trouble_path,
 		        strerror(error), user != NULL ? "; usherd reads it as user " : "",
 		        user != NULL ? user->pw_name : "");
 }

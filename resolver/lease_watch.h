@@ -1,6 +1,7 @@
 /*
- * Follows the DHCP servers' lease files and writes what it finds into the history of devices. Looked at by the
- * main thread once a second: a file that has not changed costs a stat().
+ * Follows the DHCP servers' lease files and the RADIUS server's accounting files and writes what it finds
+ * into the history of devices. Looked at by the main thread once a second: a file that has not changed costs
+ * a stat().
  */
 #ifndef USHER_LEASE_WATCH_H
 #define USHER_LEASE_WATCH_H

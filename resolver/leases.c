@@ -334,9 +334,9 @@ static enum lease_format format_of(const char *text, size_t len)
 
 enum lease_format lease_format_named(const char *name)
 {
-	static const char *const names[] = { "auto", "kea", "isc", "dnsmasq" };
+	static const char *const names[] = { "auto", "kea", "isc", "dnsmasq", "radius" };
 
-	for (unsigned i = LEASE_KEA; i <= LEASE_DNSMASQ; i++)
+	for (unsigned i = LEASE_KEA; i <= LEASE_RADIUS; i++)
 		if (strcmp(name, names[i]) == 0)
 			return (enum lease_format)i;
 	return LEASE_AUTO;

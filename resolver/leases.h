@@ -25,7 +25,7 @@ struct lease {
 	char name[LEASE_NAME_MAX + 1]; /* "" none */
 };
 
-enum lease_format { LEASE_AUTO, LEASE_KEA, LEASE_ISC, LEASE_DNSMASQ };
+enum lease_format { LEASE_AUTO, LEASE_KEA, LEASE_ISC, LEASE_DNSMASQ, LEASE_RADIUS };
 
 /* Where the columns are that a Kea file's first line names; -1: not there. */
 struct lease_columns {
@@ -40,7 +40,7 @@ struct lease_reader {
 	unsigned bad; /* lines or leases that could not be read */
 };
 
-/* "kea", "isc", "dnsmasq"; all others are LEASE_AUTO. */
+/* "kea", "isc", "dnsmasq", "radius" (none of leases_read()'s: accounting.h); all others are LEASE_AUTO. */
 enum lease_format lease_format_named(const char *name);
 
 /*

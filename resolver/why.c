@@ -16,6 +16,7 @@
 #include "address.h"
 #include "block_log.h"
 #include "config_value.h"
+#include "leases.h"
 #include "utc.h"
 
 #define STRING_MAX 255
@@ -165,6 +166,14 @@ void why_tell_name(struct why_text *text, const struct config *config, const str
 	tell_reference(text, profile, asker, now);
 }
 
+static bool is_user_named(const struct config *config)
+{
+	for (size_t i = 0; i < config->lease_count; i++)
+		if (lease_format_named(config->leases[i].format) == LEASE_RADIUS)
+			return true;
+	return false;
+}
+
 void why_tell_me(struct why_text *text, const struct config *config, const struct policy_asker *asker)
 {
 	static const char *const log_texts[] = {
@@ -175,10 +184,13 @@ void why_tell_me(struct why_text *text, const struct config *config, const struc
 
 	config_duration_text(profile->keep_s * UINT64_C(1000), keep);
 	address_text(asker->address, client);
+	const char *named = is_user_named(config)     ? " and its user's name"
+	                    : config->lease_count > 0 ? " and its name"
+	                                              : "";
 	why_add(text, "This device has the profile %s", profile->name);
 	if (profile->log == LOG_FULL)
-		why_add(text, "What is blocked for it is logged with its address%s and kept for %s",
-		        config->lease_count > 0 ? " and its name" : "", keep);
+		why_add(text, "What is blocked for it is logged with its address%s and kept for %s", named,
+		        keep);
 	else if (profile->log == LOG_NO_CLIENT)
 		why_add(text, "What is blocked is logged without saying for which device, and kept for %s",
 		        keep);

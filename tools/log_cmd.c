@@ -42,7 +42,7 @@ static const char *device_text(const json_t *record, char text[DEVICE_TEXT_LEN])
 	char number[32];
 	const char *confidence = log_cell_text(record, "confidence", number);
 	bool is_sure = strcmp(confidence, "") == 0 || strcmp(confidence, "lease") == 0 ||
-	               strcmp(confidence, "neighbour") == 0;
+	               strcmp(confidence, "neighbour") == 0 || strcmp(confidence, "radius") == 0;
 	bool is_random = json_is_true(json_object_get(record, "randomised"));
 
 	snprintf(text, DEVICE_TEXT_LEN, "%s%s%s%s%s", log_cell_text(record, "device", number),

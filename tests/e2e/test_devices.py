@@ -1,4 +1,4 @@
-"""Issue 6 point 3: the log shows the device that had the address at that moment, whoever has it now."""
+"""Issue 6 point 3: the log shows the device that had the address at that moment, and who was logged in, whoever has it now."""
 
 import time
 
@@ -70,6 +70,70 @@ def test_lease_files_are_followed_after_a_reload_and_devices_keep_no_harmful_nam
         assert record['device'] == '=cmd|calc!A1?[31m'
         assert '\x1b' not in u.cli('log').stdout
         assert "'=cmd" in u.cli('log', '--csv').stdout, 'no formula for a spreadsheet'
+
+
+def session(status, user, mac=None, address=None, session='1', at=None, **more):
+    """A block as FreeRADIUS writes it into its detail files; user is as it stands between the quotes."""
+    at = int(time.time()) if at is None else at
+    lines = {'Acct-Session-Id': f'"{session}"', 'Acct-Status-Type': status, 'User-Name': f'"{user}"', 'NAS-IP-Address': '10.0.0.2',
+             'Calling-Station-Id': mac and f'"{mac}"', 'Framed-IP-Address': address, **more, 'Timestamp': at}
+    return time.strftime('%a %b %e %H:%M:%S %Y\n', time.localtime(at)) + ''.join(f'\t{k} = {v}\n' for k, v in lines.items() if v is not None) + '\n'
+
+
+def test_log_names_who_was_logged_in_at_that_moment(lab):
+    """Wi-Fi that asks for a user name: by the address of the session, or by its MAC address where DHCP knows whose that was."""
+    now = int(time.time())
+    today, yesterday = (time.strftime('detail-%Y%m%d', time.localtime(t)) for t in (now, now - 86400))
+    leases = [{'file': '{folder}/kea.csv'}, {'file': '{folder}/radacct/*/detail-*', 'format': 'radius'}]
+    with usherd({'workers': 1, 'leases': leases}, LISTS) as u:
+        assert 'radacct/*/detail-*: No such file' in u.said()
+        history = u.folder / 'state/devices'
+        known = lambda text: eventually(lambda: text in b''.join(p.read_bytes() for p in history.iterdir()), 5)
+        u.write('kea.csv', KEA + kea_row(PUPIL, 'a8:bb:cc:00:00:01', 'laptop-1', start=now - 600) + kea_row('10.20.0.6', 'a8:bb:cc:00:00:02', 'ipad', start=now - 600))
+        (u.folder / 'radacct/10.0.0.2').mkdir(parents=True)
+        # Jane logged in yesterday evening and has not logged out; the access point does not know her address.
+        u.write(f'radacct/10.0.0.2/{yesterday}', session('Start', 'jane', 'A8-BB-CC-00-00-01', at=now - 30, **{'Session-Timeout': 3600}))
+        u.write(f'radacct/10.0.0.2/{today}', session('Start', 'tom', '62-02-cc-00-00-07', '10.20.0.7', at=now - 20)
+                + session('Start', r'=x\033[31m\n\tFramed-IP-Address = 10.20.0.6\"', 'a8bb.cc00.0009', '10.20.0.8', at=now - 20)
+                + session('Start', 'half')[:60])
+        assert known(b'jane') and known(b'tom') and known(b'=x')
+        for client in (PUPIL, '10.20.0.6', '10.20.0.7', '10.20.0.8'):
+            u.ask('first.casino.com', client=client)
+        rows = {r['client']: (r['device'], r['mac'], r['confidence'], r['randomised'], r['identity']) for r in u.log(count=4)}
+        hostile = rows.pop('10.20.0.8')
+        assert rows == {PUPIL: ('jane', 'a8:bb:cc:00:00:01', 'radius', False, 'a8:bb:cc:00:00:01'),
+                        '10.20.0.6': ('ipad', 'a8:bb:cc:00:00:02', 'lease', False, 'a8:bb:cc:00:00:02'),
+                        '10.20.0.7': ('tom', '62:02:cc:00:00:07', 'radius', True, '62:02:cc:00:00:07')}
+        assert hostile[0].startswith('=x?[31m??Framed-IP-Address = 10.20.0.6"~') and hostile[0].isprintable()
+        assert {p['state'] for p in u.json('status')[0]['parts'] if p['part'] == 'devices'} == {'ok'}
+
+        # Jane logs out, in the file of the day before, and Anna logs in at the same laptop.
+        time.sleep(1.1)
+        with (u.folder / f'radacct/10.0.0.2/{yesterday}').open('a') as file:
+            file.write(session('Stop', 'jane', 'A8-BB-CC-00-00-01') + session('Start', 'anna', 'A8-BB-CC-00-00-01', session='2'))
+        assert known(b'anna')
+        u.ask('second.casino.com')
+        u.log('--name', 'second.casino.com', count=1)
+        assert {r['name']: r['device'] for r in u.log('--client', PUPIL)} == {'first.casino.com': 'jane', 'second.casino.com': 'anna'}
+        assert [r['name'] for r in u.log('--device', 'JANE')] == ['first.casino.com']
+        assert len(u.log('--device', 'a8-bb-cc-00-00-01')) == 2
+        mine = u.cli('report', 'subject-access', '--device', 'jane', '--format', 'csv').stdout
+        assert 'first.casino.com' in mine and 'second' not in mine and 'anna' not in mine
+        assert 'jane (' not in u.cli('log').stdout
+
+        # What is forgotten of Jane is not taken from Anna.
+        [done] = u.json('forget', '--device', 'jane', '--reason', 'asked for')
+        assert (done['rows'], done['finished']) == (1, True)
+        assert {(r['name'], r['device']) for r in u.log('--client', PUPIL)} == {('second.casino.com', 'anna')}
+        assert b'jane' not in b''.join(p.read_bytes() for p in history.iterdir())
+
+
+def test_accounting_that_usherd_may_not_read_is_told(lab, tmp_path):
+    tmp_path.chmod(0o700)
+    with usherd({'user': 'nobody', 'recursor-user': 'daemon', 'leases': [{'file': f'{tmp_path}/radacct/*/detail-*', 'format': 'radius'}]}, LISTS) as u:
+        told = f'leases: {tmp_path}/radacct/*/detail-*: Permission denied; usherd reads it as user nobody'
+        assert told in u.said()
+        assert [p['text'] for p in u.json('status')[0]['parts'] if p['part'] == 'devices'] == [told]
 
 
 @pytest.mark.parametrize('leases, problem', [

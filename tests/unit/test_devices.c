@@ -453,6 +453,227 @@ static void file_that_cannot_be_read_is_told_once(void **state)
 	devices_free(devices);
 }
 
+/* ---- RADIUS accounting ---- */
+
+/* A block of the session, of the device "a"-"z" as in lease_of(); user and address "" are left out. */
+static void account(const char *name, const char *status, const char *session, const char *user, char device,
+        const char *address, int64_t time_s)
+{
+	char path[300];
+
+	snprintf(path, sizeof path, "%s%s", file, name);
+	FILE *to = fopen(path, "a");
+	fprintf(to, "Tue Oct  1 10:15:02 2024\n\tAcct-Session-Id = \"%s\"\n\tAcct-Status-Type = %s\n",
+	        session, status);
+	if (*user != '\0')
+		fprintf(to, "\tUser-Name = \"%s\"\n", user);
+	if (*address != '\0')
+		fprintf(to, "\tFramed-IP-Address = %s\n", address);
+	unsigned octet = (unsigned)device;
+	fprintf(to, "\tCalling-Station-Id = \"%02X-%02X-%02X-%02X-%02X-%02X\"\n", octet, octet, octet, octet,
+	        octet, octet);
+	fprintf(to, "\tTimestamp = %lld\n\n", (long long)time_s);
+	fclose(to);
+}
+
+/* As account() would, of what DHCP and the kernel say: the same MAC. */
+#define MAC_A ('b')
+#define MAC_B ('d')
+
+static void follow(struct lease_watch *watch, struct devices *devices, int64_t now_s)
+{
+	lease_watch_look(watch, devices, now_s, KEEP, trouble);
+	assert_string_equal(lease_watch_trouble(watch), "");
+}
+
+static void user_has_the_address_from_start_to_stop(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch = watch_of("radius");
+	int64_t at = TODAY + 10 * HOUR;
+
+	account("", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	follow(watch, devices, at + 1);
+	assert_string_equal(who(devices, "10.0.0.7", at - 1), "-");
+	assert_string_equal(who(devices, "10.0.0.7", at), "radius jane");
+	account("", "Stop", "1", "jane", MAC_A, "", at + HOUR);
+	follow(watch, devices, at + HOUR + 1);
+	assert_string_equal(who(devices, "10.0.0.7", at + HOUR - 1), "radius jane");
+	assert_string_equal(who(devices, "10.0.0.7", at + HOUR), "-");
+	assert_string_equal(read_who("10.0.0.7", at + HOUR), "-");
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+static void session_without_stop_ends_two_hours_after_its_last_word_or_by_its_timeout(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch = watch_of("radius");
+	int64_t at = TODAY + 23 * HOUR;
+
+	account("", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	account("", "Interim-Update", "1", "jane", MAC_A, "10.0.0.7", at + HOUR + 600);
+	write_file("a",
+	        "x\n\tAcct-Status-Type = Start\n\tUser-Name = \"tom\"\n\tFramed-IP-Address = 10.0.0.8\n"
+	        "\tSession-Timeout = 600\n\tTimestamp = %lld\n\n",
+	        (long long)at);
+	follow(watch, devices, at + HOUR + 601);
+	assert_string_equal(who(devices, "10.0.0.7", at + 3 * HOUR + 599), "radius jane");
+	assert_string_equal(who(devices, "10.0.0.7", at + 3 * HOUR + 600), "-");
+	assert_string_equal(who(devices, "10.0.0.8", at + 599), "radius tom");
+	assert_string_equal(who(devices, "10.0.0.8", at + 600), "-");
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+/* An access point often does not know the address: DHCP does, and the MAC joins them. */
+static void session_without_address_names_the_user_of_the_leased_device(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch = watch_of("radius");
+	int64_t at = TODAY + 10 * HOUR;
+
+	note(devices, "10.0.0.7", MAC_A, at - HOUR, at + 8 * HOUR, at);
+	account("", "Start", "1", "jane", MAC_A, "", at);
+	account("", "Start", "2", "tom", MAC_A, "", at + 600);
+	follow(watch, devices, at + 601);
+	assert_string_equal(who(devices, "10.0.0.7", at - 1), "lease device-b");
+	assert_string_equal(who(devices, "10.0.0.7", at), "radius jane");
+	assert_string_equal(who(devices, "10.0.0.7", at + 600), "radius tom");
+	assert_string_equal(who(devices, "10.0.0.7", at + 600 + 2 * HOUR), "lease device-b");
+	/* The kernel sees the same device at its IPv6 addresses. */
+	see(devices, "10.0.0.9", MAC_A, at + 3 * HOUR, at + 3 * HOUR + 60);
+	assert_string_equal(who(devices, "10.0.0.9", at + 3 * HOUR + 30), "neighbour device-b");
+	see(devices, "10.0.0.9", MAC_A, at + 60, at + 120);
+	assert_string_equal(who(devices, "10.0.0.9", at + 90), "radius jane");
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+static void nobody_is_named_where_dhcp_knows_another_device(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch = watch_of("radius");
+	int64_t at = TODAY + 10 * HOUR;
+
+	account("", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	follow(watch, devices, at + 1);
+	note(devices, "10.0.0.7", MAC_B, at + 600, at + 2 * HOUR, at + 600);
+	assert_string_equal(who(devices, "10.0.0.7", at + 599), "radius jane");
+	assert_string_equal(who(devices, "10.0.0.7", at + 600), "disputed device-d");
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+static void stop_at_the_access_point_left_behind_ends_nothing(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch = watch_of("radius");
+	int64_t at = TODAY + 10 * HOUR;
+
+	account("", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	account("", "Start", "2", "jane", MAC_A, "10.0.0.7", at + 600);
+	account("", "Stop", "1", "jane", MAC_A, "10.0.0.7", at + 605);
+	follow(watch, devices, at + 606);
+	assert_string_equal(who(devices, "10.0.0.7", at + 900), "radius jane");
+	account("", "Stop", "2", "jane", MAC_A, "10.0.0.7", at + 1200);
+	follow(watch, devices, at + 1201);
+	assert_string_equal(who(devices, "10.0.0.7", at + 1200), "-");
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+/* A file a day, and one that is half written. */
+static void newest_file_is_followed_and_the_one_before_read_to_its_end(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch;
+	int64_t at = TODAY + 10 * HOUR;
+	char plain[sizeof file];
+
+	memcpy(plain, file, sizeof plain);
+	strcat(file, "/*/detail-*");
+	watch = watch_of("radius");
+	memcpy(file, plain, sizeof file);
+	lease_watch_look(watch, devices, at, KEEP, trouble);
+	assert_non_null(strstr(lease_watch_trouble(watch), "/*/detail-*: No such file"));
+	assert_int_equal(mkdir(file, 0700), 0);
+	strcat(file, "/ap1");
+	assert_int_equal(mkdir(file, 0700), 0);
+	account("/detail-20241003", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	follow(watch, devices, at + 20);
+	account("/detail-20241004", "Start", "2", "tom", MAC_B, "10.0.0.8", at + 21);
+	account("/detail-20241003", "Stop", "1", "jane", MAC_A, "", at + 22);
+	follow(watch, devices, at + 40);
+	assert_string_equal(who(devices, "10.0.0.7", at + 21), "radius jane");
+	assert_string_equal(who(devices, "10.0.0.7", at + 22), "-");
+	assert_string_equal(who(devices, "10.0.0.8", at + 22), "radius tom");
+	strcat(file, "/detail-20241004");
+	write_file("a", "x\n\tAcct-Status-Type = Start\n\tUser-Name = \"an");
+	follow(watch, devices, at + 41);
+	write_file("a", "na\"\n\tFramed-IP-Address = 10.0.0.9\n\tTimestamp = %lld\n\n", (long long)at + 41);
+	follow(watch, devices, at + 42);
+	assert_string_equal(who(devices, "10.0.0.9", at + 42), "radius anna");
+	memcpy(file, plain, sizeof file);
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+static void sessions_read_again_after_a_restart_change_nothing(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	int64_t at = TODAY - HOUR;
+	off_t size = 0;
+
+	account("", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	account("", "Interim-Update", "1", "jane", MAC_A, "10.0.0.7", at + 600);
+	account("", "Stop", "1", "jane", MAC_A, "10.0.0.7", at + 1200);
+	account("", "Start", "2", "tom", MAC_A, "10.0.0.7", at + 1300);
+	for (int round = 0; round < 3; round++) {
+		struct lease_watch *watch = watch_of("radius");
+		follow(watch, devices, TODAY + HOUR);
+		lease_watch_free(watch);
+		assert_string_equal(who(devices, "10.0.0.7", at + 1199), "radius jane");
+		assert_string_equal(who(devices, "10.0.0.7", at + 1200), "-");
+		assert_string_equal(who(devices, "10.0.0.7", at + 1300), "radius tom");
+		assert_string_equal(who(devices, "10.0.0.7", TODAY + 10), "radius tom");
+		size = round == 0 ? size_of_day(at) : size;
+		assert_int_equal(size_of_day(at), size);
+	}
+	devices_free(devices);
+}
+
+static void forgotten_user_is_forgotten_and_the_next_at_the_device_is_not(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease_watch *watch = watch_of("radius");
+	int64_t at = TODAY + 10 * HOUR;
+
+	note(devices, "10.0.0.7", MAC_A, at - HOUR, at + 8 * HOUR, at);
+	account("", "Start", "1", "jane", MAC_A, "10.0.0.7", at);
+	account("", "Stop", "1", "jane", MAC_A, "10.0.0.7", at + 600);
+	account("", "Start", "2", "tom", MAC_A, "10.0.0.7", at + 600);
+	follow(watch, devices, at + 601);
+	assert_int_equal(devices_forget(devices, NULL, "Jane", 0, at + DAY), 0);
+	assert_string_equal(who(devices, "10.0.0.7", at + 1), "lease device-b");
+	assert_string_equal(who(devices, "10.0.0.7", at + 600), "radius tom");
+	lease_watch_free(watch);
+	devices_free(devices);
+}
+
+static void lease_given_back_after_midnight_is_over(void **state)
+{
+	struct devices *devices = devices_new(dir);
+	struct lease back = lease_of("10.0.0.7", 'a', TODAY + 600, TODAY + 600);
+
+	back.ended = true;
+	note(devices, "10.0.0.7", 'a', TODAY - 600, TODAY + HOUR, TODAY - 600);
+	assert_int_equal(devices_note(devices, DEVICE_FROM_LEASE, &back, TODAY + 600, KEEP), 0);
+	assert_string_equal(who(devices, "10.0.0.7", TODAY + 599), "lease device-a");
+	assert_string_equal(read_who("10.0.0.7", TODAY + 600), "expired device-a");
+	devices_free(devices);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -472,6 +693,15 @@ int main(void)
 		TEST(kea_file_that_is_cleaned_up_loses_nothing),
 		TEST(dnsmasq_file_is_compared_with_what_it_said_before),
 		TEST(file_that_cannot_be_read_is_told_once),
+		TEST(user_has_the_address_from_start_to_stop),
+		TEST(session_without_stop_ends_two_hours_after_its_last_word_or_by_its_timeout),
+		TEST(session_without_address_names_the_user_of_the_leased_device),
+		TEST(nobody_is_named_where_dhcp_knows_another_device),
+		TEST(stop_at_the_access_point_left_behind_ends_nothing),
+		TEST(newest_file_is_followed_and_the_one_before_read_to_its_end),
+		TEST(sessions_read_again_after_a_restart_change_nothing),
+		TEST(forgotten_user_is_forgotten_and_the_next_at_the_device_is_not),
+		TEST(lease_given_back_after_midnight_is_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,11 +32,13 @@ static void is_identity(const uint8_t *client, const struct device *device, cons
 
 static void sure_device_is_its_mac_under_any_address(void **state)
 {
-	struct device device = device_of(DEVICE_LEASE, 0xa8), seen = device_of(DEVICE_NEIGHBOUR, 0xa8);
+	struct device device = device_of(DEVICE_LEASE, 0xa8), seen = device_of(DEVICE_NEIGHBOUR, 0xa8),
+	              known = device_of(DEVICE_RADIUS, 0xa8);
 	struct identity here = identity_of(address, &device), there = identity_of(other_address, &seen);
 
 	(void)state;
 	is_identity(address, &device, "a8:bb:cc:00:00:01");
+	is_identity(address, &known, "a8:bb:cc:00:00:01");
 	assert_true(identity_is_same(&here, &there));
 	assert_int_equal(identity_hash(&here, 7), identity_hash(&there, 7));
 }
