@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "entries.h"
@@ -18,6 +19,7 @@
 #include "layout.h"
 #include "manifest.h"
 #include "member.h"
+#include "pace.h"
 
 /* clang-format off */
 /*
@@ -51,6 +53,7 @@
 /* clang-format on */
 
 #define GENERATIONS_TRIED 64
+#define MAP_STEP (128 << 10)
 #define MATCH_WHOLE UINT32_C(0x80000000) /* in match[].set: the entry is the name itself, not a parent */
 
 struct stored_claim {
@@ -400,6 +403,29 @@ int lists_open(struct lists **out, const char *dir, const char *file, const char
 	return ret == -ENOENT ? -EBADMSG : ret;
 }
 
+/* Advice on len octets of the map, a step after the other. The kernel is free not to follow it. */
+static void map_advise(const uint8_t *from, size_t len, int advice)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)from & ~(page - 1),
+	          end = (uintptr_t)from + len;
+
+	for (; at < end; at += MAP_STEP) {
+		madvise((void *)at, end - at < MAP_STEP ? end - at : MAP_STEP, advice);
+		pace_step();
+	}
+}
+
+static void tables_advise(const struct lists *lists, int advice)
+{
+	map_advise(lists->filter.blocks, (size_t)lists->filter.count * FILTER_BLOCK, advice);
+	map_advise(lists->entries.lines, (size_t)lists->entries.count * ENTRIES_LINE, advice);
+}
+
+void lists_prepare(const struct lists *lists)
+{
+	tables_advise(lists, MADV_POPULATE_READ);
+}
+
 int lists_open_newest_good(struct lists **out, const char *dir, const char *const *categories,
         size_t category_count, char why[LISTS_WHY_MAX])
 {
@@ -435,6 +461,7 @@ void lists_free(struct lists *lists)
 {
 	if (lists == NULL || atomic_fetch_sub_explicit(&lists->references, 1, memory_order_acq_rel) > 1)
 		return;
+	tables_advise(lists, MADV_DONTNEED); /* unmapped in one go, nobody else would run meanwhile */
 	if (lists->env != NULL)
 		mdb_env_close(lists->env);
 	free(lists->sets);

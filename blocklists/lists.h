@@ -74,6 +74,12 @@ int lists_open(struct lists **out, const char *dir, const char *file, const char
 int lists_open_newest_good(struct lists **out, const char *dir, const char *const *categories,
         size_t category_count, char why[LISTS_WHY_MAX]);
 
+/*
+ * Maps what look-ups read, which is in memory since it was hashed: else the first look-ups on each page would
+ * wait for it. Whoever opens lists beside threads that answer does this before they get them.
+ */
+void lists_prepare(const struct lists *lists);
+
 struct lists *lists_ref(struct lists *lists); /* thread safe */
 void lists_free(struct lists *lists);         /* drops a reference; NULL is fine */
 

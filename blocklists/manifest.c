@@ -10,7 +10,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define HASH_BLOCK 65536 /* where the kernel is not preemptible, others wait for the end of a read */
+#include "pace.h"
+
+#define HASH_BLOCK 32768 /* where the kernel is not preemptible, others wait for the end of a read */
 
 int manifest_sync_dir(const char *dir)
 {
@@ -64,8 +66,10 @@ static int fd_hash(int fd, char *block, XXH3_state_t *state, char hash[MANIFEST_
 	ssize_t got;
 
 	XXH3_128bits_reset(state);
-	while ((got = read(fd, block, HASH_BLOCK)) > 0)
+	while ((got = read(fd, block, HASH_BLOCK)) > 0) {
 		XXH3_128bits_update(state, block, (size_t)got);
+		pace_step();
+	}
 	if (got < 0)
 		return -errno;
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));

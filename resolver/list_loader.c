@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "blocklists/pace.h"
 #include "thread_class.h"
 
 #define PATIENCE_S 2
@@ -41,6 +42,7 @@ static int loader_open(struct list_loader *loader)
 	int ret = lists_open(&lists, loader->dir, NULL, names, loader->config->category_count, loader->why);
 	if (ret < 0)
 		return ret;
+	lists_prepare(lists);
 	loader->snapshot = snapshot_new(config_ref(loader->config), lists, rules_ref(loader->rules));
 	return loader->snapshot != NULL ? 0 : -ENOMEM;
 }
@@ -52,6 +54,7 @@ static void *loader_run(void *arg)
 
 	pthread_setname_np(pthread_self(), "lists");
 	thread_give_way();
+	pace_begin();
 	loader->ret = loader_open(loader);
 	while (write(loader->fd, &one, sizeof one) < 0 && errno == EINTR)
 		;
@@ -155,6 +158,7 @@ static void *drop_run(void *snapshot)
 {
 	pthread_setname_np(pthread_self(), "lists");
 	thread_give_way();
+	pace_begin();
 	snapshot_free(snapshot);
 	return NULL;
 }

@@ -56,6 +56,49 @@ static void parent_listed_blocks_child_and_no_neighbour(void **state)
 	assert_int_equal(list_folder_look_up(folder, "."), 0);
 }
 
+/* KiB of the generation's map that are in this process's page tables. */
+static long mapped_kib(void)
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool ours = false;
+	long kib = -1;
+
+	assert_non_null(maps);
+	while (kib < 0 && fgets(line, sizeof line, maps) != NULL) {
+		ours = ours || strstr(line, "/gen-000001.mdb") != NULL;
+		if (ours && sscanf(line, "Rss: %ld kB", &kib) != 1)
+			kib = -1;
+	}
+	fclose(maps);
+	return kib;
+}
+
+static void look_ups_on_prepared_lists_wait_for_no_page(void **state)
+{
+	struct list_folder *folder = *state;
+	struct lists_facts facts;
+	static char text[1 << 20];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < 30000; i++)
+		len += (size_t)snprintf(text + len, sizeof text - len, "name-%u.example.com\n", i);
+	list_folder_source(folder, "a.txt", PARSE_DOMAINS, A);
+	list_folder_text(folder, "a.txt", text);
+	list_folder_update(folder);
+	struct lists *lists = lists_of(folder);
+	long before = mapped_kib();
+	lists_prepare(lists);
+	long prepared = mapped_kib();
+	assert_true(prepared > before);
+	for (unsigned i = 0; i < 30000; i += 100) {
+		snprintf(text, sizeof text, "name-%u.example.com", i);
+		assert_int_equal(look_up(lists, text, &facts), 1);
+	}
+	assert_int_equal(mapped_kib(), prepared);
+	lists_free(lists);
+}
+
 static void categories_of_all_parents_are_joined(void **state)
 {
 	struct list_folder *folder = *state;
@@ -473,6 +516,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(parent_listed_blocks_child_and_no_neighbour),
+		TEST(look_ups_on_prepared_lists_wait_for_no_page),
 		TEST(categories_of_all_parents_are_joined),
 		TEST(exact_and_wildcard_entries_apply_as_they_say),
 		TEST(exception_lifts_its_own_source_alone),
