@@ -201,7 +201,7 @@ static int file_names_person(int dir, const char *name, const struct marks *mark
 	return ret == -ENOENT ? 0 : ret;
 }
 
-static int find_in(DIR *dir, const struct marks *marks, json_t *names)
+static int find_in(DIR *dir, const struct marks *marks, json_t *names, char unread[NAME_MAX + 1])
 {
 	struct dirent *entry;
 	int ret = 0;
@@ -210,23 +210,26 @@ static int find_in(DIR *dir, const struct marks *marks, json_t *names)
 		ret = file_names_person(dirfd(dir), entry->d_name, marks);
 		if (ret > 0 && json_array_append_new(names, json_string(entry->d_name)) < 0)
 			ret = -EILSEQ;
+		if (ret < 0)
+			snprintf(unread, NAME_MAX + 1, "%s", entry->d_name);
 	}
 	return ret < 0 ? ret : 0;
 }
 
-int report_files_find(
-        json_t **names, const char *dir_path, const struct erasure *erasure, const char *log_dir)
+int report_files_find(json_t **names, const char *dir_path, const struct erasure *erasure,
+        const char *log_dir, char unread[NAME_MAX + 1])
 {
 	struct marks marks;
 	DIR *dir = opendir(dir_path);
 	int ret = dir || errno == ENOENT ? 0 : -errno;
 
+	unread[0] = '\0';
 	*names = ret == 0 ? json_array() : NULL;
 	if (!dir)
 		return ret;
 	ret = *names ? marks_make(&marks, erasure, log_dir) : -ENOMEM;
 	if (ret == 0) {
-		ret = find_in(dir, &marks, *names);
+		ret = find_in(dir, &marks, *names, unread);
 		marks_clear(&marks);
 	}
 	closedir(dir);

@@ -253,6 +253,7 @@ static int64_t find_rows(const struct reader_ask *ask, struct erasure *erasure)
 /* What else tells of the rows: reports in files, and whom they were shipped to. */
 struct reach {
 	json_t *reports, *unnamed, *left, *shipped;
+	char unread[NAME_MAX + 1]; /* a report that nobody can look into; "": none */
 };
 
 static void reach_clear(struct reach *reach)
@@ -266,7 +267,8 @@ static void reach_clear(struct reach *reach)
 static int reach_find(struct reach *reach, const struct reader_ask *ask, const struct erasure *erasure)
 {
 	*reach = (struct reach){ .shipped = shipped_rows(ask->config, erasure) };
-	int ret = report_files_find(&reach->reports, ask->config->report_dir, erasure, ask->log_dir);
+	int ret = report_files_find(
+	        &reach->reports, ask->config->report_dir, erasure, ask->log_dir, reach->unread);
 	if (ret < 0)
 		return ret;
 	reach->unnamed = report_files_unnamed(reach->reports, erasure, ask->log_dir);
@@ -323,6 +325,15 @@ static int erase(const struct reader_ask *ask, struct erasure *erasure, FILE *ou
 	}
 	if (ret == 0)
 		ret = erase_answer(rows, await_end(ask->log_dir), &reach, out);
+	if (ret < 0 && *reach.unread) {
+		snprintf(why, JOB_WHY_MAX,
+		        "nothing is erased: whether the report %s/%s names the device is not known: %s: make "
+		        "it "
+		        "readable for user %s, or take it away",
+		        ask->config->report_dir, reach.unread, strerror(-ret), ask->config->user);
+		reach_clear(&reach);
+		return 409;
+	}
 	const char *what = json_array_size(reach.reports) > 0 && reach.left
 	                           ? "reports are removed, but no row is erased: ask again"
 	                           : "nothing is erased";

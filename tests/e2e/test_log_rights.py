@@ -229,6 +229,11 @@ def test_reports_in_files_that_name_the_person_go_and_the_others_stay(lab):
         os.utime(folder / 'old.csv', (time.time() - 8 * DAY_S,) * 2)
         (folder / 'elsewhere').symlink_to(folder / 'by-name.csv')
         expected = {'daily.html', 'daily.text', 'daily.csv', f'{ERASED}.html', 'by-name.csv', 'by-mac.csv'}
+        with (folder / 'huge.csv').open('w') as huge:
+            huge.truncate(1 << 30)
+        assert 'huge.csv' in u.cli('forget', '--client', ERASED, '--since', '7d', '--reason', 'request 19', expect=1).stderr
+        assert len(u.log(count=2)) == 2, 'nothing is erased'
+        (folder / 'huge.csv').unlink()
         [answer] = u.json('forget', '--client', ERASED, '--since', '7d', '--reason', 'request 19')
         assert answer['rows'] == 1 and set(answer['reports']) == expected and answer['reports_left'] == []
         assert {path.name for path in folder.iterdir()} == {'before.html', 'term.html', 'longer.csv', 'old.csv', 'elsewhere'}

@@ -1,6 +1,7 @@
 #include "resolver/report_files.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ static int teardown(void **state)
 static bool is_found(struct folder *folder, const char *text)
 {
 	char path[128];
+	char unread[NAME_MAX + 1];
 	json_t *names;
 
 	snprintf(path, sizeof path, "%s/daily.csv", folder->path);
@@ -49,7 +51,8 @@ static bool is_found(struct folder *folder, const char *text)
 	assert_non_null(file);
 	fputs(text, file);
 	fclose(file);
-	assert_int_equal(report_files_find(&names, folder->path, &folder->erasure, folder->path), 0);
+	assert_int_equal(report_files_find(&names, folder->path, &folder->erasure, folder->path, unread), 0);
+	assert_string_equal(unread, "");
 	bool found = json_array_size(names) > 0;
 	json_decref(names);
 	unlink(path);
@@ -78,6 +81,25 @@ static void report_that_begins_with_a_colon_is_read_from_its_beginning(void **st
 	assert_true(is_found(*state, ":. 10.20.0.5"));
 }
 
+/* Larger than any report is. */
+static void report_that_cannot_be_read_is_named(void **state)
+{
+	struct folder *folder = *state;
+	char path[128], unread[NAME_MAX + 1];
+	json_t *names;
+
+	snprintf(path, sizeof path, "%s/huge.html", folder->path);
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(ftruncate(fileno(file), (off_t)1 << 30), 0);
+	fclose(file);
+	assert_int_equal(
+	        report_files_find(&names, folder->path, &folder->erasure, folder->path, unread), -EFBIG);
+	assert_string_equal(unread, "huge.html");
+	assert_null(names);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -86,6 +108,7 @@ int main(void)
 		        other_address_that_begins_alike_is_left_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		        report_that_begins_with_a_colon_is_read_from_its_beginning, setup, teardown),
+		cmocka_unit_test_setup_teardown(report_that_cannot_be_read_is_named, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
