@@ -20,12 +20,10 @@
 
 #include "stats.h"
 
-#define ANSWERS_A_CALL 16
-#define CALLS_A_TURN 4 /* then other sockets of the loop have theirs */
-#define WHY_MAX 256
+#define PACKETS_A_TURN 4 /* then other sockets of the loop have theirs */
+#define WHY_MAX (RECURSOR_ANSWER_WHY_MAX + 1)
 #define EDE_MAX 30 /* IANA has given out less; the cache keeps it in an octet */
 #define ID_POOL 64
-#define BATCH 64 /* messages a system call */
 
 struct recursion_flight {
 	LIST_ENTRY(recursion_flight) by_question, by_id;
@@ -40,11 +38,6 @@ struct recursion_flight {
 
 LIST_HEAD(flight_bucket, recursion_flight);
 TAILQ_HEAD(flight_list, recursion_flight);
-
-/* For one message of the largest size. Of most no more is ever touched than the first page. */
-struct answer_room {
-	uint8_t octets[sizeof(struct recursor_answer) + WHY_MAX + MESSAGE_MAX];
-};
 
 struct recursion {
 	struct event_base *base;
@@ -69,7 +62,7 @@ struct recursion {
 	uint64_t ids[ID_POOL];
 	unsigned ids_left;
 
-	struct answer_room room[ANSWERS_A_CALL];
+	uint8_t room[RECURSOR_ANSWERS_MAX]; /* for a packet; of most the first pages alone are ever touched */
 };
 
 static uint64_t now_us(void)
@@ -218,48 +211,45 @@ static void connection_lost(struct recursion *recursion)
 	}
 }
 
-struct question_batch {
-	struct mmsghdr message[BATCH];
-	struct iovec iov[BATCH][2];
-	struct recursor_question question[BATCH];
-	unsigned count;
-};
-
-static void batch_add(struct question_batch *batch, const struct recursion_flight *flight)
+/* Returns the octets it took of `left`, or 0: no room. */
+static size_t question_write(uint8_t *at, size_t left, const struct recursion_flight *flight)
 {
 	const struct name *name = &flight->question.name;
-	unsigned i = batch->count++;
-
-	batch->question[i] = (struct recursor_question){ .id = flight->id,
+	struct recursor_question question = { .id = flight->id,
 		.type = flight->question.type,
 		.checking_disabled = flight->question.checking_disabled,
 		.name_len = name->len };
-	batch->iov[i][0] = (struct iovec){ &batch->question[i], sizeof batch->question[i] };
-	batch->iov[i][1] = (struct iovec){ (void *)name->wire, name->len };
-	batch->message[i].msg_hdr = (struct msghdr){ .msg_iov = batch->iov[i], .msg_iovlen = 2 };
+
+	if (sizeof question + name->len > left)
+		return 0;
+	memcpy(at, &question, sizeof question);
+	memcpy(at + sizeof question, name->wire, name->len);
+	return sizeof question + name->len;
 }
 
-/* Returns how many went, at least one, or negative errno. */
-static int batch_send(const struct recursion *recursion)
+/* As many of the unsent as a packet holds. Returns how many went, at least one, or negative errno. */
+static int packet_send(const struct recursion *recursion)
 {
 	const struct recursion_flight *flight;
-	struct question_batch batch;
+	uint8_t packet[RECURSOR_QUESTIONS_MAX];
+	size_t len = 0;
+	int count = 0;
 
-	batch.count = 0;
 	TAILQ_FOREACH(flight, &recursion->unsent, to_send)
 	{
-		if (batch.count == BATCH)
+		size_t took = question_write(packet + len, sizeof packet - len, flight);
+		if (took == 0)
 			break;
-		batch_add(&batch, flight);
+		len += took;
+		count++;
 	}
-	int sent = sendmmsg(recursion->fd, batch.message, batch.count, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return sent < 0 ? -errno : sent;
+	return send(recursion->fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : count;
 }
 
 static void questions_send(struct recursion *recursion)
 {
 	while (recursion->fd >= 0 && !TAILQ_EMPTY(&recursion->unsent)) {
-		int sent = batch_send(recursion);
+		int sent = packet_send(recursion);
 		if (sent == -EAGAIN || sent == -ENOBUFS || sent == -EINTR) {
 			event_add(recursion->writable, NULL);
 			return;
@@ -286,17 +276,25 @@ static void why_copy(char why[WHY_MAX], const uint8_t *text, size_t len)
 	why[len] = '\0';
 }
 
-/* Takes a message apart. Returns its flight, or NULL: nobody asked (any more), or *malformed. */
+/* The octets of the answer that stands first in a packet, or 0: there is no whole one. */
+static size_t answer_len(const uint8_t *packet, size_t left)
+{
+	struct recursor_answer answer;
+
+	if (left < sizeof answer)
+		return 0;
+	memcpy(&answer, packet, sizeof answer);
+	size_t len = sizeof answer + answer.why_len + answer.wire_len;
+	return len <= left && answer.why_len <= RECURSOR_ANSWER_WHY_MAX ? len : 0;
+}
+
+/* Takes a whole answer apart. Returns its flight, or NULL: nobody asked (any more), or *malformed. */
 static struct recursion_flight *answer_read(const struct recursion *recursion, const uint8_t *message,
-        size_t len, struct recursion_result *result, char why[WHY_MAX], bool *malformed)
+        struct recursion_result *result, char why[WHY_MAX], bool *malformed)
 {
 	struct recursor_answer answer;
 	*malformed = true;
-	if (len < sizeof answer || len > sizeof(struct answer_room))
-		return NULL;
 	memcpy(&answer, message, sizeof answer);
-	if (len != sizeof answer + answer.why_len + answer.wire_len || answer.why_len >= WHY_MAX)
-		return NULL;
 	if (answer.status > RECURSION_BUSY || answer.secure > 1 || answer.ede < EDE_NONE ||
 	        answer.ede > EDE_MAX)
 		return NULL;
@@ -344,12 +342,12 @@ static void answer_count(struct recursion *recursion, enum recursion_status stat
 		STATS_ADD(recursion->stats, UPSTREAM_FAILED);
 }
 
-static void answer_take(struct recursion *recursion, const uint8_t *message, size_t len)
+static void answer_take(struct recursion *recursion, const uint8_t *message)
 {
 	struct recursion_result result;
 	char why[WHY_MAX];
 	bool malformed;
-	struct recursion_flight *flight = answer_read(recursion, message, len, &result, why, &malformed);
+	struct recursion_flight *flight = answer_read(recursion, message, &result, why, &malformed);
 	if (malformed)
 		STATS_ADD(recursion->stats, UPSTREAM_MALFORMED);
 	if (!flight)
@@ -368,29 +366,42 @@ static void answer_take(struct recursion *recursion, const uint8_t *message, siz
 	flight_land(recursion, flight, &result, result.status != RECURSION_BUSY);
 }
 
-/* Returns whether there may be more. */
-static bool answers_take(struct recursion *recursion)
+/* What follows an answer of a wrong length cannot be told apart. */
+static void answers_take(struct recursion *recursion, size_t len)
 {
-	struct mmsghdr message[ANSWERS_A_CALL];
-	struct iovec iov[ANSWERS_A_CALL];
+	const uint8_t *at = recursion->room;
 
-	for (int i = 0; i < ANSWERS_A_CALL; i++) {
-		iov[i] = (struct iovec){ recursion->room[i].octets, sizeof recursion->room[i].octets };
-		message[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
+	for (size_t took; len > 0; at += took, len -= took) {
+		took = answer_len(at, len);
+		if (took == 0) {
+			STATS_ADD(recursion->stats, UPSTREAM_MALFORMED);
+			return;
+		}
+		answer_take(recursion, at);
 	}
-	int count = recvmmsg(recursion->fd, message, ANSWERS_A_CALL, MSG_DONTWAIT | MSG_TRUNC, NULL);
-	if (count < 0 && (errno == EAGAIN || errno == EINTR))
+}
+
+/* Returns whether there may be more. */
+static bool packet_take(struct recursion *recursion)
+{
+	ssize_t len = recv(recursion->fd, recursion->room, sizeof recursion->room, MSG_DONTWAIT | MSG_TRUNC);
+
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	for (int i = 0; i < count && message[i].msg_len > 0; i++)
-		answer_take(recursion, recursion->room[i].octets, message[i].msg_len);
-	if (count <= 0 || message[count - 1].msg_len == 0) /* the end of the socket */
+	if (len <= 0) { /* the end of the socket */
 		connection_lost(recursion);
-	return count == ANSWERS_A_CALL && recursion->fd >= 0;
+		return false;
+	}
+	if ((size_t)len > sizeof recursion->room)
+		STATS_ADD(recursion->stats, UPSTREAM_MALFORMED);
+	else
+		answers_take(recursion, (size_t)len);
+	return recursion->fd >= 0;
 }
 
 static void recursion_readable(int fd, short what, void *arg)
 {
-	for (int calls = 1; answers_take(arg) && calls < CALLS_A_TURN; calls++)
+	for (int packets = 1; packet_take(arg) && packets < PACKETS_A_TURN; packets++)
 		;
 }
 

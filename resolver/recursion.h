@@ -3,7 +3,7 @@
  * a worker. It joins equal questions, keeps the deadline, asks again when the recursor died and was started
  * anew, and never calls back before recursion_ask() returned.
  *
- * The one message format of the socket (SOCK_SEQPACKET, host byte order, one message a packet) is at the end.
+ * The format of the socket's packets (SOCK_SEQPACKET, host byte order) is at the end.
  */
 #ifndef USHER_RECURSION_H
 #define USHER_RECURSION_H
@@ -91,7 +91,16 @@ void recursion_cancel(struct recursion_waiter *waiter);
 
 unsigned recursion_in_flight(const struct recursion *recursion);
 
-/* ---- the messages ---- */
+/* ---- the packets ---- */
+
+/*
+ * A packet holds questions, or answers, one after the other without gaps: what one turn of a loop brings
+ * crosses together, since a packet costs each side about a microsecond. The largest question and the largest
+ * answer fit into one alone.
+ */
+#define RECURSOR_QUESTIONS_MAX 16384 /* octets */
+#define RECURSOR_ANSWER_WHY_MAX 255
+#define RECURSOR_ANSWERS_MAX (sizeof(struct recursor_answer) + RECURSOR_ANSWER_WHY_MAX + MESSAGE_MAX)
 
 struct recursor_question { /* followed by name_len octets of name in wire form */
 	uint64_t id;       /* random */

@@ -28,10 +28,9 @@
 #define FIRST_SOCKET 4
 #define MEMORY_MAX (1024u << 20) /* caches, and in-flight * 4 states of some 20 KiB */
 #define PENDING_FACTOR 4         /* of in-flight */
-#define BATCH 64                 /* messages a system call */
+#define BATCH 64                 /* answers a packet */
 #define UNSENT_MAX (16u << 20)   /* octets of answers kept for a worker that does not read */
 #define SOCKET_ROOM (1 << 20)
-#define WHY_MAX 255
 
 /* An answer on its way: until the loop's turn ends, and while there is no room in a worker's socket. */
 struct unsent {
@@ -99,23 +98,22 @@ static void line_drop(struct line *line, int count)
 	}
 }
 
-/* Returns how many went, or -1 with errno. */
+/* As many as a packet holds. Returns how many went, or -1 with errno. */
 static int line_send(const struct line *line)
 {
-	struct mmsghdr message[BATCH];
 	struct iovec iov[BATCH];
+	struct msghdr packet = { .msg_iov = iov };
 	struct unsent *unsent;
-	unsigned count = 0;
+	size_t len = 0;
 
 	STAILQ_FOREACH(unsent, &line->unsent, entry)
 	{
-		if (count == BATCH)
+		len += unsent->len;
+		if (packet.msg_iovlen == BATCH || len > RECURSOR_ANSWERS_MAX)
 			break;
-		iov[count] = (struct iovec){ unsent->message, unsent->len };
-		message[count].msg_hdr = (struct msghdr){ .msg_iov = &iov[count], .msg_iovlen = 1 };
-		count++;
+		iov[packet.msg_iovlen++] = (struct iovec){ unsent->message, unsent->len };
 	}
-	return sendmmsg(line->fd, message, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return sendmsg(line->fd, &packet, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : (int)packet.msg_iovlen;
 }
 
 /* An answer that the kernel refuses is dropped alone: the worker's deadline answers for us. */
@@ -155,7 +153,7 @@ static void answer_send(struct line *line, uint64_t id, const struct recursion_r
 {
 	if (line->fd < 0)
 		return;
-	size_t why_len = strnlen(result->why, WHY_MAX);
+	size_t why_len = strnlen(result->why, RECURSOR_ANSWER_WHY_MAX);
 	struct recursor_answer answer = { .id = id,
 		.status = (uint8_t)result->status,
 		.secure = result->secure,
@@ -200,46 +198,49 @@ static struct pending *pending_new(struct line *line, const struct recursor_ques
 	return pending;
 }
 
-static void question_take(struct line *line, const uint8_t *message, size_t len)
+static void question_take(
+        struct line *line, const struct recursor_question *question, const struct name *name)
 {
-	struct recursor_question question;
-	struct name name;
-	if (len < sizeof question)
-		return;
-	memcpy(&question, message, sizeof question);
-	if (len != sizeof question + question.name_len)
-		return;
-	if (name_from_wire(&name, message + sizeof question, question.name_len) != question.name_len)
-		return;
-	struct pending *pending = pending_new(line, &question);
+	struct pending *pending = pending_new(line, question);
+
 	if (!pending) {
 		const struct recursion_result busy = { .status = RECURSION_BUSY, .ede = EDE_NONE, .why = "" };
-		answer_send(line, question.id, &busy);
+		answer_send(line, question->id, &busy);
 		return;
 	}
-	upstream_resolve(line->recursor->upstream, &name, question.type, question_answered, pending);
+	upstream_resolve(line->recursor->upstream, name, question->type, question_answered, pending);
+}
+
+/* Returns the octets of the question that stood first in a packet, or 0: there is no whole one. */
+static size_t question_read(
+        const uint8_t *packet, size_t left, struct recursor_question *question, struct name *name)
+{
+	if (left < sizeof *question)
+		return 0;
+	memcpy(question, packet, sizeof *question);
+	if (left - sizeof *question < question->name_len ||
+	        name_from_wire(name, packet + sizeof *question, question->name_len) != question->name_len)
+		return 0;
+	return sizeof *question + question->name_len;
 }
 
 /* Returns whether the worker is still there. */
 static bool questions_take(struct line *line)
 {
-	uint8_t wire[BATCH][sizeof(struct recursor_question) + NAME_WIRE_MAX];
-	struct mmsghdr message[BATCH];
-	struct iovec iov[BATCH];
+	uint8_t packet[RECURSOR_QUESTIONS_MAX];
+	ssize_t got = recv(line->fd, packet, sizeof packet, MSG_DONTWAIT);
+	struct recursor_question question;
+	struct name name;
 
-	for (int i = 0; i < BATCH; i++) {
-		iov[i] = (struct iovec){ wire[i], sizeof wire[i] };
-		message[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
-	}
-	int count = recvmmsg(line->fd, message, BATCH, MSG_DONTWAIT, NULL);
-	if (count < 0)
+	if (got < 0)
 		return errno == EAGAIN || errno == EINTR;
-	for (int i = 0; i < count; i++) {
-		if (message[i].msg_len == 0) /* the end of the socket */
-			return false;
-		question_take(line, wire[i], message[i].msg_len);
+	for (size_t at = 0, took; at < (size_t)got; at += took) {
+		took = question_read(packet + at, (size_t)got - at, &question, &name);
+		if (took == 0)
+			break;
+		question_take(line, &question, &name);
 	}
-	return true;
+	return got > 0;
 }
 
 static void line_readable(int fd, short what, void *arg)
