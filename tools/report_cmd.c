@@ -2,6 +2,7 @@
  * or rows. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,15 +208,31 @@ static int print_into(const struct report *report, enum report_format format, co
 	return ret == 0 ? COMMAND_OK : COMMAND_FAILED;
 }
 
+/* Root's report in the reports' folder is the folder's owner's: `usher forget` must be able to read it. */
+static int output_give(int fd, const char *file, const char *reports)
+{
+	struct stat folder, ours;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s", file);
+	if (geteuid() != 0 || stat(dirname(path), &folder) < 0 || stat(reports, &ours) < 0 ||
+	        folder.st_dev != ours.st_dev || folder.st_ino != ours.st_ino)
+		return 0;
+	return fchown(fd, folder.st_uid, folder.st_gid);
+}
+
 /* A report is whole or not there; and it is for the eyes of its owner and the folder's group. */
-static int output_begin(const char *file, char *temporary, size_t size)
+static int output_begin(const char *file, const char *reports, char *temporary, size_t size)
 {
 	if (snprintf(temporary, size, "%s.XXXXXX", file) >= (int)size)
 		return -ENAMETOOLONG;
 	int fd = mkstemp(temporary);
 	if (fd < 0)
 		return -errno;
-	int ret = fchmod(fd, 0640) == 0 && fflush(stdout) == 0 && dup2(fd, STDOUT_FILENO) >= 0 ? 0 : -errno;
+	int ret = output_give(fd, file, reports) == 0 && fchmod(fd, 0640) == 0 && fflush(stdout) == 0 &&
+	                          dup2(fd, STDOUT_FILENO) >= 0
+	                  ? 0
+	                  : -errno;
 	close(fd);
 	return ret;
 }
@@ -235,7 +252,8 @@ static int output_failed(const char *file, const char *temporary, int ret)
 	return COMMAND_FAILED;
 }
 
-static int print_to(const struct report *report, enum report_format format, const char *file)
+static int print_to(
+        const struct report *report, enum report_format format, const char *file, const char *reports)
 {
 	char temporary[4096];
 
@@ -245,7 +263,7 @@ static int print_to(const struct report *report, enum report_format format, cons
 	}
 	if (is_special(file))
 		return print_into(report, format, file);
-	int ret = output_begin(file, temporary, sizeof temporary);
+	int ret = output_begin(file, reports, temporary, sizeof temporary);
 	if (ret == 0) {
 		report_print(report, format);
 		ret = output_end(file, temporary);
@@ -275,7 +293,8 @@ static int make_report(
 		report_subtitle(&report, "%s to %s", since, until);
 	int ret = kind->fill(&report, request);
 	if (ret == COMMAND_OK)
-		ret = print_to(&report, formats[format].format, file ? path : NULL);
+		ret = print_to(
+		        &report, formats[format].format, file ? path : NULL, request->config->report_dir);
 	report_clear(&report);
 	return ret;
 }

@@ -112,6 +112,20 @@ def test_folder_gets_a_file_named_by_what_it_is(u):
     assert re.fullmatch(r'weekly-\d{4}-\d\d-\d\d\.html', file.name)
 
 
+def test_report_that_root_makes_in_the_reports_folder_can_be_forgotten_by_usherd(u):
+    folder = u.folder / 'reports'
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, 65534, 65534)
+    report(u, 'daily', '--format', 'html', '--output', f'{folder}/')
+    [file] = folder.glob('daily-*')
+    assert (file.stat().st_uid, file.stat().st_gid, file.stat().st_mode & 0o777) == (65534, 65534, 0o640)
+    elsewhere = u.folder / 'elsewhere'
+    elsewhere.mkdir()
+    os.chown(elsewhere, 65534, 65534)
+    report(u, 'daily', '--output', f'{elsewhere}/')
+    assert [f.stat().st_uid for f in elsewhere.iterdir()] == [0], 'what root makes elsewhere stays root\'s'
+
+
 def test_weekly_report_names_devices_and_the_week_before(u):
     text = report(u, 'weekly')
     assert 'Beside the week before' in text and re.search(r'10\.20\.5\.1 +1 +1', text), text
