@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "blocklists/member.h"
+#include "character.h"
 #include "identity.h"
 #include "utc.h"
 
@@ -22,11 +23,18 @@ static bool is_operations(const json_t *alert)
 	return strcmp(member_text(alert, "kind"), "operations") == 0;
 }
 
-/* Text into a line: control characters become ?, and it has an end. */
+/* Text into a line: controls, and what nobody sees, become ?, and it has an end. */
 static void put_safe(FILE *out, const char *text)
 {
-	for (size_t i = 0; text[i] && i < LINE_MAX_LEN; i++)
-		putc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
+	for (size_t i = 0; text[i] && i < LINE_MAX_LEN;) {
+		uint32_t c;
+		unsigned len = character_read(text + i, &c);
+		if (len > 0 && !character_is_unsafe(c))
+			fwrite(text + i, 1, len, out);
+		else
+			putc('?', out);
+		i += len > 0 ? len : 1;
+	}
 }
 
 static void put_field(FILE *out, const char *name, const char *text)
@@ -155,10 +163,20 @@ static void put_encoded(FILE *out, const char *text)
 	}
 }
 
-static void put_subject(FILE *out, const char *subject)
+static void put_subject(FILE *out, const char *text)
 {
+	char *subject = NULL;
+	size_t len;
 	bool plain = true;
+	FILE *safe = open_memstream(&subject, &len);
 
+	if (!safe)
+		return;
+	put_safe(safe, text);
+	if (fclose(safe) != 0) {
+		free(subject);
+		return;
+	}
 	for (const char *at = subject; *at; at++)
 		plain &= (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x7f;
 	fputs("Subject: ", out);
@@ -167,6 +185,7 @@ static void put_subject(FILE *out, const char *subject)
 	else
 		put_encoded(out, subject);
 	putc('\n', out);
+	free(subject);
 }
 
 static void subject_text(const struct alert_letter *letter, char *text, size_t size)
@@ -233,7 +252,7 @@ char *alert_post(const struct alert_letter *letter)
 		json_array_append_new(alerts, alert_cut(json_array_get(letter->alerts, i), letter->detail));
 	json_t *post = json_pack("{s:s, s:s, s:s, s:o}", "id", letter->id, "host", letter->host, "time",
 	        utc_text(letter->now_s, time_text), "alerts", alerts);
-	char *text = post ? json_dumps(post, JSON_COMPACT) : NULL;
+	char *text = post ? json_dumps(post, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	json_decref(post);
 	return text;
 }

@@ -51,7 +51,7 @@ static void print_line(void *arg, const char *text, const json_t *line)
 
 	printing->has_failed |= json_is_false(json_object_get(line, "sent"));
 	if (printing->context->json) {
-		puts(text);
+		command_json_line(text);
 		return;
 	}
 	for (size_t i = 0; i < printing->count; i++)

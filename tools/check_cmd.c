@@ -434,8 +434,7 @@ static int print_json(const struct check *check, json_t *result)
 {
 	if (json_object_set_new(result, "steps", steps_json(check)) < 0)
 		return COMMAND_FAILED;
-	json_dumpf(result, stdout, JSON_COMPACT);
-	putchar('\n');
+	command_json(result);
 	return COMMAND_OK;
 }
 

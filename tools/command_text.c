@@ -11,34 +11,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* ---- UTF-8 ---- */
+#include "resolver/character.h"
 
-/* Reads one character of at least one octet. Returns its octets, or 0 if these are not UTF-8 (RFC 3629). */
-static unsigned utf8_read(const unsigned char *p, uint32_t *c)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	unsigned len = *p < 0x80 ? 1 : *p >> 5 == 6 ? 2 : *p >> 4 == 14 ? 3 : *p >> 3 == 30 ? 4 : 0;
-
-	if (len <= 1) {
-		*c = *p;
-		return len;
-	}
-	*c = *p & (0x7fu >> len);
-	for (unsigned i = 1; i < len; i++) {
-		if (p[i] >> 6 != 2)
-			return 0;
-		*c = *c << 6 | (p[i] & 0x3f);
-	}
-	return *c < least[len] || *c > 0x10ffff || (*c >= 0xd800 && *c <= 0xdfff) ? 0 : len;
-}
-
-/* Controls (C0, DEL, C1), line and paragraph separators, and marks that turn the direction of what follows.
- */
-static bool is_unsafe(uint32_t c)
-{
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
-	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x2069) || c == 0xfeff;
-}
+/* ---- safe text ---- */
 
 /* line_breaks: line feed and such stay, for CSV, where quotes hold them. */
 static char *text_clean(const char *text, bool line_breaks)
@@ -47,11 +22,11 @@ static char *text_clean(const char *text, bool line_breaks)
 
 	if (!clean)
 		abort();
-	for (const unsigned char *p = (const unsigned char *)text; *p != '\0';) {
+	for (const char *p = text; *p != '\0';) {
 		uint32_t c;
-		unsigned len = utf8_read(p, &c);
-		bool keep =
-		        len > 0 && (!is_unsafe(c) || (line_breaks && (c == '\n' || c == '\r' || c == '\t')));
+		unsigned len = character_read(p, &c);
+		bool keep = len > 0 && (!character_is_unsafe(c) ||
+		                               (line_breaks && (c == '\n' || c == '\r' || c == '\t')));
 		if (len == 0)
 			len = 1;
 		if (keep) {
@@ -81,6 +56,37 @@ void command_say(const char *text)
 	free(clean);
 }
 
+/* ---- JSON ---- */
+
+void command_json_line(const char *json)
+{
+	const char *plain = json; /* from here on nothing is printed yet */
+
+	for (const char *p = json; *p != '\0';) {
+		uint32_t c;
+		unsigned len = character_read(p, &c);
+		/* Below DEL only what parts tokens can be a control: jansson escapes it in strings. */
+		bool keep = len > 0 && (c < 0x7f || !character_is_unsafe(c));
+		if (!keep) {
+			fwrite(plain, 1, (size_t)(p - plain), stdout);
+			printf("\\u%04X", len > 0 ? c : 0xfffd);
+			plain = p + (len > 0 ? len : 1);
+		}
+		p += len > 0 ? len : 1;
+	}
+	puts(plain);
+}
+
+void command_json(const json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	command_json_line(text ? text : "");
+	free(text);
+}
+
+/* ---- tables ---- */
+
 /* Clean text has one column a character: wide and combining ones are not accounted for. */
 static size_t text_width(const char *text)
 {
@@ -90,8 +96,6 @@ static size_t text_width(const char *text)
 		width += (*text & 0xc0) != 0x80;
 	return width;
 }
-
-/* ---- tables ---- */
 
 #define WRAP_LEAST 40 /* columns that a cell that wraps is worth a place beside the others */
 #define WRAP_INDENT 4

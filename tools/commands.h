@@ -99,6 +99,12 @@ char *command_safe_text(const char *text);
 /* Prints a sentence on stderr as safe text, each of its lines after "usher: ". */
 void command_say(const char *text);
 
+/* Prints an object, or one that is compact text already, as a line of JSON. What safe text would have as "?"
+ * is escaped (\uXXXX): a program reads the same value, a terminal obeys nothing.
+ * Without an object (its text was no UTF-8) the line is empty. */
+void command_json(const json_t *json);
+void command_json_line(const char *json);
+
 /* A table for people: columns as wide as their content, cut to the terminal's width only where stdout is one;
  * control characters shown as ?. */
 struct command_table;

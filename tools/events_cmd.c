@@ -62,7 +62,7 @@ static size_t list_text(const json_t *list, size_t from, size_t most, char *text
 
 static void line_as_json(void *arg, const char *line, const json_t *event)
 {
-	puts(line);
+	command_json_line(line);
 }
 
 static void episode_as_csv(void *arg, const char *line, const json_t *event)

@@ -120,8 +120,7 @@ static bool line_met(void *arg, const char *line, size_t len)
 	        (!reading->reads || is_read(member_text(entry, "what")))) {
 		json_t *row = row_of(entry);
 		if (reading->context->json) {
-			json_dumpf(row, stdout, JSON_COMPACT);
-			putchar('\n');
+			command_json(row);
 		} else if (reading->context->csv) {
 			command_csv_object(row, keys, KEY_COUNT);
 		} else {
@@ -165,8 +164,7 @@ static int verify(const struct command_context *context, const char *dir)
 		json_t *result = json_pack("{s:b, s:o, s:o}", "verified", count >= 0, "entries",
 		        count >= 0 ? json_integer(count) : json_null(), "why",
 		        count >= 0 ? json_null() : json_string(why));
-		json_dumpf(result, stdout, JSON_COMPACT);
-		putchar('\n');
+		command_json(result);
 		json_decref(result);
 	} else if (count >= 0) {
 		printf("%" PRId64 " entries, none altered, none missing\n", count);

@@ -104,8 +104,7 @@ void lists_tool_json(json_t *json)
 {
 	if (json == NULL)
 		abort();
-	json_dumpf(json, stdout, JSON_COMPACT);
-	putchar('\n');
+	command_json(json);
 	json_decref(json);
 }
 

@@ -68,7 +68,7 @@ static void row_fill(struct row *row, const json_t *record)
 
 static void line_as_json(void *arg, const char *line, const json_t *record)
 {
-	puts(line);
+	command_json_line(line);
 }
 
 static void line_as_csv(void *arg, const char *line, const json_t *record)
@@ -166,10 +166,12 @@ static void print_followed_json(const struct following *following, const char *l
 {
 	const char *rest = strchr(line, ',');
 
-	if (following->show_ids || !rest)
-		puts(line);
-	else
-		printf("{%s\n", rest + 1);
+	if (following->show_ids || !rest) {
+		command_json_line(line);
+		return;
+	}
+	putchar('{');
+	command_json_line(rest + 1);
 }
 
 static void line_followed(void *arg, const char *line, const json_t *record)

@@ -242,8 +242,7 @@ static void print_rows(const struct network *network, bool json)
 		        probe_kind_name(probe->kind), "address", probe->address, "name", probe->name, "port",
 		        (int)probe_kind_port(probe->kind), "protocol", probe_kind_protocol(probe->kind),
 		        "result", result, "way_around", open);
-		json_dumpf(row, stdout, JSON_COMPACT);
-		putchar('\n');
+		command_json(row);
 		json_decref(row);
 	}
 }

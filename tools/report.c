@@ -187,8 +187,7 @@ static void print_json(const json_t *rows)
 
 	json_array_foreach(rows, i, row)
 	{
-		json_dumpf(row, stdout, JSON_COMPACT);
-		putchar('\n');
+		command_json(row);
 	}
 }
 

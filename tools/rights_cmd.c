@@ -27,7 +27,7 @@ struct columns {
 
 static void line_as_json(void *arg, const char *line, const json_t *record)
 {
-	puts(line);
+	command_json_line(line);
 }
 
 static bool is_time(const char *key)
@@ -255,7 +255,7 @@ static int case_release(struct command_context *context)
 	ret = ask(command_config(context), "/v1/case/release",
 	        json_pack("{s:s, s:s}", "case", context->argv[0], "reason", reason), &text);
 	if (ret == COMMAND_OK && context->json)
-		fputs(text, stdout);
+		log_each_line(text, line_as_json, NULL);
 	else if (ret == COMMAND_OK)
 		printf("case %s is released\n", context->argv[0]);
 	free(text);
@@ -330,8 +330,8 @@ int forget_command(struct command_context *context)
 		return COMMAND_USAGE;
 	int ret = ask(command_config(context), "/v1/forget", body, &text);
 	json_t *answer = ret == COMMAND_OK ? json_loads(text, 0, NULL) : NULL;
-	if (ret == COMMAND_OK && context->json)
-		fputs(text, stdout);
+	if (answer && context->json)
+		command_json(answer);
 	else if (ret == COMMAND_OK)
 		forget_print(answer);
 	if (json_array_size(json_object_get(answer, "reports_left")) > 0) {

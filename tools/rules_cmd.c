@@ -80,8 +80,7 @@ static void say_rule(const char *what, const json_t *rule)
 
 static void print_line(const json_t *object)
 {
-	json_dumpf(object, stdout, JSON_COMPACT);
-	putchar('\n');
+	command_json(object);
 }
 
 /* ---- allow and block ---- */

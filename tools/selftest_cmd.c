@@ -47,8 +47,7 @@ static void print_json(const struct selftest *selftest, const char *hash, uint64
 {
 	json_t *record = selftest_json(selftest, hash, generation);
 
-	json_dumpf(record, stdout, JSON_COMPACT);
-	putchar('\n');
+	command_json(record);
 	json_decref(record);
 }
 

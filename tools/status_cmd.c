@@ -38,8 +38,7 @@ static json_t *ask(struct command_context *context, const char *socket, const ch
 
 static void print_json(const json_t *object)
 {
-	json_dumpf(object, stdout, JSON_COMPACT);
-	putchar('\n');
+	command_json(object);
 }
 
 /* "3 d 4 h": the two largest units that matter. */

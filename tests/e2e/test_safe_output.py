@@ -22,6 +22,8 @@ LABELS = [b'\x1b]0;owned\x07', b'\x1b[31mred\x1b[0m', b'\xc2\x9b31m', '\u202egpj
           b'@SUM(1)', b'\t=1', b'<script>alert(1)</script>', b'"><img src=x onerror=alert(1)>', b'"quoted"', b"it's", b'back\\slash', b'nul\x00nul', b'\xff\xfe\x80\xc3',
           b'a,b;c|d', b'&amp;&#60;', b']]>', b'%s%n%x', b'] b="', b'$(id)`id`', b'x' * 63]
 TEXT = '=1+1 \u202e\x1b[31m<script>alert(2)</script>"\'\\ %s \x9b31m\u2066'           # a reason, as one may type or paste it
+# A reason that usherd takes: one line, no ASCII control; all that turns, hides or is obeyed, and a letter that stays.
+UNSEEN = 'caf\u00e9 ' + ''.join(map(chr, [*range(0x80, 0xa0), 0x61c, *range(0x200b, 0x2010), *range(0x2028, 0x202f), *range(0x2060, 0x206a), 0xfeff])) + ' end'
 DEVICE = '=cmd|calc<script>\u202e"\\'
 
 ALERTS = {'mail-to': ['dsl@school.example'], 'sendmail': '{folder}/sendmail', 'wait': '1s', 'rules': [{'name': 'danger'}]}
@@ -68,6 +70,9 @@ def school(lab):
         u.cli('block', 'plain.org', '--reason', TEXT, expect=None)
         u.cli('allow', r'\027[31m.plain.org', '--reason', 'fine', expect=None)
         u.cli('case', 'hold', '--client', STAFF, '--since', '1h', '--reason', TEXT, expect=None)
+        u.cli('block', 'unseen.org', '--reason', UNSEEN)
+        u.cli('case', 'hold', '--client', STAFF, '--since', '1h', '--reason', UNSEEN)
+        u.cli('forget', '--client', '10.9.9.9', '--reason', UNSEEN)
         u.syslog = syslog
         yield u
 
@@ -82,7 +87,7 @@ TEXTS = [*ROWS, ['check', NAME], ['check', NAME, '--client', PUPIL], ['check', '
          ['forget', '--client', TEXT, '--reason', 'x'], [TEXT], ['flush', TEXT], ['help', TEXT], ['case', 'hold', '--client', PUPIL, '--since', TEXT, '--reason', 'x']]
 REPORTS = [['report', kind] for kind in ('daily', 'weekly', 'term', 'staff')] + [['report', 'subject-access', '--client', PUPIL]]
 
-HARM = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe]')
+HARM = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe]')
 
 
 def assert_neutral(text, words):
@@ -107,9 +112,14 @@ def test_every_line_of_json_is_an_object(school, words):
     run = school.cli(*words, '--json', expect=None)
     for line in run.stdout.splitlines():
         assert isinstance(json.loads(line), dict)
-    # What turns a line's order round is text to a program; what a terminal obeys is written as an escape.
-    assert not re.search('[\0-\x08\x0b-\x1f\x7f]', run.stdout), words
-    assert_neutral(run.stderr, words)
+    assert_neutral(run.stdout + run.stderr, words)
+
+
+@pytest.mark.parametrize('words, key, count', [(['ledger'], 'why', 3), (['case', 'list'], 'reason', 1), (['rules', 'list'], 'reason', 1)])
+def test_json_tells_a_reason_exactly_and_a_table_what_can_be_seen_of_it(school, words, key, count):
+    assert [row[key] for row in school.json(*words)].count(UNSEEN) == count
+    assert school.cli(*words, '--json').stdout.count('caf\u00e9 \\u0080\\u0081') >= count
+    assert school.cli(*words).stdout.count('caf\u00e9 ' + '?' * (len(UNSEEN) - len('caf\u00e9  end')) + ' end') == count
 
 
 @pytest.mark.parametrize('words', [*(row + ['--csv'] for row in ROWS if row[0] != 'lists' or row[1] != 'status'), *(report + ['--format', 'csv'] for report in REPORTS), ['report', 'daily', '--format', 'cpoms']], ids=printable)

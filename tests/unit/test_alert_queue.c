@@ -314,6 +314,31 @@ static void a_subject_in_another_script_is_encoded(void **state)
 	free(text);
 }
 
+static void what_nobody_sees_is_in_no_message(void **state)
+{
+	(void)state;
+	/* U+202E, U+200B, U+009B, U+FEFF; in base64 an encoded subject would hide them. */
+	json_t *alert = json_pack(
+	        "{s:s, s:s, s:s}", "kind", "operations", "rule", "a\u202e\u200bb", "text", "c\xc2\x9b\ufeff");
+	json_t *alerts = json_pack("[O]", alert);
+	struct alert_letter letter = { .id = "0123", .host = "h", .alerts = alerts };
+	char *line = alert_line(&letter), *post = alert_post(&letter), *mail = mail_of(alert);
+	assert_string_equal(line, "alert 0123: a??b (operations): c??");
+	assert_non_null(strstr(mail, "\nSubject: usher: a??b: c??\n"));
+	for (const char *text = mail; *text; text++)
+		assert_in_range(*text, '\n', '~');
+	json_t *posted = json_loads(post, 0, NULL);
+	assert_string_equal(
+	        text_at(json_array_get(json_object_get(posted, "alerts"), 0), "rule"), "a\u202e\u200bb");
+	for (const char *text = post; *text; text++)
+		assert_in_range(*text, ' ', '~');
+	json_decref(posted);
+	json_decref(alerts);
+	free(line);
+	free(post);
+	free(mail);
+}
+
 static void the_systems_log_gets_no_names(void **state)
 {
 	(void)state;
@@ -352,6 +377,7 @@ int main(void)
 		TEST(a_trouble_is_told_once),
 		cmocka_unit_test(nothing_in_an_alert_forges_a_header),
 		cmocka_unit_test(a_subject_in_another_script_is_encoded),
+		cmocka_unit_test(what_nobody_sees_is_in_no_message),
 		cmocka_unit_test(the_systems_log_gets_no_names),
 		cmocka_unit_test(a_post_is_signed_as_rfc_4231_says),
 	};

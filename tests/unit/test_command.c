@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "resolver/character.h"
 #include "resolver/http.h"
 
 /* ---- what a call prints ---- */
@@ -139,6 +140,40 @@ static void unsafe_characters_become_question_marks(void **state)
 	assert_safe("\xff\xc3-\xe2\x82\xed\xa0\x80\xc0\xaf", "\?\?-\?\?\?\?\?\?\?");
 	assert_safe("", "");
 	assert_safe("\xf0\x9f", "??");
+}
+
+static void every_invisible_character_is_unsafe(void **state)
+{
+	static const uint32_t ranges[][2] = { { 1, 0x1f }, { 0x7f, 0x9f }, { 0x61c, 0x61c },
+		{ 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x2069 }, { 0xfeff, 0xfeff } };
+
+	for (uint32_t c = 1; c < 0x11000; c++) {
+		bool unsafe = false;
+		for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+			unsafe |= c >= ranges[i][0] && c <= ranges[i][1];
+		if (character_is_unsafe(c) != unsafe)
+			fail_msg("U+%04X", (unsigned)c);
+	}
+}
+
+static void json_lines_escape_what_is_unsafe_and_keep_its_value(void **state)
+{
+	json_t *object = json_pack("{s:s}", "why",
+	        "caf\xc3\xa9 \"\\ "
+	        "\xf0\x9f\x98\x80\x1b\n\x7f\xc2\x9b\xe2\x80\x8b\xe2\x80\xae\xe2\x81\xa6\xef\xbb\xbf.");
+
+	capture(STDOUT_FILENO);
+	command_json(object);
+	assert_string_equal(captured(),
+	        "{\"why\":\"caf\xc3\xa9 \\\"\\\\ \xf0\x9f\x98\x80\\u001B\\n\\u007F\\u009B"
+	        "\\u200B\\u202E\\u2066\\uFEFF.\"}\n");
+	json_t *read = json_loads(printed, 0, NULL);
+	assert_true(json_equal(read, object));
+	json_decref(read);
+	json_decref(object);
+	capture(STDOUT_FILENO);
+	command_json_line("\"\xff\xe2\x80\"");
+	assert_string_equal(captured(), "\"\\uFFFD\\uFFFD\\uFFFD\"\n");
 }
 
 static void tables_align_and_neutralise(void **state)
@@ -604,6 +639,8 @@ int main(void)
 		cmocka_unit_test(words_after_two_dashes_are_operands),
 		cmocka_unit_test(wrong_options_are_named),
 		cmocka_unit_test(unsafe_characters_become_question_marks),
+		cmocka_unit_test(every_invisible_character_is_unsafe),
+		cmocka_unit_test(json_lines_escape_what_is_unsafe_and_keep_its_value),
 		cmocka_unit_test(tables_align_and_neutralise),
 		cmocka_unit_test(tables_are_cut_on_a_terminal_only),
 		cmocka_unit_test(csv_is_quoted_and_never_a_formula),
