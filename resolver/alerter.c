@@ -1,9 +1,10 @@
 /*
  * usherd: alerter, the process that tells people what cannot wait. It follows the block log, evaluates the
  * signals (signal.h), adds usherd's own troubles, and keeps what is to be sent in STATE-DIR/alerts until it
- * has arrived (alert_queue.h). It runs as `user`, and is neither the process that answers lookups nor the one
- * that reads for people: a mail server that hangs, or a sendmail that is not what it should be, holds up
- * nobody.
+ * has arrived (alert_queue.h). Where that cannot be written it works from memory, and writes when it can
+ * again: its lock, the troubles and what usherd tells of it are in RUN-DIR/alerts, which is memory. It runs
+ * as `user`, and is neither the process that answers lookups nor the one that reads for people: a mail server
+ * that hangs, or a sendmail that is not what it should be, holds up nobody.
  *
  * After a start it looks back: the records before the saved position are fed to the evaluator without telling
  * anybody, so that windows and weeks are what they were; those after it are what happened while we were not
@@ -58,7 +59,7 @@ struct test {
 
 struct alerter {
 	struct config *config;
-	char dir[PATH_MAX], log_dir[PATH_MAX], host[256], from[300];
+	char dir[PATH_MAX], run_dir[PATH_MAX], log_dir[PATH_MAX], host[256], from[300];
 	struct event_base *base;
 	struct event *look, *arrived;
 	struct http_server *server;
@@ -78,7 +79,7 @@ struct alerter {
 	struct http_request *test_request;
 	struct test tests[TESTS_MAX];
 	size_t test_count;
-	bool has_failed, is_blind; /* to save, to read the log: said once */
+	bool has_failed, is_blind, is_unseen; /* to save, to read the log, to write health: said once */
 };
 
 static int64_t now_s(void)
@@ -242,7 +243,7 @@ static void look_at_troubles(struct alerter *alerter)
 {
 	char path[PATH_MAX + 32];
 
-	snprintf(path, sizeof path, "%s/troubles.json", alerter->dir);
+	snprintf(path, sizeof path, "%s/troubles.json", alerter->run_dir);
 	json_t *troubles;
 	if (manifest_read(path, &troubles) < 0)
 		return;
@@ -308,10 +309,15 @@ static void write_health(struct alerter *alerter)
 		json_decref(health);
 		return;
 	}
-	snprintf(path, sizeof path, "%s/health.json", alerter->dir);
+	snprintf(path, sizeof path, "%s/health.json", alerter->run_dir);
 	int ret = manifest_write(path, health);
-	if (ret < 0)
+	if (ret < 0 && !alerter->is_unseen)
 		log_error("alerts: %s cannot be written: %s", path, strerror(-ret));
+	alerter->is_unseen = ret < 0;
+	if (ret < 0) { /* it is tried again next time */
+		json_decref(health);
+		return;
+	}
 	json_decref(alerter->health);
 	alerter->health = health;
 }
@@ -325,7 +331,8 @@ static void save(struct alerter *alerter, bool position_too)
 	}
 	int ret = alert_queue_save(alerter->queue);
 	if (ret < 0 && !alerter->has_failed)
-		log_error("alerts: the queue cannot be saved: %s", strerror(-ret));
+		log_error("alerts: the queue cannot be saved and is in memory until it can: %s",
+		        strerror(-ret));
 	alerter->has_failed = ret < 0;
 	write_health(alerter);
 }
@@ -525,7 +532,7 @@ static void lock_folder(const struct alerter *alerter)
 {
 	char path[PATH_MAX + 32];
 
-	snprintf(path, sizeof path, "%s/lock", alerter->dir);
+	snprintf(path, sizeof path, "%s/lock", alerter->run_dir);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || flock(fd, LOCK_EX) < 0)
 		log_fatal("alerts: %s cannot be locked: %s", path, strerror(errno));
@@ -600,6 +607,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 	umask(0077);
 	alerter.config = keeper_take_config();
 	snprintf(alerter.dir, sizeof alerter.dir, "%.4000s/alerts", alerter.config->state_dir);
+	snprintf(alerter.run_dir, sizeof alerter.run_dir, "%.4000s/alerts", alerter.config->run_dir);
 	snprintf(alerter.log_dir, sizeof alerter.log_dir, "%.4000s/log", alerter.config->state_dir);
 	find_host(&alerter);
 	fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC); /* not for a sendmail */

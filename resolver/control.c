@@ -64,7 +64,7 @@ static json_t *alerts_health(const struct daemon *daemon)
 	char path[PATH_MAX];
 	json_t *health;
 
-	snprintf(path, sizeof path, "%.4000s/alerts/health.json", daemon->config->state_dir);
+	snprintf(path, sizeof path, "%.4000s/alerts/health.json", daemon->config->run_dir);
 	return manifest_read(path, &health) < 0 ? NULL : health;
 }
 

@@ -67,7 +67,7 @@ void operations_look(struct operations *operations, struct daemon *daemon)
 		if (daemon->faults.text[i][0] != '\0')
 			trouble(troubles, fault_rows[i].key, "%s", daemon->faults.text[i]);
 	troubles_of_lists(troubles, daemon);
-	snprintf(path, sizeof path, "%.4000s/alerts/troubles.json", daemon->config->state_dir);
+	snprintf(path, sizeof path, "%.4000s/alerts/troubles.json", daemon->config->run_dir);
 	if (json_equal(troubles, operations->written) || manifest_write(path, troubles) < 0) {
 		json_decref(troubles); /* where it could not be written, it is tried again next time */
 		return;

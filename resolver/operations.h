@@ -1,7 +1,8 @@
 /*
  * usherd's own troubles (its faults, fault.h; sources held back; sealed categories without a source), for
- * those who run it: written by the main thread to STATE-DIR/alerts/troubles.json whenever they change, an
- * object, id -> sentence; the alerter tells of what is new (alert_queue.h). No personal data.
+ * those who run it: written by the main thread to RUN-DIR/alerts/troubles.json whenever they change, an
+ * object, id -> sentence; the alerter tells of what is new (alert_queue.h). It is in memory, so that a disk
+ * that cannot be written is told, too. No personal data.
  */
 #ifndef USHER_OPERATIONS_H
 #define USHER_OPERATIONS_H

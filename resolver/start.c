@@ -54,6 +54,10 @@ static void start_folders(const struct config *config, const struct account *acc
 	ret = account_make_folder(account, config->run_dir, 0755);
 	if (ret < 0)
 		log_fatal("run-dir: cannot make %s: %s", config->run_dir, strerror(-ret));
+	snprintf(path, sizeof path, "%s/alerts", config->run_dir);
+	ret = account_make_folder(account, path, 0700);
+	if (ret < 0)
+		log_fatal("run-dir: cannot make %s: %s", path, strerror(-ret));
 }
 
 /* The rings in there are one usherd's. */

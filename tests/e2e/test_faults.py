@@ -29,7 +29,7 @@ def part(u, key):
 
 def told(u, key):
     """What operations alerts are made of."""
-    file = u.folder / 'state/alerts/troubles.json'
+    file = u.folder / 'run/alerts/troubles.json'
     return json.loads(file.read_text()).get(key) if file.exists() else None
 
 

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 
 import dns.message
+import pytest
 from usher import BUILD, PLAIN_BUILD, Usherd, eventually
 
 EXT4_SHUTDOWN, NO_LOG_FLUSH = 0x8004587d, 2     # ioctl_ext4(2): the file system stops as if the power had failed
@@ -109,21 +110,45 @@ def test_power_loss_costs_a_second_at_most_and_damages_nothing(lab):
         u._forget()
 
 
-def test_read_only_disk_at_start_filters_all_the_same_and_logs_when_it_can_be_written(lab):
-    u = made()
+@contextmanager
+def read_only(folder):
+    """folder takes nothing; yields what mends it."""
+    with mounted(folder, '--bind', folder):
+        subprocess.run(['mount', '-o', 'remount,bind,ro', str(folder)], check=True)
+        yield lambda: subprocess.run(['mount', '-o', 'remount,bind,rw', str(folder)], check=True)
+
+
+@contextmanager
+def full(folder):
+    """As read_only()."""
+    beside = folder.with_name('beside')
+    subprocess.run(['cp', '-a', str(folder), str(beside)], check=True)
+    with mounted(folder, '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs'):
+        subprocess.run(['cp', '-a', f'{beside}/.', str(folder)], check=True)
+        yield fill(folder).unlink
+
+
+@pytest.mark.parametrize('fails, words', [(read_only, 'Read-only'), (full, 'No space left')])
+def test_disk_that_takes_nothing_at_start_filters_all_the_same_is_told_and_logs_when_it_can_be_written(lab, fails, words):
+    u = made(alerts={**ALERTS, 'sendmail': '{folder}/sendmail'})
     try:
+        mails = u.folder / 'mails'
+        u.write('sendmail', f'#!/bin/sh\ncat >> {mails}\n').chmod(0o755)
         u.start()
         u.stop()
-        with mounted(u.folder / 'state', '--bind', u.folder / 'state') as folder:
-            subprocess.run(['mount', '-o', 'remount,bind,ro', str(folder)], check=True)
+        with fails(u.folder / 'state') as mend:
             u.start()
             waiting = flood(u, 'waiting', 50)
             assert u.ask('www.plain.com').addresses, 'what is allowed is answered'
             assert eventually(lambda: log_part(u)['state'] == 'failed', 5)
-            assert 'Read-only' in log_part(u)['text']
-            subprocess.run(['mount', '-o', 'remount,bind,rw', str(folder)], check=True)
+            assert words in log_part(u)['text']
+            assert eventually(lambda: mails.exists() and 'events cannot be written and wait' in ' '.join(mails.read_text().split()), 10), u.said()
+            assert {alert['state'] for alert in u.json('alert', 'list')} == {'sent'}
+            assert u.said().count('the queue cannot be saved and is in memory') == 1 and 'starting it again' not in u.said(), u.said()
+            mend()
             assert eventually(lambda: log_part(u)['state'] == 'ok' and u.stats()['log']['pending'] == 0, 10)
             assert waiting <= {row['name'] for row in u.log('--limit', 50000)}
+            assert eventually(lambda: '"sent"' in queue(u), 3), 'what was told is kept again'
             u.stop()
     finally:
         u._forget()
@@ -148,10 +173,15 @@ def log_part(u):
 ALERTS = {'mail-to': ['dsl@school.example'], 'sendmail': '/bin/false', 'wait': '1s', 'rules': [{'name': 'it', 'kind': 'operations'}]}
 
 
+def queue(u):
+    """The alerter's, as it is on disk."""
+    path = u.folder / 'state/alerts/queue.json'
+    return path.read_text() if path.exists() else ''
+
+
 def told(u):
     """What the alerter was given of the log to tell."""
-    queue = u.folder / 'state/alerts/queue.json'
-    return 'events cannot be written and wait' in (queue.read_text() if queue.exists() else '')
+    return 'events cannot be written and wait' in queue(u)
 
 
 def flood(u, stem, count):
