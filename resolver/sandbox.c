@@ -8,6 +8,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -25,6 +26,8 @@
 #ifndef SANITIZED
 #define SANITIZED false
 #endif
+
+#define FENCE_FILES 1024
 
 static const int allowed[] = {
 	/* sockets that are there already, and new ones' life (socket() itself is below) */
@@ -109,6 +112,44 @@ static const int refused[] = {
 	SCMP_SYS(sched_getaffinity),
 };
 
+/* Beyond the fence. */
+static const int fenced_off[] = {
+	/* other processes */
+	SCMP_SYS(ptrace),
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(process_vm_writev),
+	SCMP_SYS(process_madvise),
+	SCMP_SYS(pidfd_getfd),
+	SCMP_SYS(kcmp),
+	/* a namespace of its own, where it would be root */
+	SCMP_SYS(unshare),
+	SCMP_SYS(setns),
+	SCMP_SYS(mount),
+	SCMP_SYS(umount2),
+	SCMP_SYS(move_mount),
+	SCMP_SYS(open_tree),
+	SCMP_SYS(fsopen),
+	SCMP_SYS(pivot_root),
+	SCMP_SYS(chroot),
+	/* large parts of the kernel that mail has no use for */
+	SCMP_SYS(bpf),
+	SCMP_SYS(perf_event_open),
+	SCMP_SYS(userfaultfd),
+	SCMP_SYS(io_uring_setup),
+	SCMP_SYS(add_key),
+	SCMP_SYS(request_key),
+	SCMP_SYS(keyctl),
+	SCMP_SYS(kexec_load),
+	SCMP_SYS(kexec_file_load),
+	SCMP_SYS(init_module),
+	SCMP_SYS(finit_module),
+	SCMP_SYS(delete_module),
+	SCMP_SYS(open_by_handle_at),
+	SCMP_SYS(personality),
+	SCMP_SYS(swapon),
+	SCMP_SYS(reboot),
+};
+
 bool sandbox_is_real(void)
 {
 	return !SANITIZED;
@@ -157,27 +198,62 @@ static int rules_add(scmp_filter_ctx filter)
 	return ret;
 }
 
-static int filter_load(void)
+static int fence_add(scmp_filter_ctx filter)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int ret = 0;
+	for (size_t i = 0; i < sizeof fenced_off / sizeof *fenced_off && ret == 0; i++)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), fenced_off[i], 0);
+
+	/* clone3() keeps its flags where no filter sees them; the C library then takes clone(). */
+	if (ret == 0)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (ret == 0)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+		        SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+	static const int families[] = { AF_PACKET, AF_ALG, AF_VSOCK };
+	for (size_t i = 0; i < sizeof families / sizeof *families && ret == 0; i++)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
+		        SCMP_A0(SCMP_CMP_EQ, families[i]));
+	return ret;
+}
+
+static int filter_load(uint32_t otherwise, int (*add)(scmp_filter_ctx filter))
+{
+	scmp_filter_ctx filter = seccomp_init(otherwise);
 	if (!filter)
 		return -ENOMEM;
-	int ret = rules_add(filter);
+	int ret = add(filter);
 	if (ret == 0)
-		ret = seccomp_load(filter);
+		ret = seccomp_load(filter); /* with no_new_privs */
 	seccomp_release(filter);
 	return ret;
+}
+
+static void memory_limit(uint64_t memory)
+{
+	const struct rlimit none = { 0, 0 }, data = { memory, memory };
+	setrlimit(RLIMIT_CORE, &none);
+	setrlimit(RLIMIT_DATA, &data);
+	prctl(PR_SET_DUMPABLE, 0);
 }
 
 int sandbox_enter(uint64_t memory)
 {
 	if (!sandbox_is_real())
 		return 0;
-	const struct rlimit none = { 0, 0 }, data = { memory, memory };
-	setrlimit(RLIMIT_CORE, &none);
-	setrlimit(RLIMIT_DATA, &data);
-	prctl(PR_SET_DUMPABLE, 0);
+	memory_limit(memory);
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_apply(CAPNG_SELECT_CAPS);
-	return filter_load();
+	return filter_load(SCMP_ACT_KILL_PROCESS, rules_add);
+}
+
+int sandbox_fence(uint64_t memory)
+{
+	static const struct rlimit files = { FENCE_FILES, FENCE_FILES };
+
+	if (!sandbox_is_real())
+		return 0;
+	memory_limit(memory);
+	setrlimit(RLIMIT_NOFILE, &files);
+	return filter_load(SCMP_ACT_ALLOW, fence_add);
 }

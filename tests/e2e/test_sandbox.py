@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from usher import PLAIN_BUILD, eventually, signal_process, usherd
+from usher import PLAIN_BUILD, descendants, eventually, signal_process, usherd
 
 pytestmark = pytest.mark.skipif(not (PLAIN_BUILD / 'usherd').exists(), reason='there are no programs without sanitizers')
 
@@ -29,6 +29,16 @@ def test_recursor_is_caged(u):
     assert seen['NoNewPrivs'] == '1' and int(seen['CapEff'], 16) == int(seen['CapPrm'], 16) == 0
     assert set(seen['Uid'].split()) == {str(pwd.getpwnam('daemon').pw_uid)}
     assert 'sandbox' not in u.said()
+
+
+def test_alerter_is_fenced(u):
+    """It runs as `user`, and so does the sendmail that it starts (test_alerts)."""
+    def alerter():
+        return next((seen for seen in map(status, descendants(u.process.pid)) if seen['Name'].strip() == 'usherd: alerter'), None)
+    assert eventually(lambda: alerter() and alerter()['Seccomp'] == '2', 5)
+    seen = alerter()
+    assert seen['NoNewPrivs'] == '1' and all(int(seen[key], 16) == 0 for key in ('CapEff', 'CapPrm', 'CapBnd'))
+    assert set(seen['Uid'].split()) == {str(pwd.getpwnam('nobody').pw_uid)}
 
 
 def test_recursion_of_every_kind_works_in_the_cage(lab, u):

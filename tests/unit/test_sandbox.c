@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,8 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,15 +26,27 @@
 
 #define MEMORY (64u << 20)
 
-/* The wait status of a caged child that runs act() and exits with what it returns. */
-static int status_of(int (*act)(void))
+/* The wait status of a child that enters, runs act() and exits with what it returns. */
+static int status_in(int (*enter)(uint64_t memory), int (*act)(void))
 {
 	int status;
 	pid_t pid = fork();
 	if (pid == 0)
-		_exit(sandbox_enter(MEMORY) == 0 ? act() : 100);
+		_exit(enter(MEMORY) == 0 ? act() : 100);
 	waitpid(pid, &status, 0);
 	return status;
+}
+
+static int status_of(int (*act)(void))
+{
+	return status_in(sandbox_enter, act);
+}
+
+static void expect_fenced(int (*act)(void))
+{
+	int status = status_in(sandbox_fence, act);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void expect_allowed(int (*act)(void))
@@ -150,6 +166,84 @@ static void what_an_intruder_needs_kills(void **state)
 	expect_killed(share_uncounted_memory);
 }
 
+static int open_a_file(void)
+{
+	return open("/etc/passwd", O_RDONLY) < 0;
+}
+
+static int run_a_shell(void)
+{
+	return WEXITSTATUS(system("cat /etc/passwd | (exec cat) >/dev/null || exit 1"));
+}
+
+static int is_refused(long ret)
+{
+	return ret < 0 && errno == EPERM ? 0 : 1;
+}
+
+static int trace_fenced(void)
+{
+	return is_refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+}
+
+static int become_root_of_a_namespace(void)
+{
+	return is_refused(unshare(CLONE_NEWUSER));
+}
+
+static int become_root_of_a_namespace_by_a_child(void)
+{
+	return is_refused(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, 0));
+}
+
+static int listen_on_the_wire(void)
+{
+	return is_refused(socket(AF_PACKET, SOCK_RAW, 0));
+}
+
+static int load_a_program_of_the_kernel(void)
+{
+	return is_refused(syscall(SYS_bpf, 0, NULL, 0));
+}
+
+static int gain_rights(void)
+{
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : 1;
+}
+
+static int unshare_in_a_program(void)
+{
+	return system("unshare -U true 2>/dev/null") != 0 ? 0 : 1;
+}
+
+static int leave_a_core_or_many_files(void)
+{
+	struct rlimit core, files;
+	getrlimit(RLIMIT_CORE, &core);
+	getrlimit(RLIMIT_NOFILE, &files);
+	return core.rlim_max == 0 && files.rlim_max <= 1024 ? 0 : 1;
+}
+
+static void what_sendmail_needs_passes_the_fence(void **state)
+{
+	expect_fenced(ask_the_internet);
+	expect_fenced(open_a_file);
+	expect_fenced(run_a_shell);
+}
+
+static void what_attacks_begin_with_does_not_pass_the_fence(void **state)
+{
+	expect_fenced(trace_fenced);
+	expect_fenced(become_root_of_a_namespace);
+	expect_fenced(become_root_of_a_namespace_by_a_child);
+	expect_fenced(listen_on_the_wire);
+	expect_fenced(load_a_program_of_the_kernel);
+	expect_fenced(gain_rights);
+	expect_fenced(unshare_in_a_program);
+	expect_fenced(take_too_much_memory);
+	expect_fenced(leave_a_core_or_many_files);
+}
+
 int main(void)
 {
 	if (!sandbox_is_real()) {
@@ -162,6 +256,8 @@ int main(void)
 		cmocka_unit_test(memory_is_limited),
 		cmocka_unit_test(ports_of_usherd_cannot_be_shared),
 		cmocka_unit_test(what_an_intruder_needs_kills),
+		cmocka_unit_test(what_sendmail_needs_passes_the_fence),
+		cmocka_unit_test(what_attacks_begin_with_does_not_pass_the_fence),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
