@@ -143,7 +143,7 @@ def test_disk_that_takes_nothing_at_start_filters_all_the_same_is_told_and_logs_
             assert eventually(lambda: log_part(u)['state'] == 'failed', 5)
             assert words in log_part(u)['text']
             assert eventually(lambda: mails.exists() and 'events cannot be written and wait' in ' '.join(mails.read_text().split()), 10), u.said()
-            assert {alert['state'] for alert in u.json('alert', 'list')} == {'sent'}
+            assert eventually(lambda: {alert['state'] for alert in u.json('alert', 'list')} == {'sent'}, 5), u.json('alert', 'list')
             assert u.said().count('the queue cannot be saved and is in memory') == 1 and 'starting it again' not in u.said(), u.said()
             mend()
             assert eventually(lambda: log_part(u)['state'] == 'ok' and u.stats()['log']['pending'] == 0, 10)
