@@ -35,6 +35,7 @@ def held(u, name):
 def test_held_source_keeps_its_last_content_and_everybody_is_told(lab):
     with made({'big.txt': names('n', 120), 'other.txt': 'games.org\n'}, [source('big'), source('other', 'games')]) as u:
         u.cli('lists', 'update')
+        assert eventually(lambda: u.ask('n100.casino.com').ede == 15, 6)
         u.write('big.txt', names('n', 10))
         u.write('other.txt', 'games.org\nmore.games.com\n')
         result = u.cli('lists', 'update', expect=3)

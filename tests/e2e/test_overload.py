@@ -8,20 +8,10 @@ import time
 
 import dns.message
 
-from usher import PUPIL, STAFF, STRANGER, eventually, profile, signal_process, usherd
+from usher import PUPIL, STAFF, STRANGER, eventually, framed, profile, signal_process, usherd, wire
 
 LISTS = {'gambling': ['casino.com']}
 FLOOD = '10.20.66.6'
-
-
-def wire(name, type='A', number=0):
-    query = dns.message.make_query(name, type)
-    query.id = number
-    return query.to_wire()
-
-
-def framed(octets):
-    return struct.pack('!H', len(octets)) + octets
 
 
 def test_random_names_of_one_client_take_no_place_from_the_others_whatever_port_they_come_from(lab):

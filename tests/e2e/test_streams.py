@@ -171,7 +171,7 @@ def test_blocked_and_cached_questions_of_one_piece_get_each_its_own_answer_and_a
     u.ask('www.plain.com')
     before = u.stats()
     names = ['casino.com', 'www.plain.com', 'www.casino.com'] * 30
-    piece = b''.join(framed(name, number=number) for number, name in enumerate(names))
+    piece = b''.join(query(name, number=number) for number, name in enumerate(names))
     with u.connect(timeout=10) as c:
         c.sendall(piece[:-7])
         answers = [receive(c) for _ in names[1:]]
@@ -189,7 +189,7 @@ def test_blocked_and_cached_questions_of_one_piece_get_each_its_own_answer_and_a
 def test_what_is_no_question_ends_the_connection_and_questions_before_it_are_counted(u):
     before = u.stats()['queries']['tcp']
     with u.connect(timeout=10) as c:
-        c.sendall(framed('casino.com') * 3 + struct.pack('!H', 5) + b'abcde' + framed('casino.com'))
+        c.sendall(query('casino.com') * 3 + struct.pack('!H', 5) + b'abcde' + query('casino.com'))
         assert receive(c) is None
     assert u.stats()['queries']['tcp'] == before + 3
 

@@ -294,7 +294,8 @@ static void record_is_json_with_its_keys_in_order(void **state)
 	        "{\"time\":\"2026-11-23T10:15:02.123456Z\",\"client\":\"10.20.3.7\",\"device\":null,"
 	        "\"profile\":\"pupils\",\"name\":\"www.tracker.example\",\"type\":\"AAAA\",\"category\":"
 	        "\"gambling\",\"severity\":\"caution\",\"rule\":\"bet.test\",\"source\":\"ut1\",\"matched\":"
-	        "\"cdn.bet.test\",\"action\":\"block\",\"generation\":42,\"mac\":null,\"confidence\":null}");
+	        "\"cdn.bet.test\",\"action\":\"block\",\"generation\":42,\"mac\":null,\"confidence\":null,"
+	        "\"randomised\":null,\"identity\":\"10.20.3.7\"}");
 	free(json);
 }
 
@@ -317,7 +318,7 @@ static void what_is_not_known_is_null(void **state)
 	        "\"profile\":\"guest\",\"name\":\"a\\\\010b.example\",\"type\":\"TYPE4242\","
 	        "\"category\":null,\"severity\":\"advisory\",\"rule\":null,\"source\":null,"
 	        "\"matched\":\"a\\\\010b.example\",\"action\":\"block\",\"generation\":null,\"mac\":null,"
-	        "\"confidence\":null}");
+	        "\"confidence\":null,\"randomised\":null,\"identity\":null}");
 	free(seen.json);
 }
 
