@@ -6,8 +6,6 @@ import struct
 import threading
 import time
 
-import dns.message
-
 from usher import PUPIL, STAFF, STRANGER, eventually, framed, profile, signal_process, usherd, wire
 
 LISTS = {'gambling': ['casino.com']}
