@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "resolver/identity.h"
+#include "device_of.h"
 
 #define SECOND INT64_C(1000000)
 #define MINUTE (60 * SECOND)
@@ -68,16 +68,6 @@ static int end(void **state)
 
 /* Who asks, until it is set back to NULL. */
 static const struct device *asking;
-
-static struct device device_of(enum device_confidence confidence, uint8_t number)
-{
-	struct device device = {
-		.confidence = confidence, .has_mac = true, .mac_octets = { 0xa8, [5] = number }
-	};
-
-	lease_mac_text(device.mac_octets, device.mac);
-	return device;
-}
 
 /* The listed name is the last `labels` labels of the name. */
 static void ask_as(int64_t time_us, uint16_t host, const char *text, unsigned labels, const char *category)

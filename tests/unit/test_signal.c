@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "resolver/identity.h"
+#include "device_of.h"
 
 #define SECOND INT64_C(1000000)
 #define MINUTE (60 * SECOND)
@@ -84,16 +84,6 @@ static void end(void)
 
 /* Who asks, until it is set back to NULL. */
 static const struct device *asking;
-
-static struct device device_of(enum device_confidence confidence, uint8_t number)
-{
-	struct device device = {
-		.confidence = confidence, .has_mac = true, .mac_octets = { 0xa8, [5] = number }
-	};
-
-	lease_mac_text(device.mac_octets, device.mac);
-	return device;
-}
 
 static void ask_of(const char *profile, int64_t time_us, uint8_t host, const char *text, const char *category)
 {
