@@ -8,6 +8,7 @@ yesterday always is one, so that no test depends on when it runs. Only what is b
 import random
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 CLIENTS = 1500
 SECOND, HOUR, DAY = 10**6, 3600 * 10**6, 86400 * 10**6
@@ -32,6 +33,8 @@ BURNER_MOVED_DAYS_AGO, TABLET_MAC = 17, 'a8:bb:cc:00:00:99'
 BURN_NAME = 'thin-and-proud.org'
 CHASER, CHASE = '10.20.2.33', ('unblocked-games.org', 'games-mirror.org', 'www.hide-me-proxy.com', 'best-vpn.net')
 SWARM_NAME, SWARM_CLIENTS = 'rate-your-classmates.com', 24
+NEW_NAME, NEW_CLIENTS = 'staircase-gossip.net', 14           # on no list: it resolves, and a class finds it
+USUAL_NAMES, NAMES_DAYS = ('www.plain.com',), 7              # what everybody asks for, and how long that is known
 DANGER = {'goodbye-letters.org': 'self-harm', 'starve-club.net': 'self-harm', 'cutting-board.org': 'self-harm',
           'join-the-cause.org': 'extremism', 'white-dawn.net': 'extremism', 'hate-memes.com': 'hate', 'gore-videos.com': 'violence',
           'street-fights.net': 'violence', 'alpha-over-her.com': 'vawg', 'knives-by-post.co.uk': 'weapons'}
@@ -185,6 +188,16 @@ class Week:
 
     def danger_clients(self):
         return [self.clients[40 + 100 * i].address for i in range(len(DANGER))]
+
+    def newcomer(self):
+        """Whose addresses ask for the site that is on no list, in one lesson."""
+        return [client.address for client in self.clients[300:300 + NEW_CLIENTS]]
+
+    def names(self):
+        """What was asked on the days before: each day's text for usherd's names/."""
+        lines = ''.join(f'{CLIENTS} {name}\n' for name in USUAL_NAMES)
+        today = self.now_us // DAY * DAY // SECOND
+        return {datetime.fromtimestamp(today - ago * 86400, timezone.utc).strftime('%Y-%m-%d'): lines for ago in range(1, NAMES_DAYS + 1)}
 
     # ---- the log of the past ---------------------------------------------------------------------------------------------
 

@@ -294,7 +294,8 @@ strict HTTPS 1 . alpn=h2 ipv4hint=198.51.100.122
 }
 
 for name in ('casino.com', 'poker.net', 'games.org', 'social.net', 'adult.com', 'vpn.net', 'illegal.net', 'drugs.org', 'notcasino.com',
-             'wikipedia.org', 'translate.goog', 'cdn.ampproject.org', 'duckdns.org', 'nip.io', 'dns.google', 'unblockedgames.net', 'bbc.co.uk', 'bet365.com', '888casino.com', 'pokerstars.com', 'roblox.com', 'tiktok.com', 'facebook.com'):
+             'wikipedia.org', 'translate.goog', 'cdn.ampproject.org', 'duckdns.org', 'nip.io', 'dns.google', 'unblockedgames.net', 'bbc.co.uk', 'bet365.com', '888casino.com', 'pokerstars.com', 'roblox.com', 'tiktok.com', 'facebook.com',
+             'staircase-gossip.net'):
     ZONES[name] = Zone(SITE)
 for name in ([f'google.{tld}' for tld in GOOGLE] + [f'yandex.{tld}' for tld in YANDEX] +
              ['ya.ru', 'xn--d1acpjx3f.xn--p1ai', 'duck.com', 'youtube-nocookie.com', 'googleapis.com', 'yahoo.com', 'aol.com']):
