@@ -106,7 +106,7 @@ def episodes(school):
 
 def stories(generated):
     """The words that each story must be told with, in one line."""
-    return [('slow-burn', week.BURNER, week.BURN_NAME), ('chase', week.CHASER, week.CHASE[0]), ('swarm', '24 devices', week.SWARM_NAME), ('swarm', f'{week.NEW_CLIENTS} devices', week.NEW_NAME),
+    return [('slow-burn', week.BURNER, week.BURN_NAME), ('chase', week.CHASER, week.CHASE[0]), ('swarm', '24 devices', week.SWARM_NAME), ('swarm', ' devices', week.NEW_NAME),
             *(('danger', client, name) for client, name in zip(generated.danger_clients(), week.DANGER))]
 
 
@@ -159,8 +159,9 @@ def test_signals_of_a_month_replayed_name_the_stories_and_nothing_else(school):
     assert untold(text, stories(generated)) == [], text
     trends = [s for s in u.json('signals', '--since', '30d') if s['kind'] != 'threshold']
     assert {(s['kind'], s['client']) for s in trends} == {('slow-burn', week.BURNER), ('chase', week.CHASER), ('swarm', None)}, text
-    swarms = {(s['evidence'][0]['name'], s['clients'], s['action']) for s in trends if s['kind'] == 'swarm'}
-    assert swarms == {(week.SWARM_NAME, week.SWARM_CLIENTS, 'block'), (week.NEW_NAME, week.NEW_CLIENTS, 'watch')}
+    swarms = {(s['evidence'][0]['name'], s['action']): s['clients'] for s in trends if s['kind'] == 'swarm'}
+    assert swarms.keys() == {(week.SWARM_NAME, 'block'), (week.NEW_NAME, 'watch')} and swarms[week.SWARM_NAME, 'block'] == week.SWARM_CLIENTS
+    assert 5 <= swarms[week.NEW_NAME, 'watch'] <= week.NEW_CLIENTS, 'so many at least: told when five were there'
 
 
 def test_slow_burn_is_one_devices_though_it_got_another_address_and_a_tablet_its_old_one(school):
