@@ -269,6 +269,19 @@ def test_no_timer_starts_an_usherd_that_somebody_has_stopped():
         assert not re.search('^(Requires|BindsTo)=.*usherd', unit.read_text(), re.M), unit.name
 
 
+@pytest.mark.skipif(not shutil.which('systemd-tmpfiles'), reason='systemd is not installed')
+def test_folder_of_its_sockets_is_usherds_own_after_each_boot(machine):
+    # On a running systemd, RuntimeDirectory= of a unit without User= is root's, and usherd, by then user usher, could not open its rings.
+    unit = (ROOT / 'conf/systemd/usherd.service.in').read_text()
+    assert not re.search('^(RuntimeDirectory|User)=', unit, re.M)
+    before = re.search(r'^ExecStartPre=\+(.*)$', unit, re.M).group(1)
+    machine.install()
+    for _ in range(2):
+        machine.run('sh', '-c', before)
+        for folder in re.findall('^ReadWritePaths=-?(.*)$', unit, re.M):
+            assert machine.run('stat', '-c', '%U', folder) == 'usher\n', folder
+
+
 @pytest.mark.skipif(not shutil.which('systemd-analyze'), reason='systemd is not installed')
 def test_units_are_understood_by_systemd(machine):
     machine.install()
