@@ -129,11 +129,17 @@ static int accept_candidate(const char *folder, const char *reason, const char *
 		json_object_set_new(account, "accepted",
 		        json_pack(
 		                "{s:s, s:s, s:I}", "reason", reason, "by", by, "at", (json_int_t)time(NULL)));
-		ret = source_folder_move(folder, "candidate", "good");
+		/* What can fail for want of room comes first: until then the candidate is whole. */
+		ret = source_folder_write(folder, "candidate.json", account);
 		if (ret == 0)
-			ret = source_folder_write(folder, "good.json", account);
-		source_folder_remove(folder, "candidate.json");
-		source_folder_remove(folder, "state.json");
+			ret = source_folder_move(folder, "candidate", "good");
+		if (ret == 0)
+			ret = source_folder_move(folder, "candidate.json", "good.json");
+		if (ret == 0)
+			source_folder_remove(folder, "state.json");
+		else
+			snprintf(why, LISTS_WHY_MAX, "stays held, it cannot be made good in %.300s: %s",
+			        folder, strerror(-ret));
 	}
 	json_decref(account);
 	json_decref(trouble);

@@ -266,6 +266,32 @@ static void shrunk_source_is_held_and_accepted_by_a_person(void **state)
 	assert_false(folder->result.published);
 }
 
+static void accepted_source_that_cannot_be_moved_stays_held_with_its_candidate(void **state)
+{
+	struct list_folder *folder = *state;
+	char why[LISTS_WHY_MAX], good[PATH_MAX], aside[PATH_MAX];
+
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	write_names(folder, "a", "n", 100);
+	list_folder_update(folder);
+	write_names(folder, "a", "n", 60);
+	list_folder_update(folder);
+	assert_int_equal(folder->state[0], UPDATE_HELD);
+	snprintf(good, sizeof good, "%s/sources/a/good", folder->lists);
+	snprintf(aside, sizeof aside, "%s/sources/a/aside", folder->lists);
+	assert_int_equal(rename(good, aside), 0);
+	assert_int_equal(mkdir(good, 0755), 0);
+	assert_true(source_folder_accept(folder->lists, "a", "it was split", "me", why) < 0);
+	assert_non_null(strstr(why, "stays held"));
+	assert_non_null(strstr(why, "sources/a"));
+	assert_int_equal(rmdir(good), 0);
+	assert_int_equal(rename(aside, good), 0);
+	assert_int_equal(source_folder_accept(folder->lists, "a", "it was split", "me", why), 0);
+	list_folder_update(folder);
+	assert_int_equal(list_folder_look_up(folder, "n59.example.com"), BIT(A));
+	assert_int_equal(list_folder_look_up(folder, "n60.example.com"), 0);
+}
+
 static void source_that_loses_just_the_limit_is_taken(void **state)
 {
 	struct list_folder *folder = *state;
@@ -783,6 +809,7 @@ int main(void)
 		TEST(every_entry_is_accounted_for),
 		TEST(what_does_not_fit_in_memory_is_sorted_on_disk),
 		TEST(shrunk_source_is_held_and_accepted_by_a_person),
+		TEST(accepted_source_that_cannot_be_moved_stays_held_with_its_candidate),
 		TEST(source_that_loses_just_the_limit_is_taken),
 		TEST(what_is_no_list_is_held_and_nobody_can_accept_it),
 		TEST(protected_names_are_left_out_and_newly_listed_ones_hold),
