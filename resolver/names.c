@@ -348,6 +348,9 @@ static void names_look(struct names *names, const struct table *table, size_t at
 	const struct client *clients = table->client[at];
 	size_t count = 0;
 
+	/* Of the day before, under another key: whoever asks again today would be two devices. */
+	if (table->salt != names->salt)
+		return;
 	if (names->newcomers == NULL || table->policy != names->policy || (known != NULL && known->settled))
 		return;
 	for (size_t i = 0; i < TABLE_CLIENTS && clients[i].tag != 0; i++)

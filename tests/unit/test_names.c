@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +15,20 @@
 
 #include "resolver/names.h"
 #include "resolver/names_store.h"
+
+/* The names' thread knows the day by this: a story may let a day pass. */
+static atomic_int days_later;
+
+time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += atomic_load(&days_later) * NAMES_DAY_S;
+	if (out != NULL)
+		*out = now.tv_sec;
+	return now.tv_sec;
+}
 
 #define DAYS 14
 #define TODAY ((int64_t)time(NULL) / NAMES_DAY_S)
@@ -38,6 +53,7 @@ static int folder_remove(void **state)
 	struct folder *folder = *state;
 	char command[128];
 
+	atomic_store(&days_later, 0);
 	names_stop(folder->names);
 	snprintf(command, sizeof command, "rm -rf %s", folder->path);
 	assert_int_equal(system(command), 0);
@@ -232,6 +248,47 @@ static void restart_goes_on_with_the_day(void **state)
 	assert_int_equal(stored(folder, "www.bbc.co.uk"), 10);
 }
 
+static void told(void *arg, const struct newcomers_site *site)
+{
+	*(unsigned *)arg = site->devices;
+}
+
+static void device_that_asks_around_midnight_is_one(void **state)
+{
+	static const char text[] =
+	        "default-profile: pupils\nprofiles: [{name: pupils}]\nnames: {learn-days: 0}\n";
+	struct folder *folder = *state;
+	const struct name name = name_of("new.example");
+	uint8_t address[16] = { [10] = 0xff, [11] = 0xff, [12] = 10 };
+	char why[CONFIG_WHY_MAX];
+	unsigned devices = 0;
+	struct names_options options = { .dir = folder->path,
+		.workers = 1,
+		.days = DAYS,
+		.collect_ms = 1,
+		.told = told,
+		.arg = &devices };
+
+	assert_int_equal(config_parse(&options.config, text, strlen(text), "usher.yaml", why), 0);
+	assert_int_equal(names_start(&folder->names, &options), 0);
+	struct names_counter *counter = names_counter(folder->names, 0);
+	/* Three at both sides of midnight, and two more. */
+	for (unsigned day = 0; day < 2; day++) {
+		for (address[15] = 1; address[15] <= 3; address[15]++)
+			names_count(counter, &name, 0, address, 0);
+		atomic_store(&days_later, 1);
+		usleep(100000);
+		names_hand_over(counter);
+	}
+	usleep(100000);
+	assert_int_equal(devices, 0);
+	for (; address[15] <= 5; address[15]++)
+		names_count(counter, &name, 0, address, 0);
+	stop(folder);
+	assert_int_equal(devices, 5);
+	config_free(options.config);
+}
+
 /* ---- too many ---- */
 
 static void flood_of_one_client_leaves_the_schools_names(void **state)
@@ -390,6 +447,7 @@ int main(void)
 		TEST(tables_are_collected_while_workers_count),
 		TEST(nothing_is_counted_twice_or_lost),
 		TEST(restart_goes_on_with_the_day),
+		TEST(device_that_asks_around_midnight_is_one),
 		TEST(flood_of_one_client_leaves_the_schools_names),
 		TEST(very_long_name_is_not_counted),
 		TEST(without_a_counter_nothing_happens),
