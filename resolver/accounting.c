@@ -102,8 +102,11 @@ static bool number_read(const char *text, int64_t *number)
 	char *end;
 
 	errno = 0;
-	*number = strtoll(text, &end, 10);
-	return isdigit((unsigned char)*text) && *end == '\0' && errno == 0 && *number < INT64_C(1) << 40;
+	long long read = strtoll(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end != '\0' || errno != 0 || read >= INT64_C(1) << 40)
+		return false;
+	*number = read;
+	return true;
 }
 
 static void status_take(struct reading *reading)

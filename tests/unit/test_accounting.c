@@ -172,6 +172,15 @@ static void block_without_other_time_has_that_of_its_head(void **state)
 	tzset();
 }
 
+static void number_out_of_bounds_is_no_time(void **state)
+{
+	(void)state;
+	read_text(HEAD "\tAcct-Status-Type = Start\n\tFramed-IP-Address = 10.20.5.7\n"
+	               "\tTimestamp = 2000000000000\n\tEvent-Timestamp = 1795342502\n\n");
+	assert_int_equal(found_count, 1);
+	assert_int_equal(found[0].time_s, 1795342502);
+}
+
 static void device_without_login_has_no_user(void **state)
 {
 	(void)state;
@@ -233,6 +242,7 @@ int main(void)
 		cmocka_unit_test(hostile_names_come_out_printable_and_stay_two),
 		cmocka_unit_test(attribute_line_inside_of_a_value_is_not_believed),
 		cmocka_unit_test(block_without_other_time_has_that_of_its_head),
+		cmocka_unit_test(number_out_of_bounds_is_no_time),
 		cmocka_unit_test(device_without_login_has_no_user),
 		cmocka_unit_test(addresses_that_are_nobodys_are_left_out),
 		cmocka_unit_test(any_octets_do_no_harm),
