@@ -146,6 +146,16 @@ static uint32_t *mac_bucket(struct day *day, const uint8_t mac[6])
 	return &day->of_mac[XXH3_64bits_withSeed(mac, 6, day->seed) % BUCKETS];
 }
 
+/* A MAC is looked up for its leases, and for IPv4 addresses that the kernel saw at it. Not for IPv6
+ * addresses: a device makes up as many as it likes, and would make its chain as long. */
+static bool is_asked_by_mac(const struct record *record)
+{
+	if (!record->has_mac || record->source == DEVICE_FROM_RADIUS)
+		return false;
+	return record->source == DEVICE_FROM_LEASE ||
+	       IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)record->address);
+}
+
 /* The record at count is in place: chains it. */
 static void day_chain(struct day *day)
 {
@@ -155,7 +165,7 @@ static void day_chain(struct day *day)
 	day->next_address[day->count] = *address;
 	*address = day->count;
 	day->next_mac[day->count] = *mac;
-	if (record->has_mac)
+	if (is_asked_by_mac(record))
 		*mac = day->count;
 	day->has_sessions |= record->source == DEVICE_FROM_RADIUS;
 	day->count++;
