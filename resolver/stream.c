@@ -48,7 +48,7 @@ struct stream {
 	uint8_t address[16];
 	uint16_t waiting_count;
 	uint8_t state;          /* enum stream_state */
-	bool client_done;       /* it sent its FIN: answer what waits, then close */
+	bool client_done;       /* its FIN, or no query, came: answer what waits, then close */
 	enum stats_counter end; /* other than 0: to be closed, counted as this */
 };
 
@@ -373,8 +373,7 @@ static void stream_keep(struct query *query, struct query *kept)
 /* ---- queries ---- */
 
 /*
- * Reads the whole queries of data, as many as may come next. Returns their number; fewer than fit where the
- * client sends what is no query.
+ * Reads the whole queries of data, as many as may come next, up to what is no query. Returns their number.
  */
 static unsigned stream_read_batch(struct stream *stream, const uint8_t *data, size_t len)
 {
@@ -386,8 +385,6 @@ static unsigned stream_read_batch(struct stream *stream, const uint8_t *data, si
 	while (count < most && len >= 2) {
 		struct query *query = &streams->query[count];
 		query->wire_len = wire_read16(data);
-		if (query->wire_len < MESSAGE_HEADER_LEN)
-			stream_end_soon(stream, STATS_TCP_CLOSED);
 		if (query->wire_len < MESSAGE_HEADER_LEN || len - 2 < query->wire_len)
 			break;
 		query->wire = data + 2;
@@ -401,7 +398,17 @@ static unsigned stream_read_batch(struct stream *stream, const uint8_t *data, si
 	return count;
 }
 
-/* Serves the whole queries of data, as long as there is room. Returns how many octets they were. */
+/* What no query can begin with. */
+static bool is_no_query(const uint8_t *data, size_t len)
+{
+	return len >= 2 && wire_read16(data) < MESSAGE_HEADER_LEN;
+}
+
+/*
+ * Serves the whole queries of data, as long as there is room. Returns how many octets were taken: after what
+ * is no query all of them, for where the next would begin nobody knows. The client gets what it asked for
+ * before.
+ */
 static size_t stream_take(struct stream *stream, const uint8_t *data, size_t len)
 {
 	struct query *query = stream->streams->query;
@@ -417,7 +424,10 @@ static size_t stream_take(struct stream *stream, const uint8_t *data, size_t len
 			taken += 2 + query[i].wire_len;
 		}
 	}
-	return taken;
+	if (!stream_has_room(stream) || !is_no_query(data + taken, len - taken))
+		return taken;
+	stream->client_done = true;
+	return len;
 }
 
 /* What came now stands behind what is held, or is taken where it lies. */
