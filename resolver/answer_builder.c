@@ -9,13 +9,16 @@
 
 bool answer_address_is_private(const uint8_t address[16])
 {
-	/* RFC 1918, loopback, link-local, unique local */
+	/* RFC 1918, loopback, link-local, unique local; and what a system takes for itself, as it does
+	 * 0.0.0.0 and :: when it is connected to (RFC 1122 3.2.1.3, RFC 4291 2.5.2) */
 	static const struct config_network networks[] = {
 		{ { [10] = 0xff, 0xff, 10 }, 96 + 8 },
 		{ { [10] = 0xff, 0xff, 172, 16 }, 96 + 12 },
 		{ { [10] = 0xff, 0xff, 192, 168 }, 96 + 16 },
 		{ { [10] = 0xff, 0xff, 127 }, 96 + 8 },
+		{ { [10] = 0xff, 0xff, 0 }, 96 + 8 },
 		{ { [15] = 1 }, 128 },
+		{ { 0 }, 128 },
 		{ { [10] = 0xff, 0xff, 169, 254 }, 96 + 16 },
 		{ { 0xfe, 0x80 }, 10 },
 		{ { 0xfc }, 7 },

@@ -62,7 +62,7 @@ def test_internal_alias_to_a_listed_name_resolves(u):
 
 @pytest.mark.parametrize('name, type', [
     ('loop', 'A'), ('ten', 'A'), ('oneseven', 'A'), ('oneninetwo', 'A'), ('link', 'A'), ('six', 'AAAA'), ('ula', 'AAAA'), ('linksix', 'AAAA'),
-    ('mapped', 'AAAA'),
+    ('mapped', 'AAAA'), ('zero', 'A'), ('zerosix', 'AAAA'),
 ])
 def test_private_address_under_a_public_name_is_removed(u, name, type):
     for client in PUPIL, GUEST, STAFF:
@@ -94,6 +94,7 @@ def test_altered_answer_is_not_authentic_any_more(u):
 def test_internal_zones_and_exempt_names_keep_their_private_addresses(u):
     assert u.ask('files.ad.school.example').addresses == ['10.0.0.20']
     assert u.ask('2.0.0.127.dnsbl.org').addresses == ['127.0.0.2']
+    assert u.ask('zero.dnsbl.org').addresses == ['0.0.0.0']
 
 
 # ---- encrypted client hello ----------------------------------------------------------------------------------------------------

@@ -201,6 +201,8 @@ WAYS = [
         ('rebinding: loopback', 'loop.rebind.com', 'A', {'gain': ''}),
         ('rebinding: link-local', 'link.rebind.com', 'A', {'gain': ''}),
         ('rebinding: IPv6 loopback', 'six.rebind.com', 'AAAA', {'gain': ''}),
+        ('rebinding: 0.0.0.0, which is the asking machine', 'zero.rebind.com', 'A', {'gain': ''}),
+        ('rebinding: ::', 'zerosix.rebind.com', 'AAAA', {'gain': ''}),
         ('rebinding: ULA', 'ula.rebind.com', 'AAAA', {'gain': ''}),
         ('rebinding: mapped', 'mapped.rebind.com', 'AAAA', {'gain': ''}),
         ('rebinding: behind an alias', 'toten.ways.com', 'A', {'gain': ''}),

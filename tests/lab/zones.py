@@ -220,9 +220,10 @@ onlyhint HTTPS 1 . alpn=h2 ipv4hint=10.0.0.1
 chain CNAME ten
 public172 A 172.32.0.1
 zero A 0.0.0.0
+zerosix AAAA ::
 shared A 100.64.0.1
 '''),
-    'dnsbl.org': Zone('2.0.0.127 A 127.0.0.2\n'),
+    'dnsbl.org': Zone('2.0.0.127 A 127.0.0.2\nzero A 0.0.0.0\n'),
 
     # ---- servers with something wrong ------------------------------------------------------------------------------------
     'dead.com': Zone(server=DEAD),
