@@ -117,6 +117,7 @@ void probe_take(struct worker *worker)
 			.probe = probe };
 		memcpy(query.address, probe->address, sizeof query.address);
 		next = probe->next;
+		STATS_ADD(&worker->stats, SELFTEST_QUESTIONS);
 		query_read(&query);
 		query_answer(&query);
 	}

@@ -1,7 +1,7 @@
 /*
  * Questions that usherd is asked over control.sock instead of from the network, as any client it serves: the
  * door of `usher selftest`. A probe goes the way of every query through a worker's own functions; it leaves
- * no trace in the block log, in counts of names or with the client's limits.
+ * no trace in the block log, in counts of names and lookups or with the client's limits.
  */
 #ifndef USHER_PROBE_H
 #define USHER_PROBE_H

@@ -48,11 +48,11 @@ void query_finish(struct query *query, size_t len)
 {
 	struct worker *worker = query->worker;
 
-	stats_add(&worker->stats.counter[query->outcome], 1);
+	query_count(query, query->outcome);
 	if (query->probe == NULL && query_is_use(query))
 		names_count(worker->names, &query->message.name, query->names_hash, query->address,
 		        query_site_profile(query));
-	if (query->kept) {
+	if (query->kept && query->probe == NULL) {
 		worker_clock(worker);
 		stats_latency(&worker->stats, worker->mono_us - query->received_us);
 	}
@@ -161,7 +161,7 @@ static void query_log(struct query *query, const struct verdict *verdict, const 
 
 void query_log_watched(struct query *query, const struct verdict *verdict)
 {
-	STATS_ADD(&query->worker->stats, LOG_WATCHED);
+	query_count(query, STATS_LOG_WATCHED);
 	query_log(query, verdict, &query->message.name, &query->facts, BLOCK_ACTION_WATCH);
 }
 
@@ -195,10 +195,10 @@ size_t query_block(struct query *query, const struct verdict *verdict, const str
 		return query_servfail(query, EDE_NOT_READY, lists_failed);
 	query->outcome = STATS_BLOCKED;
 	query_log(query, verdict, matched, facts, BLOCK_ACTION_BLOCK);
-	stats_add(&worker->stats.labelled[snapshot->profile_blocked_slot[query->profile]], 1);
+	query_count_slot(query, snapshot->profile_blocked_slot[query->profile]);
 	if (verdict->category >= 0) {
 		text = snapshot->config->categories[verdict->category].name;
-		stats_add(&worker->stats.labelled[snapshot->category_slot[verdict->category]], 1);
+		query_count_slot(query, snapshot->category_slot[verdict->category]);
 	}
 	return reply_blocked(query, verdict->tier == TIER_SEALED ? EDE_CENSORED : EDE_BLOCKED, text);
 }
@@ -233,12 +233,11 @@ static size_t query_meta_type(struct query *query)
 void query_count_rewrite(const struct query *query)
 {
 	const struct snapshot *snapshot = query->worker->snapshot;
-	_Atomic uint64_t *labelled = query->worker->stats.labelled;
 	size_t engine = (size_t)query->verdict.engine;
 	size_t pair = (size_t)query->profile * snapshot->config->engine_count + engine;
 
-	stats_add(&labelled[snapshot->engine_slot[engine]], 1);
-	stats_add(&labelled[snapshot->profile_engine_slot[pair]], 1);
+	query_count_slot(query, snapshot->engine_slot[engine]);
+	query_count_slot(query, snapshot->profile_engine_slot[pair]);
 }
 
 /* An engine with fixed addresses instead of a name is answered at once. */
@@ -460,17 +459,16 @@ void query_fetch(struct query *queries, unsigned count)
 
 void query_answer(struct query *query)
 {
-	struct worker *worker = query->worker;
 	int ret = query->read;
 
-	stats_add(&worker->stats.counter[query->tcp ? STATS_QUERIES_TCP : STATS_QUERIES_UDP], 1);
+	query_count(query, query->tcp ? STATS_QUERIES_TCP : STATS_QUERIES_UDP);
 	if (ret < 0) {
 		query_end(query, STATS_DROPPED, 0);
 		return;
 	}
 	if (!query_find_profile(query))
 		return;
-	stats_add(&worker->stats.labelled[worker->snapshot->profile_slot[query->profile]], 1);
+	query_count_slot(query, query->worker->snapshot->profile_slot[query->profile]);
 	if (query_is_over_rate(query))
 		query_limit(query);
 	else if (ret == RCODE_FORMERR)

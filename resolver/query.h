@@ -157,6 +157,20 @@ static inline const struct config_profile *query_profile(const struct query *que
 	return &query_config(query)->profiles[query->profile];
 }
 
+/* What is counted of lookups. The questions of a selftest are nobody's: they are counted by themselves. */
+static inline void query_count(const struct query *query, enum stats_counter counter)
+{
+	if (query->probe == NULL)
+		stats_add(&query->worker->stats.counter[counter], 1);
+}
+
+/* The same of a slot of stats.h. */
+static inline void query_count_slot(const struct query *query, unsigned slot)
+{
+	if (query->probe == NULL)
+		stats_add(&query->worker->stats.labelled[slot], 1);
+}
+
 /* What this query's cookies are made with. */
 static inline struct cookie_secrets query_cookie_secrets(const struct query *query)
 {

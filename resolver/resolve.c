@@ -457,7 +457,7 @@ static size_t block_tunnel(struct query *query)
 	if (found == TUNNEL_NONE)
 		return 0;
 	if (found == TUNNEL_FOUND)
-		STATS_ADD(&worker->stats, TUNNELS);
+		query_count(query, STATS_TUNNELS);
 	struct verdict verdict = { .action = VERDICT_BLOCK,
 		.tier = TIER_CANARY,
 		.category = (int16_t)worker->snapshot->bypass_category,
@@ -465,7 +465,7 @@ static size_t block_tunnel(struct query *query)
 		.engine = FACTS_NONE,
 		.because = because };
 	if (limits->action == SIGNAL_BLOCK) {
-		STATS_ADD(&worker->stats, TUNNELLED);
+		query_count(query, STATS_TUNNELLED);
 		return query_block(query, &verdict, &query->message.name, &query->facts);
 	}
 	if (found == TUNNEL_FOUND)
@@ -548,7 +548,7 @@ void resolve(struct query *query, struct cache_entry *entry, struct cache_pin *p
 			len = deliver_entry(query, entry);
 		cache_release(pin);
 	}
-	stats_add(&worker->stats.counter[len > 0 ? STATS_CACHE_HITS : STATS_CACHE_MISSES], 1);
+	query_count(query, len > 0 ? STATS_CACHE_HITS : STATS_CACHE_MISSES);
 	if (len > 0)
 		query_finish(query, len);
 	else

@@ -51,6 +51,8 @@
 	X(RECURSION_REFUSED_ALL, "recursion", "refused_all", "Lookups refused: too many wait in all")        \
 	X(OVERLOAD_DROPPED, "overload", "dropped", "Queries dropped unread: they had waited too long")       \
 	X(OVERLOAD_OVERFLOWED, "overload", "overflowed", "Queries that the sockets had no room for")         \
+	X(SELFTEST_QUESTIONS, "selftest", "questions",                                                       \
+	        "Questions of usher selftest, which count nowhere else")                                     \
 	X(TCP_ACCEPTED, "tcp", "accepted", "TCP connections accepted")                                       \
 	X(TCP_CLOSED, "tcp", "closed", "TCP connections closed")                                             \
 	X(TCP_CLOSED_IDLE, "tcp", "closed_idle", "Of them, for having been idle too long")                   \
@@ -67,8 +69,9 @@ enum stats_counter {
 
 #define STATS_LATENCY_BUCKETS 20 /* upper bounds 1 us * 2^i for i = 3 .. 21, then no bound */
 #define STATS_SLOTS 8192         /* every pair of 256 profiles and the shipped engines finds one */
-#define STATS_SLOTS_NAMES 1024 /* of them no pair's: 64 categories, 64 engines, 256 profiles twice, reloads  \
-	                        */
+#define STATS_SLOTS_NAMES                                                                                    \
+	1024 /* of them no pair's: 64 categories, 64 engines, 256 profiles twice, reloads                    \
+	      */
 
 enum stats_label {
 	STATS_BLOCKED_CATEGORY, /* blocked{category} */

@@ -119,7 +119,8 @@ static void json_has_every_documented_key(void **state)
 		{ "sources", "sealed_unfed" }, { "alerts", "waiting" }, { "alerts", "failing" },
 		{ "tcp", "accepted" }, { "tcp", "closed" }, { "tcp", "closed_idle" }, { "tcp", "closed_cap" },
 		{ "tcp", "closed_slow" }, { "tcp", "refused" }, { "recursion", "refused_client" },
-		{ "recursion", "refused_all" }, { "overload", "dropped" }, { "overload", "overflowed" } };
+		{ "recursion", "refused_all" }, { "overload", "dropped" }, { "overload", "overflowed" },
+		{ "selftest", "questions" } };
 	struct stats_sum sum = { 0 };
 	struct stats_gauges gauges = gauges_of_a_school();
 	json_t *root = read_json(&sum, &gauges);
