@@ -149,6 +149,7 @@ static int file_get(struct block_store *store, int64_t day, uint32_t keep_s, str
 	if (file->env)
 		return 0;
 	file_path(store, file->name, path);
+	mkdir(store->dir, 0700); /* the disk may have been read-only before */
 	int ret = block_file_open(&file->env, &file->dbi, store->dir, file->name, 0, map_size(path));
 	return ret == 0 ? 0 : file_failed(store, file, ret);
 }
@@ -207,11 +208,11 @@ static int survey(struct block_store *store, uint64_t *sequences)
 	struct block_file *files;
 	size_t count;
 
-	int ret = block_file_list(store->dir, &files, &count);
-	if (ret < 0)
-		return ret;
 	memset(sequences, 0, store->ring_count * sizeof *sequences);
 	store->next_id = 1;
+	int ret = block_file_list(store->dir, &files, &count);
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
 	for (size_t i = 0; i < count; i++)
 		if (files[i].kind == BLOCK_FILE_STORE) {
 			int64_t written_s = files[i].written_us / 1000000;
@@ -226,7 +227,7 @@ int block_store_open(struct block_store **out, const char *dir, const uint64_t *
         unsigned ring_count)
 {
 	*out = NULL;
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST && errno != EROFS)
 		return -errno;
 	struct block_store *store = calloc(1, sizeof *store);
 	if (!store)

@@ -35,21 +35,27 @@
 #define RATE_STRANGERS 4096
 #define NAMES_RING 65536 /* octets */
 
+/* On a read-only disk usherd filters by what is there, without lists by nothing: then it does not start. */
 static void start_folders(const struct config *config, const struct account *account)
 {
 	static const struct {
 		const char *name;
 		mode_t mode;
-	} folders[] = { { "", 0750 }, { "lists", 0755 }, { "log", 0700 }, { "rules", 0755 },
-		{ "ledger", 0700 }, { "names", 0700 }, { "devices", 0700 }, { "alerts", 0700 } };
+		bool is_needed;
+	} folders[] = { { "", 0750, true }, { "lists", 0755, true }, { "log", 0700, false },
+		{ "rules", 0755, false }, { "ledger", 0700, false }, { "names", 0700, false },
+		{ "devices", 0700, false }, { "alerts", 0700, false } };
 	char path[PATH_MAX];
 	int ret;
 
 	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
 		snprintf(path, sizeof path, "%s%s%s", config->state_dir, i > 0 ? "/" : "", folders[i].name);
 		ret = account_make_folder(account, path, folders[i].mode);
-		if (ret < 0)
-			log_fatal("state-dir: cannot make %s: %s", path, strerror(-ret));
+		if (ret == -EROFS && !folders[i].is_needed)
+			log_error("state-dir: cannot make %s: %s", path, strerror(-ret));
+		else if (ret < 0)
+			log_fatal("state-dir: cannot make %s: %s%s", path, strerror(-ret),
+			        ret == -EROFS ? "; it must be writable until there are lists in it" : "");
 	}
 	ret = account_make_folder(account, config->run_dir, 0755);
 	if (ret < 0)
@@ -79,6 +85,8 @@ static void start_lock(struct daemon *daemon)
 	daemon->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (daemon->state_lock < 0 && errno == EROFS)
 		daemon->state_lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (daemon->state_lock < 0 && errno == ENOENT)
+		daemon->state_lock = open(daemon->config->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (daemon->state_lock < 0)
 		log_fatal("state-dir: cannot open %s: %s", path, strerror(errno));
 	if (flock(daemon->state_lock, LOCK_EX | LOCK_NB) < 0)

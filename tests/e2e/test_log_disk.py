@@ -4,6 +4,7 @@ but what no longer fits into the rings, and that is counted and told."""
 import fcntl
 import os
 import random
+import shutil
 import struct
 import subprocess
 import threading
@@ -150,6 +151,37 @@ def test_disk_that_takes_nothing_at_start_filters_all_the_same_is_told_and_logs_
             assert waiting <= {row['name'] for row in u.log('--limit', 50000)}
             assert eventually(lambda: '"sent"' in queue(u), 3), 'what was told is kept again'
             u.stop()
+    finally:
+        u._forget()
+
+
+def test_disk_that_is_read_only_at_the_very_first_start_filters_by_the_lists_that_are_there(lab):
+    u = made()
+    try:
+        state = u.folder / 'state'
+        assert sorted(path.name for path in state.iterdir()) == ['ledger', 'lists']
+        with read_only(state) as mend:
+            u.start()
+            waiting = flood(u, 'waiting', 50)
+            assert u.ask('www.plain.com').addresses, 'what is allowed is answered'
+            assert 'Read-only' in u.said() and log_part(u)['state'] == 'failed'
+            assert eventually(lambda: u.stats()['log']['pending'] > 0, 5)
+            mend()
+            assert eventually(lambda: u.stats()['log']['pending'] == 0, 10)
+            assert waiting <= {row['name'] for row in u.log('--limit', 50000)}
+            u.stop()
+    finally:
+        u._forget()
+
+
+def test_read_only_disk_without_lists_is_no_start_and_says_why(lab):
+    u = made()
+    try:
+        state = u.folder / 'state'
+        shutil.rmtree(state / 'lists')
+        with read_only(state):
+            result = subprocess.run([str(BUILD / 'usherd'), '-c', str(u.file)], capture_output=True, text=True)
+            assert result.returncode == 1 and 'until there are lists' in result.stderr
     finally:
         u._forget()
 
