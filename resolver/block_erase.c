@@ -9,6 +9,7 @@
 
 #include "block_copy.h"
 #include "block_reader.h"
+#include "cases.h"
 #include "erasure.h"
 
 #define STOP 1
@@ -77,7 +78,9 @@ static bool rows_that_go(struct block_erase *erase, const struct block_file *fil
 {
 	if (file->hold)
 		return false;
-	return erase->erasure ? erased_rows(erase, file) : too_old_rows(erase, file, now_s);
+	if (erase->erasure)
+		return erased_rows(erase, file);
+	return too_old_rows(erase, file, now_s) && !cases_await(erase->dir, file);
 }
 
 /* ---- looking and copying ---- */

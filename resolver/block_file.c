@@ -55,7 +55,7 @@ void block_file_set_name(struct block_file *file)
 	if (file->revision)
 		snprintf(revision, sizeof revision, "-r%" PRIu32, file->revision);
 	if (file->hold)
-		snprintf(file->name, sizeof file->name, "%s-case%" PRIu32 "%s", date, file->hold,
+		snprintf(file->name, sizeof file->name, "%s-case%" PRIu32 "%s%s", date, file->hold, revision,
 		        endings[file->kind]);
 	else
 		snprintf(file->name, sizeof file->name, "%s-%" PRIu32 "%c%s%s", date,
@@ -80,7 +80,7 @@ static bool name_parse_class(struct block_file *file, const char *class)
 {
 	char *unit;
 
-	if (sscanf(class, "case%" SCNu32, &file->hold) == 1) {
+	if (sscanf(class, "case%" SCNu32 "-r%" SCNu32, &file->hold, &file->revision) >= 1) {
 		file->keep_s = UINT32_MAX;
 		return file->hold > 0;
 	}
@@ -174,6 +174,8 @@ static bool same_class(const struct block_file *a, const struct block_file *b)
 
 bool block_file_is_current(const struct block_file *file, const struct block_file *files, size_t count)
 {
+	if (file->hold)
+		return true;
 	for (size_t i = 0; i < count; i++)
 		if (files[i].kind == BLOCK_FILE_STORE && same_class(&files[i], file) &&
 		        files[i].revision > file->revision)

@@ -1,7 +1,7 @@
 /*
  * The files of the block log: one LMDB environment a UTC day and retention class, DIR/2026-11-22-90d.mdb, with its lock file
  * beside it (.mdb-lock); 2026-11-22-90d-r2.mdb where it was written anew without some rows (the highest counts, with a lock file of its
- * own); 2026-11-22-case7.mdb, rows that are held for case 7, copies of what is or was in the others; and .mdb.damaged (.mdb.damaged.1, …) where one had to be moved aside. The key table stands at the head of block_file.c.
+ * own); 2026-11-22-case7.mdb, rows that are held for case 7, copies of what is or was in the others (-case7-r2: more of them, held later); and .mdb.damaged (.mdb.damaged.1, …) where one had to be moved aside. The key table stands at the head of block_file.c.
  */
 #ifndef USHER_BLOCK_FILE_H
 #define USHER_BLOCK_FILE_H
@@ -34,10 +34,10 @@ void block_file_set_name(struct block_file *file);
 /* All files of dir, newest day first; *files is malloc()ed. Other files are passed over. Returns 0 or negative errno. */
 int block_file_list(const char *dir, struct block_file **files, size_t *count);
 
-/* The same, only the stores that count: those of cases, and of each day and class the highest revision. */
+/* The same, only the stores that count: all those of cases, and of each day and class the highest revision. */
 int block_file_list_current(const char *dir, struct block_file **files, size_t *count);
 
-/* False if a store among files has the same day and class and a higher revision. */
+/* False if a store among files has the same day and class and a higher revision; those of cases all are. */
 bool block_file_is_current(const struct block_file *file, const struct block_file *files, size_t count);
 
 /* The highest revision of a day and class, 0 where there is none. */

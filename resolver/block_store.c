@@ -18,6 +18,7 @@
 #include "block_copy.h"
 #include "block_put.h"
 #include "block_segment.h"
+#include "cases.h"
 #include "page_guard.h"
 
 #define OPEN_MAX 8
@@ -444,15 +445,16 @@ static bool has_lock(const struct block_file *store, const struct block_file *lo
 }
 
 /* What is held for a case stays; what was written anew without some rows goes. */
-static bool is_kept(
-        const struct block_file *file, const struct block_file *files, size_t count, int64_t now_s)
+static bool is_kept(const char *dir, const struct block_file *file, const struct block_file *files,
+        size_t count, int64_t now_s)
 {
 	int64_t today = block_file_day(now_s * 1000000);
 
 	if (file->hold)
 		return true;
-	return block_file_end_s(file, today) + file->keep_s > now_s &&
-	       block_file_is_current(file, files, count);
+	if (!block_file_is_current(file, files, count))
+		return false;
+	return block_file_end_s(file, today) + file->keep_s > now_s || cases_await(dir, file);
 }
 
 int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_size)
@@ -471,7 +473,7 @@ int block_store_prune(struct block_store *store, int64_t now_s, uint64_t max_siz
 	for (size_t i = 0; i < count; i++) {
 		bool keep = files[i].kind == BLOCK_FILE_LOCK
 		                    ? left > 0 && has_lock(&files[left - 1], &files[i])
-		                    : is_kept(&files[i], files, count, now_s);
+		                    : is_kept(store->dir, &files[i], files, count, now_s);
 		if (!keep) {
 			file_remove(store, &files[i]);
 			continue;

@@ -14,6 +14,9 @@
 #include "block_copy.h"
 #include "block_item.h"
 #include "block_reader.h"
+#include "case_device.h"
+#include "case_places.h"
+#include "blocklists/member.h"
 #include "utc.h"
 
 #define PATH_LEN 4096
@@ -105,23 +108,81 @@ static int remove_files(const char *dir, uint32_t number)
 
 struct holding {
 	const char *dir;
-	uint32_t number;
+	uint32_t number, piece;
+	struct block_filter asked;
+	bool by_device; /* only its rows, and those of the asked address */
+	bool with_address, goes_on;
+	struct case_device device;
+	struct devices *devices;
+	uint64_t after_id, last_id; /* only rows between; what comes meanwhile is for the next time */
+	int64_t seen_us;
 	struct block_copy *copy; /* of the day at hand */
+	struct case_places places;
 	uint64_t rows;
 	int ret;
 };
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+/* Returns NULL without memory. */
+static struct holding *holding_new(const char *dir)
+{
+	struct holding *holding = calloc(1, sizeof *holding);
+
+	if (!holding)
+		return NULL;
+	holding->dir = dir;
+	holding->devices = devices_beside(dir);
+	holding->after_id = 1;
+	holding->seen_us = now_us();
+	holding->last_id = block_log_last_id(dir);
+	if (holding->devices)
+		return holding;
+	free(holding);
+	return NULL;
+}
+
+static void holding_free(struct holding *holding)
+{
+	if (!holding)
+		return;
+	devices_free(holding->devices);
+	free(holding);
+}
+
+static bool row_is_meant(
+        const struct holding *holding, const struct block_item *item, const struct device *at)
+{
+	if (!holding->by_device || (item->client && case_device_has(&holding->device, at)))
+		return true;
+	return holding->with_address && block_client_passes(item->client, &holding->asked);
+}
 
 static bool row_found(void *arg, const struct block_item *item)
 {
 	struct holding *holding = arg;
 	struct block_file file = { .day = block_file_day(item->time_us), .keep_s = UINT32_MAX };
+	struct device at = { .confidence = DEVICE_UNKNOWN };
 
+	if (item->client)
+		devices_find(holding->devices, item->client, item->time_us, &at);
+	if (item->id > holding->last_id || !row_is_meant(holding, item, &at))
+		return true;
 	file.hold = holding->number;
+	file.revision = holding->piece;
 	block_file_set_name(&file);
 	if (!holding->copy)
 		holding->ret = block_copy_begin(&holding->copy, holding->dir, file.name);
 	if (holding->ret == 0)
 		holding->ret = block_copy_add(holding->copy, item);
+	if (item->client)
+		case_places_add(&holding->places, item, &at);
 	holding->rows++;
 	return holding->ret == 0;
 }
@@ -135,7 +196,7 @@ static int hold_day(struct holding *holding, const struct block_filter *filter, 
 		of_day.since_us = day * day_us;
 	if (!of_day.until_us || of_day.until_us > (day + 1) * day_us)
 		of_day.until_us = (day + 1) * day_us;
-	of_day.after_id = 1; /* in order of ids */
+	of_day.after_id = holding->after_id; /* in order of ids */
 	int64_t ret = block_scan_items(holding->dir, &of_day, false, row_found, holding);
 	if (ret >= 0 && holding->ret == 0 && holding->copy)
 		ret = block_copy_finish(holding->copy, 0);
@@ -145,20 +206,23 @@ static int hold_day(struct holding *holding, const struct block_filter *filter, 
 	return holding->ret < 0 ? holding->ret : ret < 0 ? (int)ret : 0;
 }
 
-static int hold_days(struct holding *holding, const struct block_filter *filter)
+static int hold_days(struct holding *holding)
 {
+	struct block_filter filter = holding->asked;
 	struct block_file *files;
 	size_t count;
 	int64_t before = INT64_MAX;
 
+	if (holding->by_device && holding->with_address)
+		filter.has_client = false; /* its rows at other addresses too */
 	int ret = block_file_list_current(holding->dir, &files, &count);
 	for (size_t i = 0; ret == 0 && i < count; i++) {
 		int64_t day = files[i].day;
-		if (day == before || (filter->since_us && day < block_file_day(filter->since_us)) ||
-		        (filter->until_us && day > block_file_day(filter->until_us)))
+		if (day == before || (filter.since_us && day < block_file_day(filter.since_us)) ||
+		        (filter.until_us && day > block_file_day(filter.until_us)))
 			continue;
 		before = day;
-		ret = hold_day(holding, filter, day);
+		ret = hold_day(holding, &filter, day);
 	}
 	free(files);
 	return ret;
@@ -182,26 +246,71 @@ static int write_case(const char *dir, uint32_t number, const json_t *detail)
 	return ret < 0 ? ret : block_file_sync_folder(dir);
 }
 
-int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *detail)
+/* What is needed to go on; null for a case that does not. */
+static json_t *growth_json(const struct holding *holding, int64_t until_us)
 {
-	struct holding holding = { .dir = dir };
+	const struct block_filter *asked = &holding->asked;
+	json_t *profiles = asked->profiles ? json_array() : json_null();
+	char client[INET6_ADDRSTRLEN + 4];
+
+	for (size_t i = 0; asked->profiles && i < asked->profile_count; i++)
+		json_array_append_new(profiles, json_string(asked->profiles[i]));
+	if (asked->has_client)
+		config_network_text(&asked->client, client);
+	return json_pack("{s:I, s:I, s:I, s:I, s:s?, s:o}", "seen_us", (json_int_t)holding->seen_us,
+	        "last_id", (json_int_t)holding->last_id, "pieces", (json_int_t)holding->piece, "until_us",
+	        (json_int_t)until_us, "client", asked->has_client && !holding->with_address ? client : NULL,
+	        "profiles", profiles);
+}
+
+static int describe(const struct holding *holding, json_t *detail, uint64_t rows, int64_t until_us)
+{
+	json_t *growth = holding->goes_on ? growth_json(holding, until_us) : json_null();
+	int ret = json_object_set_new(detail, "rows", json_integer((json_int_t)rows));
+
+	ret |= case_device_write(&holding->device, detail);
+	ret |= json_object_set_new(detail, "addresses", case_places_json(&holding->places));
+	ret |= json_object_set_new(detail, "goes_on", json_boolean(holding->goes_on));
+	ret |= json_object_set_new(detail, "growth", growth);
+	return ret < 0 ? -ENOMEM : 0;
+}
+
+static int hold_begin(struct holding *holding, const struct cases_asked *asked)
+{
+	holding->asked = *asked->filter;
+	int ret = remove_files(holding->dir, 0);
+	if (ret == 0)
+		ret = case_device_find(&holding->device, holding->dir, asked->filter, asked->device);
+	holding->by_device = *holding->device.wanted != '\0';
+	holding->with_address = holding->by_device && *asked->device == '\0';
+	holding->goes_on =
+	        holding->by_device && (!asked->goes_until_us || asked->goes_until_us > holding->seen_us);
+	if (holding->goes_on)
+		holding->asked.until_us = asked->goes_until_us;
+	return ret < 0 ? ret : number_take(holding->dir, &holding->number);
+}
+
+int64_t cases_hold(const char *dir, const struct cases_asked *asked, json_t *detail)
+{
+	struct holding *holding = holding_new(dir);
 	char at[UTC_TEXT_LEN];
 
-	int ret = remove_files(dir, 0);
+	int ret = holding ? hold_begin(holding, asked) : -ENOMEM;
 	if (ret == 0)
-		ret = number_take(dir, &holding.number);
-	if (ret == 0)
-		ret = hold_days(&holding, filter);
-	if (ret == 0 && holding.rows > 0) {
+		ret = hold_days(holding);
+	if (ret == 0 && holding->rows > 0) {
 		utc_text(time(NULL), at);
-		json_object_set_new(detail, "case", json_integer(holding.number));
+		json_object_set_new(detail, "case", json_integer(holding->number));
 		json_object_set_new(detail, "at", json_string(at));
-		json_object_set_new(detail, "rows", json_integer((json_int_t)holding.rows));
-		ret = write_case(dir, holding.number, detail);
+		ret = describe(holding, detail, holding->rows, asked->goes_until_us);
 	}
+	if (ret == 0 && holding->rows > 0)
+		ret = write_case(dir, holding->number, detail);
 	if (ret < 0)
 		remove_files(dir, 0);
-	return ret < 0 ? ret : holding.rows > 0 ? (int64_t)holding.number : 0;
+	int64_t number = ret < 0 ? ret : holding->rows > 0 ? (int64_t)holding->number : 0;
+	holding_free(holding);
+	return number;
 }
 
 /* ---- releasing, listing ---- */
@@ -258,7 +367,8 @@ static uint32_t *case_numbers(const char *dir_path, size_t *count)
 	return numbers;
 }
 
-json_t *cases_list(const char *dir)
+/* As they stand in their files. */
+static json_t *cases_load(const char *dir)
 {
 	char path[PATH_LEN];
 	size_t count;
@@ -273,6 +383,126 @@ json_t *cases_list(const char *dir)
 	}
 	free(numbers);
 	return list;
+}
+
+/* Those of before devices were held say nothing of them. */
+json_t *cases_list(const char *dir)
+{
+	json_t *list = cases_load(dir), *one;
+	json_t *unsaid = json_pack("{s:n, s:[], s:[], s:b}", "device", "macs", "addresses", "goes_on", 0);
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		json_object_update_missing(one, unsaid);
+		json_object_del(one, "growth");
+	}
+	json_decref(unsaid);
+	return list;
+}
+
+/* ---- going on ---- */
+
+/* Rows as they were asked for, from a case's file; borrows from it. Returns 0 or -EBADMSG. */
+struct growing {
+	struct block_filter filter;
+	const char *profiles[CONFIG_PROFILES_MAX];
+	int64_t until_us;
+};
+
+static int growing_read(struct growing *growing, const json_t *detail, const json_t *growth)
+{
+	struct block_filter *filter = &growing->filter;
+	const char *client = json_string_value(json_object_get(growth, "client")),
+	           *name = member_text(detail, "name");
+	const json_t *profiles = json_object_get(growth, "profiles"), *profile;
+	int64_t since_s;
+	size_t i;
+
+	*growing = (struct growing){ .filter.severity = -1 };
+	growing->until_us = json_integer_value(json_object_get(growth, "until_us"));
+	filter->until_us = growing->until_us;
+	filter->profile = json_string_value(json_object_get(detail, "profile"));
+	if (utc_read(member_text(detail, "since"), &since_s))
+		filter->since_us = since_s * 1000000;
+	json_array_foreach(profiles, i, profile)
+	{
+		if (filter->profile_count < CONFIG_PROFILES_MAX && json_is_string(profile))
+			growing->profiles[filter->profile_count++] = json_string_value(profile);
+	}
+	filter->profiles = json_is_array(profiles) ? growing->profiles : NULL;
+	filter->has_client = client != NULL;
+	if (client && config_network_parse(&filter->client, client) < 0)
+		return -EBADMSG;
+	return *name && name_from_text(&filter->name, name, strlen(name)) < 0 ? -EBADMSG : 0;
+}
+
+static int case_take_new_rows(struct holding *holding, json_t *detail, const json_t *growth)
+{
+	struct growing growing;
+	int64_t rows = json_integer_value(json_object_get(detail, "rows"));
+
+	holding->number = (uint32_t)json_integer_value(json_object_get(detail, "case"));
+	holding->piece = (uint32_t)json_integer_value(json_object_get(growth, "pieces")) + 1;
+	holding->after_id = (uint64_t)json_integer_value(json_object_get(growth, "last_id"));
+	holding->after_id += holding->after_id == 0;
+	holding->by_device = true;
+	if (growing_read(&growing, detail, growth) < 0 || case_device_read(&holding->device, detail) < 0 ||
+	        case_places_read(&holding->places, json_object_get(detail, "addresses")) < 0)
+		return -EBADMSG;
+	holding->asked = growing.filter;
+	holding->goes_on = !growing.until_us || growing.until_us > holding->seen_us;
+	int ret = hold_days(holding);
+	if (ret < 0)
+		return ret;
+	ret = describe(holding, detail, (uint64_t)rows + holding->rows, growing.until_us);
+	return ret < 0 ? ret : write_case(holding->dir, holding->number, detail);
+}
+
+static int case_grow(const char *dir, json_t *detail, bool all)
+{
+	json_t *growth = json_object_get(detail, "growth");
+	int64_t seen_us = json_integer_value(json_object_get(growth, "seen_us"));
+
+	if (!json_is_object(growth) || (!all && block_file_day(seen_us) == block_file_day(now_us())))
+		return 0;
+	struct holding *holding = holding_new(dir);
+	int ret = holding ? case_take_new_rows(holding, detail, growth) : -ENOMEM;
+	holding_free(holding);
+	return ret;
+}
+
+int cases_grow(const char *dir, bool all)
+{
+	json_t *list = cases_load(dir), *one;
+	int ret = list ? remove_files(dir, 0) : -ENOMEM;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		int grown = case_grow(dir, one, all);
+		ret = ret < 0 ? ret : grown;
+	}
+	json_decref(list);
+	return ret;
+}
+
+bool cases_await(const char *dir, const struct block_file *file)
+{
+	json_t *list = cases_load(dir), *one;
+	bool await = false;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		const json_t *growth = json_object_get(one, "growth");
+		int64_t until_us = json_integer_value(json_object_get(growth, "until_us"));
+		await |= json_is_object(growth) &&
+		         json_integer_value(json_object_get(growth, "seen_us")) < file->written_us &&
+		         (!until_us || file->day <= block_file_day(until_us));
+	}
+	json_decref(list);
+	return await;
 }
 
 struct counting {

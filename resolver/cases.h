@@ -1,5 +1,6 @@
 /*
- * Rows of the block log that are held for a case: copies, in files of their own (DIR/2026-11-22-case7.mdb), that neither `keep` nor
+ * Rows of the block log that are held for a case: copies, in files of their own (DIR/2026-11-22-case7.mdb, and -case7-r1.mdb for
+ * what came later), that neither `keep` nor
  * log.max-size nor an erasure takes away, until the case is released. DIR/case-7.json says who holds what and why; a case is one from the
  * moment that is there. All here is for the reader's children and tools; one change at a time (DIR/case.lock).
  */
@@ -9,6 +10,7 @@
 #include <jansson.h>
 #include <sys/types.h>
 
+#include "block_file.h"
 #include "block_log.h"
 
 /* Returns 0, -EBUSY where somebody else holds it, or negative errno. */
@@ -16,10 +18,28 @@ int cases_lock(const char *dir, int *fd);
 void cases_unlock(int fd);
 
 /*
- * Holds the rows that pass the filter (client, name, profile, profiles, since, until). detail: what the case says of itself; borrowed, "case",
- * "at" and "rows" are set in it. Returns the case's number, 0 if no row passes, or negative errno. The lock must be held.
+ * Holds the rows that pass the filter (client, name, profile, profiles, since, until). device: a name or MAC, whose rows alone they shall
+ * be, at whatever address; "": whoever's, and where the filter's one address was one device's, that device's at its other addresses too. A
+ * case of a device goes on: rows that come later are held by cases_grow(), until goes_until_us (0: until it is released).
+ *
+ * detail: what the case says of itself; borrowed, "case", "at", "rows", "device", "macs", "addresses", "goes_on" and "growth" are set in it.
+ * Returns the case's number, 0 if no row passes, or negative errno. The lock must be held.
  */
-int64_t cases_hold(const char *dir, const struct block_filter *filter, json_t *detail);
+struct cases_asked {
+	const struct block_filter *filter;
+	const char *device;
+	int64_t goes_until_us; /* not after the filter's end: it does not go on */
+};
+int64_t cases_hold(const char *dir, const struct cases_asked *asked, json_t *detail);
+
+/*
+ * Holds what has come into the log since, for the cases that go on. all: of today too; else only where a day is over since the last time.
+ * Returns 0 or negative errno. The lock must be held.
+ */
+int cases_grow(const char *dir, bool all);
+
+/* Whether this file (not a case's) may have rows that a case is still to take. */
+bool cases_await(const char *dir, const struct block_file *file);
 
 /* Ends a case: its rows go, unless they are kept anyway. Returns 0, -ENOENT or negative errno. The lock must be held. */
 int cases_release(const char *dir, uint32_t number);

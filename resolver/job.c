@@ -150,7 +150,10 @@ static void reply_sentence(struct job *job, int status)
 	ssize_t len = pread(job->out, why, sizeof why - 1, 0);
 
 	why[len > 0 ? len : 0] = 0;
-	http_reply_error(job->request, status, "%s", len > 0 ? why : "the reader failed");
+	if (!job->request)
+		log_error("log: %s", len > 0 ? why : "the reader failed");
+	else
+		http_reply_error(job->request, status, "%s", len > 0 ? why : "the reader failed");
 }
 
 static void reply_answer(struct job *job)
@@ -175,6 +178,11 @@ static void job_reply(struct job *job, const siginfo_t *end)
 {
 	bool exited = end->si_code == CLD_EXITED;
 
+	if (!job->request) {
+		if (!exited || end->si_status != 0)
+			reply_sentence(job, 503);
+		return;
+	}
 	http_request_on_gone(job->request, NULL, NULL);
 	if (exited && end->si_status == 0)
 		reply_answer(job);
@@ -256,8 +264,10 @@ static bool may_start(const struct jobs *jobs, const struct job *job)
 
 static void job_refuse(struct job *job, const char *why)
 {
-	http_request_on_gone(job->request, NULL, NULL);
-	http_reply_error(job->request, 503, "%s", why);
+	if (job->request) {
+		http_request_on_gone(job->request, NULL, NULL);
+		http_reply_error(job->request, 503, "%s", why);
+	}
 	job_free(job);
 }
 
@@ -295,7 +305,9 @@ void jobs_add(struct jobs *jobs, struct http_request *request, const struct job_
 	struct job *job = jobs->count < RUNNING_MAX + WAITING_MAX ? calloc(1, sizeof *job) : NULL;
 
 	if (!job) {
-		http_reply_error(request, 503, "too many are reading the log at the moment: try again soon");
+		if (request)
+			http_reply_error(
+			        request, 503, "too many are reading the log at the moment: try again soon");
 		if (work->free)
 			work->free(work->arg);
 		return;
@@ -303,13 +315,14 @@ void jobs_add(struct jobs *jobs, struct http_request *request, const struct job_
 	*job = (struct job){ .jobs = jobs,
 		.request = request,
 		.work = *work,
-		.uid = http_peer_uid(request),
+		.uid = request ? http_peer_uid(request) : getuid(),
 		.added_s = uptime_s(),
 		.pidfd = -1,
 		.out = -1 };
 	TAILQ_INSERT_TAIL(&jobs->jobs, job, link);
 	jobs->count++;
-	http_request_on_gone(request, client_gone, job);
+	if (request)
+		http_request_on_gone(request, client_gone, job);
 	jobs_go_on(jobs);
 }
 

@@ -38,7 +38,8 @@ struct jobs *jobs_new(struct event_base *base);
 void jobs_stop(struct jobs *jobs);
 void jobs_free(struct jobs *jobs);
 
-/* Takes request and work over, also when there are too many: then the answer is 503. */
+/* Takes request and work over, also when there are too many: then the answer is 503. request NULL: work that nobody waits for; a failure is
+ * logged. */
 void jobs_add(struct jobs *jobs, struct http_request *request, const struct job_work *work);
 
 /* Whether everything is answered, and the answers taken. */

@@ -33,6 +33,8 @@
 #define REFUSED "log.refused"
 #define REFUSED_VALUE_MAX 300
 #define REFUSED_LOOK_S 10
+#define GROW_FIRST_S 30 /* after the start, which has other work */
+#define GROW_S 3600
 #define END_LOOK_MS 50
 #define END_MS 4000 /* for what is being answered when we are replaced; the keeper kills after 5 s */
 
@@ -45,6 +47,7 @@ struct reader {
 	struct follow *follow;
 	struct refusals refusals;
 	struct event *refused; /* looks whether counts of them are due */
+	struct event *grow;    /* cases take what has come */
 	struct event *end;     /* looks whether all is answered */
 	unsigned end_ms;
 };
@@ -359,6 +362,24 @@ static void follow_asked(struct http_request *request, void *arg)
 	asked_free(asked);
 }
 
+/* ---- cases that go on ---- */
+
+static int grow_run(void *arg, FILE *out, char why[JOB_WHY_MAX])
+{
+	const struct reader *reader = arg;
+
+	(void)out;
+	return rights_grow(reader->log_dir, why);
+}
+
+static void grow_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct reader *reader = arg;
+
+	jobs_add(reader->jobs, NULL, &(struct job_work){ .run = grow_run, .arg = reader, .changes = true });
+	event_add(reader->grow, &(struct timeval){ .tv_sec = GROW_S });
+}
+
 /* ---- the process ---- */
 
 static void end_look_due(evutil_socket_t fd, short what, void *arg)
@@ -401,11 +422,14 @@ static void reader_serve(struct reader *reader)
 	struct event *end = evsignal_new(reader->base, SIGTERM, end_signalled, reader);
 	reader->end = event_new(reader->base, -1, EV_PERSIST, end_look_due, reader);
 	reader->refused = event_new(reader->base, -1, EV_PERSIST, refused_look_due, reader);
+	reader->grow = evtimer_new(reader->base, grow_due, reader);
 	reader->jobs = jobs_new(reader->base);
 	reader->follow = follow_new(reader->base, reader->log_dir);
 	reader->server = http_serve(reader->base, SOCKET_FD, http, reader);
-	if (!end || !reader->end || !reader->refused || !reader->jobs || !reader->follow || !reader->server ||
-	        evsignal_add(end, NULL) < 0 || event_add(reader->refused, &refused_look) < 0)
+	if (!end || !reader->end || !reader->refused || !reader->grow || !reader->jobs || !reader->follow ||
+	        !reader->server || evsignal_add(end, NULL) < 0 ||
+	        event_add(reader->refused, &refused_look) < 0 ||
+	        event_add(reader->grow, &(struct timeval){ .tv_sec = GROW_FIRST_S }) < 0)
 		log_fatal("out of memory");
 	event_base_dispatch(reader->base);
 	refusals_tell(&reader->refusals, INT64_MAX, record_refusals, reader);
@@ -416,6 +440,7 @@ static void reader_serve(struct reader *reader)
 	event_free(end);
 	event_free(reader->end);
 	event_free(reader->refused);
+	event_free(reader->grow);
 	event_base_free(reader->base);
 }
 

@@ -23,8 +23,8 @@
 #define WAIT_MS 30000 /* for the writer to end an erasure; a client waits a minute */
 #define LOOK_MS 20
 
-const char *const rights_hold_parameters[] = { "client", "profile", "name", "since", "until", "reason",
-	NULL };
+const char *const rights_hold_parameters[] = { "client", "device", "profile", "name", "since", "until",
+	"reason", NULL };
 const char *const rights_forget_parameters[] = { "client", "device", "profile", "name", "since", "until",
 	"reason", NULL };
 const char *const rights_release_parameters[] = { "case", "reason", NULL };
@@ -53,8 +53,10 @@ static int64_t now_us(void)
 	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
-/* The rows that are asked for, up to now, of what the person reads in full. Returns 0 or a status. */
-static int read_rows(const struct reader_ask *ask, struct log_query *query, char why[JOB_WHY_MAX])
+/* The rows that are asked for, up to now (*until_us: until when, 0 open), of what the person reads in full.
+ * Returns 0 or a status. */
+static int read_rows(
+        const struct reader_ask *ask, struct log_query *query, int64_t *until_us, char why[JOB_WHY_MAX])
 {
 	struct block_filter *filter = &query->filter;
 
@@ -66,6 +68,7 @@ static int read_rows(const struct reader_ask *ask, struct log_query *query, char
 		return 400;
 	}
 	filter->limit = 0;
+	*until_us = filter->until_us;
 	if (!filter->until_us || filter->until_us > now_us())
 		filter->until_us = now_us();
 	scope_apply(ask->scope, filter, false);
@@ -92,17 +95,30 @@ static json_t *case_detail(const struct reader_ask *ask)
 	return detail;
 }
 
+/* Not where the device was: the ledger would keep that for good. */
+static int record_hold(const struct reader_ask *ask, const json_t *detail)
+{
+	json_t *entry = json_copy((json_t *)(uintptr_t)detail);
+
+	json_object_del(entry, "addresses");
+	json_object_del(entry, "growth");
+	int ret = entry ? record(ask, "case.hold", entry) : -ENOMEM;
+	json_decref(entry);
+	return ret;
+}
+
 static int hold(
-        const struct reader_ask *ask, const struct block_filter *filter, FILE *out, char why[JOB_WHY_MAX])
+        const struct reader_ask *ask, const struct cases_asked *asked, FILE *out, char why[JOB_WHY_MAX])
 {
 	json_t *detail = case_detail(ask);
-	int64_t number = detail ? cases_hold(ask->log_dir, filter, detail) : -ENOMEM;
-	int recorded = number > 0 ? record(ask, "case.hold", detail) : 0;
+	int64_t number = detail ? cases_hold(ask->log_dir, asked, detail) : -ENOMEM;
+	int recorded = number > 0 ? record_hold(ask, detail) : 0;
 
 	if (recorded < 0) {
 		cases_release(ask->log_dir, (uint32_t)number);
 		number = recorded;
 	}
+	json_object_del(detail, "growth");
 	if (number > 0)
 		json_dumpf(detail, out, JSON_COMPACT);
 	json_decref(detail);
@@ -119,19 +135,21 @@ static int hold(
 int rights_hold(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 {
 	struct log_query query;
+	int64_t until_us;
 	int lock;
 
 	if (!value_of(ask, "since")) {
 		snprintf(why, JOB_WHY_MAX, "since: expected, but not given");
 		return 400;
 	}
-	int status = read_rows(ask, &query, why);
+	int status = read_rows(ask, &query, &until_us, why);
 	if (status != 0)
 		return status;
 	int ret = cases_lock(ask->log_dir, &lock);
 	if (ret < 0)
 		return failed(ret, "nothing is held", why);
-	status = hold(ask, &query.filter, out, why);
+	struct cases_asked asked = { &query.filter, query.device, until_us };
+	status = hold(ask, &asked, out, why);
 	cases_unlock(lock);
 	return status;
 }
@@ -186,6 +204,18 @@ int rights_cases(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 	return 0;
 }
 
+int rights_grow(const char *log_dir, char why[JOB_WHY_MAX])
+{
+	int lock;
+	int ret = cases_lock(log_dir, &lock);
+
+	if (ret == 0) {
+		ret = cases_grow(log_dir, false);
+		cases_unlock(lock);
+	}
+	return ret < 0 && ret != -EBUSY ? failed(ret, "cases do not go on", why) : 0;
+}
+
 /* ---- erasure ---- */
 
 static bool count_row(void *arg, const struct block_item *item)
@@ -219,7 +249,10 @@ static int64_t held_rows(const char *dir, const struct erasure *erasure, uint32_
 static int check_held(const struct reader_ask *ask, const struct erasure *erasure, char why[JOB_WHY_MAX])
 {
 	uint32_t number = 0;
-	int64_t held = held_rows(ask->log_dir, erasure, &number);
+	int64_t held = cases_grow(ask->log_dir, true); /* what a case is still to take is held too */
+
+	if (held == 0)
+		held = held_rows(ask->log_dir, erasure, &number);
 
 	if (held < 0)
 		return failed((int)held, "nothing is erased", why);
@@ -360,8 +393,9 @@ static int forget(
 int rights_forget(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 {
 	struct log_query query;
+	int64_t until_us;
 	int lock;
-	int status = read_rows(ask, &query, why);
+	int status = read_rows(ask, &query, &until_us, why);
 
 	if (status != 0)
 		return status;

@@ -9,4 +9,7 @@ extern const char *const rights_hold_parameters[], *const rights_release_paramet
 
 reader_answer rights_hold, rights_release, rights_cases, rights_forget, rights_retention;
 
+/* Of the reader itself, now and then: cases of devices take what has come. Returns 0 or a status. */
+int rights_grow(const char *log_dir, char why[JOB_WHY_MAX]);
+
 #endif

@@ -10,11 +10,14 @@
 
 #include "blocklists/member.h"
 #include "log_ask.h"
+#include "resolver/leases.h"
 #include "resolver/cases.h"
 #include "resolver/ledger.h"
 #include "resolver/retention.h"
 
 #define PATH_LEN 4096
+#define CELL_LEN 1024
+#define CELLS_MAX 16
 
 /* ---- rows of answers ---- */
 
@@ -40,14 +43,50 @@ static bool is_time(const char *key)
 	return false;
 }
 
+/* "10.20.1.77 laptop-77 40, 10.20.9.77 2": as many as there is room for, and how many more. */
+static const char *addresses_text(const json_t *addresses, char text[CELL_LEN])
+{
+	char number[32], one[LEASE_NAME_MAX + 128];
+	size_t i, len = 0;
+	json_t *place;
+
+	text[0] = '\0';
+	json_array_foreach(addresses, i, place)
+	{
+		const char *device = member_text(place, "device");
+		int added =
+		        snprintf(one, sizeof one, "%s%s%s%s %s", i ? ", " : "", member_text(place, "client"),
+		                *device ? " " : "", device, log_cell_text(place, "rows", number));
+		if (len + (size_t)added + 32 >= CELL_LEN) {
+			snprintf(
+			        text + len, CELL_LEN - len, ", and %zu more", json_array_size(addresses) - i);
+			break;
+		}
+		strcpy(text + len, one);
+		len += (size_t)added;
+	}
+	return text;
+}
+
+static const char *cell_text(const json_t *record, const char *key, char text[CELL_LEN])
+{
+	const json_t *value = json_object_get(record, key);
+
+	if (json_is_array(value))
+		return addresses_text(value, text);
+	if (json_is_boolean(value))
+		return json_is_true(value) ? "yes" : "no";
+	return log_cell_text(record, key, text);
+}
+
 static void line_as_cells(void *arg, const char *line, const json_t *record)
 {
 	const struct columns *columns = arg;
-	char texts[16][UTC_TEXT_LEN];
-	const char *cells[16];
+	char texts[CELLS_MAX][CELL_LEN];
+	const char *cells[CELLS_MAX];
 
 	for (size_t i = 0; i < columns->count; i++) {
-		cells[i] = log_cell_text(record, columns->keys[i], texts[i]);
+		cells[i] = cell_text(record, columns->keys[i], texts[i]);
 		if (!columns->csv && is_time(columns->keys[i]))
 			cells[i] = command_local_time(cells[i], texts[i]);
 	}
@@ -196,7 +235,7 @@ static json_t *rows_body(struct command_context *context, const char *command)
 }
 
 static const char *const case_keys[] = { "case", "at", "uid", "client", "profile", "name", "since", "until",
-	"rows", "reason" };
+	"rows", "reason", "device", "goes_on", "addresses" };
 #define CASE_KEYS (sizeof case_keys / sizeof *case_keys)
 
 static int64_t list_offline(const struct config *config, const char *dir, FILE *out)
@@ -227,6 +266,19 @@ static int case_list(struct command_context *context)
 	return ret;
 }
 
+/* Another's rows may be held with them. */
+static void warn_of_several(void *arg, const char *line, const json_t *held)
+{
+	size_t devices = json_array_size(json_object_get(held, "macs"));
+
+	if (!json_is_string(json_object_get(held, "device")) && devices > 1)
+		fprintf(stderr,
+		        "usher: %zu devices had this address in that time, and all its rows are held: `usher "
+		        "case "
+		        "hold --device NAME` holds one device's, wherever it was\n",
+		        devices);
+}
+
 static int case_hold(struct command_context *context)
 {
 	char *text = NULL;
@@ -235,8 +287,12 @@ static int case_hold(struct command_context *context)
 	if (!body)
 		return COMMAND_USAGE;
 	int ret = ask(command_config(context), "/v1/case/hold", body, &text);
-	if (ret == COMMAND_OK)
+	if (ret == COMMAND_OK) {
+		char *copy = strdup(text);
 		print_lines(context, text, case_keys, CASE_KEYS);
+		log_each_line(copy ? copy : text, warn_of_several, NULL);
+		free(copy);
+	}
 	free(text);
 	return ret;
 }

@@ -106,6 +106,49 @@ def test_a_case_holds_rows_beyond_their_time_and_against_erasure(lab):
         assert 'no such rows' in u.cli('case', 'hold', '--client', '10.9.9.9', '--since', '1h', '--reason', 'x', expect=1).stderr
 
 
+def test_a_case_holds_a_device_wherever_it_was_and_goes(lab):
+    """Anna's phone, blocked at two addresses; the library's PC has the first one now. What she does next is hers too."""
+    now = time.time()
+    with usherd({'leases': [{'file': '{folder}/kea.csv'}]}, LISTS) as u:
+        leases = u.write('kea.csv', KEA + lease(ERASED, 'aa:bb:cc:00:00:01', 'annas-phone', now - 60) + lease(KEPT, 'aa:bb:cc:00:00:02', 'library-pc', now - 60))
+        assert eventually(lambda: found(u, b'annas-phone') and found(u, b'library-pc'), 4)
+        u.ask('first.casino.com', client=ERASED)
+        u.ask('library.casino.com', client=KEPT)
+        time.sleep(1.1)
+        with leases.open('a') as file:
+            file.write(lease('10.20.4.40', 'aa:bb:cc:00:00:01', 'annas-phone', time.time()) + lease(ERASED, 'aa:bb:cc:00:00:02', 'library-pc', time.time()))
+        assert eventually(lambda: found(u, bytes([10, 20, 4, 40])), 4)
+        u.ask('second.casino.com', client='10.20.4.40')
+        u.ask('others.casino.com', client=ERASED)
+        u.log(count=4)
+        [case] = u.json('case', 'hold', '--device', 'annas-phone', '--since', '1h', '--reason', 'case 2026-5')
+        assert (case['device'], case['macs'], case['rows'], case['goes_on']) == ('annas-phone', ['aa:bb:cc:00:00:01'], 2, True)
+        assert {(a['client'], a['device'], a['rows']) for a in case['addresses']} == {(ERASED, 'annas-phone', 1), ('10.20.4.40', 'annas-phone', 1)}
+        assert 'growth' not in case and u.json('case', 'list') == [case]
+        [by_address] = u.json('case', 'hold', '--client', '10.20.4.40', '--since', '1h', '--reason', 'the same')
+        assert (by_address['device'], by_address['rows']) == ('aa:bb:cc:00:00:01', 2)
+        mixed = u.cli('--json', 'case', 'hold', '--client', ERASED, '--since', '1h', '--reason', 'whoever')
+        assert json.loads(mixed.stdout)['rows'] == 2 and '2 devices had this address' in mixed.stderr
+        for number in 2, 3:
+            u.cli('case', 'release', number, '--reason', 'enough')
+        table = u.cli('case', 'list').stdout
+        assert 'annas-phone' in table and f'{ERASED} annas-phone 1' in table and '10.20.4.40 annas-phone 1' in table
+        assert u.ledger()[-1]['what'] == 'case.read' and 'addresses' not in next(e for e in u.ledger() if e['what'] == 'case.hold')['detail']
+        u.ask('third.casino.com', client='10.20.4.40')
+        u.log(count=5)
+        assert '3 of these rows are held for case 1' in u.cli('forget', '--device', 'annas-phone', '--reason', 'x', expect=1).stderr
+        [answer] = u.json('forget', '--device', 'library-pc', '--reason', 'request 20')
+        assert answer['rows'] == 2 and {r['name'] for r in u.log()} == {'first.casino.com', 'second.casino.com', 'third.casino.com'}
+        u.stop()
+        for path in (u.folder / 'state/log').glob('*-90d*'):
+            path.unlink()               # its time is over
+        u.start()
+        assert {r['name'] for r in u.log()} == {'first.casino.com', 'second.casino.com', 'third.casino.com'}
+        held = [line for line in u.json('retention', '--verify') if line['verdict'] == 'held']
+        assert [(line['class'], line['rows']) for line in held] == [('case 1', 3)]
+        assert u.cli('case', 'release', 1, '--reason', 'closed') and u.log() == [] and b'third' not in log_octets(u)
+
+
 def test_a_shorter_keep_reaches_rows_that_were_promised_longer(lab):
     config = {'profiles': [profile('pupils'), profile('staff', block=['gambling']), profile('guest', keep='30d')]}
     with usherd(config, LISTS) as u:

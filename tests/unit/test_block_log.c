@@ -25,7 +25,9 @@
 
 #include "resolver/block_file.h"
 #include "resolver/block_segment.h"
+#include "blocklists/member.h"
 #include "resolver/cases.h"
+#include "resolver/devices.h"
 #include "resolver/erasure.h"
 #include "resolver/retention.h"
 
@@ -1628,7 +1630,7 @@ static void held_rows_stay_and_stand_there_once(void **state)
 	json_t *detail = json_object();
 	assert_int_equal(cases_lock(dir, &lock), 0);
 	assert_int_equal(cases_lock(dir, &other), -EBUSY);
-	assert_int_equal(cases_hold(dir, &held, detail), 1);
+	assert_int_equal(cases_hold(dir, &(struct cases_asked){ &held, "" }, detail), 1);
 	assert_int_equal(json_integer_value(json_object_get(detail, "rows")), 2);
 	json_decref(detail);
 	assert_int_equal(count(&everything), 4);
@@ -1647,6 +1649,197 @@ static void held_rows_stay_and_stand_there_once(void **state)
 	assert_int_equal(cases_release(dir, 1), -ENOENT);
 	assert_int_equal(count(&held), 0);
 	cases_unlock(lock);
+}
+
+/* ---- cases of devices ---- */
+
+static void log_from(uint8_t client, int days_ago, const char *text)
+{
+	struct name name = name_of(text);
+	struct block_event event = event_at(noon(days_ago), &name);
+	uint8_t address[16] = { [10] = 0xff, [11] = 0xff, 10, 20, 0, client };
+
+	event.client = address;
+	assert_true(block_log_write(rings[0], &event));
+}
+
+/* On that day the address was the device's whose MAC ends so. */
+static void lease_of(uint8_t client, int days_ago, uint8_t mac, const char *name)
+{
+	char path[400];
+	struct lease lease = { .has_mac = true, .mac = { 0xa8, [5] = mac } };
+	uint8_t address[16] = { [10] = 0xff, [11] = 0xff, 10, 20, 0, client };
+
+	snprintf(path, sizeof path, "%s/devices", root);
+	mkdir(path, 0700);
+	memcpy(lease.address, address, sizeof address);
+	snprintf(lease.name, sizeof lease.name, "%s", name);
+	lease.start_s = noon(days_ago) / 1000000 - 3600;
+	lease.end_s = lease.start_s + 7200;
+	struct devices *devices = devices_new(path);
+	assert_int_equal(devices_note(devices, DEVICE_FROM_LEASE, &lease, lease.start_s, DAYS(90)), 0);
+	devices_free(devices);
+}
+
+static json_t *hold(const struct block_filter *filter, const char *device, int64_t expected_rows)
+{
+	json_t *detail = json_object();
+	int lock;
+
+	assert_int_equal(cases_lock(dir, &lock), 0);
+	int64_t number = cases_hold(dir, &(struct cases_asked){ filter, device }, detail);
+	cases_unlock(lock);
+	if (expected_rows > 0)
+		assert_true(number > 0);
+	else
+		assert_int_equal(number, 0);
+	if (number > 0)
+		assert_int_equal(json_integer_value(json_object_get(detail, "rows")), expected_rows);
+	return detail;
+}
+
+static struct block_filter of_client(uint8_t client)
+{
+	struct block_filter filter = { .severity = -1, .has_client = true };
+	char text[32];
+
+	snprintf(text, sizeof text, "10.20.0.%u", client);
+	assert_int_equal(config_network_parse(&filter.client, text), 0);
+	return filter;
+}
+
+/* Annas-phone was at 1, then at 2; at 1 is another device now. */
+static void anna_moves(void)
+{
+	lease_of(1, 5, 0x01, "annas-phone");
+	lease_of(2, 3, 0x01, "");
+	lease_of(1, 3, 0x02, "library-pc");
+	log_from(1, 5, "first.test");
+	log_from(2, 3, "second.test");
+	log_from(1, 3, "others.test");
+	commit();
+}
+
+static void case_of_a_device_holds_its_rows_at_all_its_addresses_and_nobody_elses(void **state)
+{
+	(void)state;
+	struct block_filter moved = of_client(2);
+
+	anna_moves();
+	json_t *by_name = hold(&everything, "Annas-Phone", 2);
+	json_t *by_mac = hold(&everything, "a8:00:00:00:00:01", 2);
+	json_t *by_address = hold(&moved, "", 2);
+	json_t *places = json_object_get(by_name, "addresses");
+	assert_int_equal(json_array_size(places), 2);
+	assert_string_equal(member_text(json_array_get(places, 0), "client"), "10.20.0.2");
+	assert_string_equal(member_text(json_array_get(places, 1), "device"), "annas-phone");
+	assert_string_equal(member_text(by_address, "device"), "a8:00:00:00:00:01");
+	assert_true(json_is_true(json_object_get(by_address, "goes_on")));
+	json_decref(hold(&everything, "nobodys-pc", 0));
+	json_decref(by_name);
+	json_decref(by_mac);
+	json_decref(by_address);
+}
+
+static void address_that_several_devices_had_is_held_as_it_is(void **state)
+{
+	(void)state;
+	struct block_filter both = of_client(1), unknown = of_client(9);
+
+	anna_moves();
+	log_from(9, 2, "nobody.test");
+	commit();
+	json_t *detail = hold(&both, "", 2);
+	assert_true(json_is_null(json_object_get(detail, "device")));
+	assert_int_equal(json_array_size(json_object_get(detail, "macs")), 2);
+	assert_true(json_is_false(json_object_get(detail, "goes_on")));
+	json_decref(detail);
+	detail = hold(&unknown, "", 1);
+	assert_true(json_is_null(json_object_get(detail, "device")));
+	json_decref(detail);
+}
+
+static void case_of_a_device_takes_what_comes_later_once(void **state)
+{
+	(void)state;
+	uint32_t number = 0;
+
+	anna_moves();
+	json_decref(hold(&everything, "annas-phone", 2));
+	lease_of(3, 0, 0x01, "annas-phone");
+	log_from(3, 0, "third.test");
+	log_from(1, 0, "later.test");
+	commit();
+	assert_int_equal(cases_grow(dir, false), 0);
+	assert_int_equal(cases_held(dir, &everything, &number), 2); /* when the day is over */
+	assert_int_equal(cases_grow(dir, true), 0);
+	assert_int_equal(cases_grow(dir, true), 0);
+	assert_int_equal(cases_held(dir, &everything, &number), 3);
+	json_t *list = cases_list(dir);
+	const json_t *one = json_array_get(list, 0);
+	assert_int_equal(json_integer_value(json_object_get(one, "rows")), 3);
+	assert_int_equal(json_array_size(json_object_get(one, "addresses")), 3);
+	assert_null(json_object_get(one, "growth"));
+	json_decref(list);
+	assert_int_equal(count(&everything), 5);
+	assert_int_equal(cases_release(dir, 1), 0);
+	assert_int_equal(cases_held(dir, &everything, &number), 0);
+}
+
+static void case_of_a_device_ends_when_its_time_is_over(void **state)
+{
+	(void)state;
+	struct cases_asked asked = { &everything, "annas-phone", 0 };
+	json_t *detail = json_object();
+	uint32_t number;
+	int lock;
+
+	anna_moves();
+	assert_int_equal(cases_lock(dir, &lock), 0);
+	asked.goes_until_us = now_us() + 100000;
+	assert_int_equal(cases_hold(dir, &asked, detail), 1);
+	assert_true(json_is_true(json_object_get(detail, "goes_on")));
+	json_decref(detail);
+	cases_unlock(lock);
+	usleep(110000);
+	assert_int_equal(cases_grow(dir, true), 0);
+	json_t *list = cases_list(dir);
+	assert_true(json_is_false(json_object_get(json_array_get(list, 0), "goes_on")));
+	json_decref(list);
+	lease_of(3, 0, 0x01, "annas-phone");
+	log_from(3, 0, "third.test");
+	commit();
+	assert_int_equal(cases_grow(dir, true), 0);
+	assert_int_equal(cases_held(dir, &everything, &number), 2);
+}
+
+static void write_case_file(const char *text)
+{
+	char path[400];
+
+	snprintf(path, sizeof path, "%s/case-1.json", dir);
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void day_that_a_case_has_not_taken_yet_outlives_its_keep(void **state)
+{
+	(void)state;
+	char path[400];
+
+	log_from(1, 100, "old.test");
+	log_from(1, 0, "today.test");
+	commit();
+	age_files(100, DAYS(90), 99);
+	write_case_file("{\"case\":1,\"growth\":{\"seen_us\":1,\"until_us\":0}}");
+	block_log_stop(start_with(0));
+	store_path(path, 100);
+	assert_int_equal(access(path, F_OK), 0);
+	write_case_file("{\"case\":1,\"growth\":null}");
+	block_log_stop(start_with(0));
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
@@ -1683,6 +1876,11 @@ int main(void)
 		TEST(erasure_takes_all_rows_up_to_its_moment_and_none_after),
 		TEST(erasure_takes_what_is_damaged_too),
 		TEST(held_rows_stay_and_stand_there_once),
+		TEST(case_of_a_device_holds_its_rows_at_all_its_addresses_and_nobody_elses),
+		TEST(address_that_several_devices_had_is_held_as_it_is),
+		TEST(case_of_a_device_takes_what_comes_later_once),
+		TEST(case_of_a_device_ends_when_its_time_is_over),
+		TEST(day_that_a_case_has_not_taken_yet_outlives_its_keep),
 		TEST(searches_by_groups_find_what_each_event_says),
 		TEST(paging_by_ids_gives_each_event_once),
 		TEST(damaged_group_costs_no_event),
