@@ -235,48 +235,51 @@ static void group_fill(struct group *group, const json_t *label)
 	        json_object_size(json_object_get(label, "devices")));
 }
 
-/* Null for what is not shown. */
-static json_t *category_json(const char *key, const char *severity, const json_t *label)
+/* Null for what is not shown, and where the school's own rules have no category. */
+static json_t *category_json(const struct config_category *category, const json_t *label)
 {
 	bool shown = is_shown(label);
 
-	return json_pack("{s:s?, s:s?, s:o, s:o}", "category", *key ? key : NULL, "severity",
-	        *severity ? severity : NULL, "lookups",
+	return json_pack("{s:s?, s:s?, s:s?, s:o, s:o}", "category", category ? category->name : NULL, "risk",
+	        category ? category->risk : NULL, "severity",
+	        category ? config_severity_text(category->severity) : NULL, "lookups",
 	        shown ? json_integer(json_integer_value(json_object_get(label, "lookups"))) : json_null(),
 	        "devices",
 	        shown ? json_integer((json_int_t)json_object_size(json_object_get(label, "devices")))
 	              : json_null());
 }
 
-static void category_row(struct report *report, const struct term *term, const char *key, const char *title,
-        const char *severity)
+/* category NULL: the school's own rules. */
+static void category_row(struct report *report, const struct config *config, const struct term *term,
+        const struct config_category *category)
 {
-	const json_t *category = json_object_get(term->labels[BY_CATEGORY], key);
+	const json_t *label = json_object_get(term->labels[BY_CATEGORY], category ? category->name : "");
+	const char *title = category ? report_category(config, category->name) : "the school's own rules";
+	const char *severity = category ? config_severity_text(category->severity) : "";
+	const char *risk = category ? category->risk : "";
 	struct group group;
-	const char *cells[] = { title, severity, group.lookups, group.devices };
 
-	if (!category)
+	if (!label)
 		return;
-	group_fill(&group, category);
-	report_row(report, TONE_PLAIN, cells);
-	report_data_row(report, cells);
-	json_array_append_new(report->rows, category_json(key, severity, category));
+	group_fill(&group, label);
+	report_row(
+	        report, TONE_PLAIN, (const char *[]){ title, risk, severity, group.lookups, group.devices });
+	report_data_row(report, (const char *[]){ title, severity, group.lookups, group.devices, risk });
+	json_array_append_new(report->rows, category_json(category, label));
 }
 
 static void by_category(struct report *report, const struct config *config, const struct term *term)
 {
-	static const char *const titles[] = { "Category", "Severity", "Blocked lookups", "Devices" };
-	static const char *const columns[] = { "category", "severity", "lookups", "devices" };
+	static const char *const titles[] = { "Category", "Risk", "Severity", "Blocked lookups", "Devices" };
+	static const char *const columns[] = { "category", "severity", "lookups", "devices", "risk" };
 
 	report_section(report, "What was blocked");
 	report_table(report, titles, sizeof titles / sizeof *titles);
 	report_data(report, columns, sizeof columns / sizeof *columns);
 	report->rows = json_array();
 	for (size_t i = 0; i < config->category_count; i++)
-		category_row(report, term, config->categories[i].name,
-		        report_category(config, config->categories[i].name),
-		        config_severity_text(config->categories[i].severity));
-	category_row(report, term, "", "the school's own rules", "");
+		category_row(report, config, term, &config->categories[i]);
+	category_row(report, config, term, NULL);
 }
 
 static void by_profile(struct report *report, const struct report_request *request, const struct term *term)

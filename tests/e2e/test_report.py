@@ -146,7 +146,7 @@ def test_governors_see_no_names_and_no_small_groups(u):
 
 def numbers(text):
     """The rows of the report's first tables: (what, lookups, devices), and the sum of the weeks."""
-    row = re.compile(r'^(.+?)  +(?:\w+  +)?(\d+|not shown)  +(\d+|fewer than 5)$', re.M)
+    row = re.compile(r'^(.+?)  +(?:\w+  +){0,2}(\d+|not shown)  +(\d+|fewer than 5)$', re.M)
     return {m[1].strip(): (m[2], m[3]) for m in row.finditer(text)}, sum(int(m) for m in re.findall(r'week of .*# (\d+)$', text, re.M))
 
 
