@@ -29,7 +29,7 @@ static const struct verb {
 
 struct lists *lists_tool_open(const struct lists_tool *tool, uint64_t id)
 {
-	char path[PATH_MAX], why[LISTS_WHY_MAX];
+	char path[PATH_MAX], why[LISTS_WHY_MAX] = "";
 	struct lists *lists = NULL;
 	int ret;
 
