@@ -138,7 +138,7 @@ bool calendar_has(const struct calendar_range *ranges, size_t count, int32_t day
 
 /* Where an event begins or ends: a day, and for a time the second of that day. */
 struct moment_ics {
-	bool known, has_time;
+	bool known;
 	int32_t day, second;
 };
 
@@ -176,7 +176,6 @@ static bool moment_read(struct moment_ics *moment, const char *value)
 	    minute = hour < 0 ? -1 : digits(value + 11, 2), second = minute < 0 ? -1 : digits(value + 13, 2);
 	if (second < 0 || hour > 23 || minute > 59 || second > 60)
 		return false;
-	moment->has_time = true;
 	moment->second = hour * 3600 + minute * 60 + second;
 	if (value[15] == '\0')
 		return true;

@@ -39,7 +39,7 @@ struct courier {
 	int fd;
 	pthread_mutex_t lock;
 	struct trip *back; /* under the lock, as busy */
-	unsigned busy, away;
+	unsigned busy;
 };
 
 static const char *const channels[] = { "mail", "webhook", "syslog" };
@@ -346,7 +346,6 @@ static void *trip_main(void *arg)
 	pthread_mutex_lock(&courier->lock);
 	trip->next = courier->back;
 	courier->back = trip;
-	courier->away--;
 	eventfd_write(courier->fd, 1);
 	pthread_mutex_unlock(&courier->lock);
 	return NULL;
@@ -390,7 +389,6 @@ int courier_send(struct courier *courier, const struct courier_job *job)
 		return -ENOMEM;
 	pthread_mutex_lock(&courier->lock);
 	courier->busy++;
-	courier->away++;
 	pthread_mutex_unlock(&courier->lock);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -399,7 +397,6 @@ int courier_send(struct courier *courier, const struct courier_job *job)
 	if (ret < 0) {
 		pthread_mutex_lock(&courier->lock);
 		courier->busy--;
-		courier->away--;
 		pthread_mutex_unlock(&courier->lock);
 		trip_free(trip);
 	}

@@ -21,7 +21,7 @@
 #define COOKIE_MIN 16
 #define COOKIE_MAX 40
 
-enum edns_option { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11, OPTION_PADDING = 12 };
+enum edns_option { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11 };
 
 /* Where the name at pos ends, not following pointers, or 0. Its length as a whole is checked by who reads it.
  */
@@ -60,9 +60,6 @@ static int read_option(struct message_edns *edns, uint16_t code, const uint8_t *
 	case OPTION_KEEPALIVE:
 		edns->keepalive = true;
 		return len == 0 ? 0 : -EBADMSG;
-	case OPTION_PADDING:
-		edns->padding = true;
-		return 0;
 	default:
 		return 0;
 	}

@@ -69,7 +69,6 @@ struct message {
 		uint16_t udp_size;      /* at least 512 */
 		bool nsid;              /* RFC 5001, asked for */
 		bool keepalive;         /* RFC 7828, asked for */
-		bool padding;           /* RFC 7830, present */
 		uint8_t cookie_len;     /* RFC 7873: 0, 8, or 16 to 40 */
 		uint8_t cookie[40];
 	} edns;
