@@ -82,9 +82,15 @@ static void put_period(FILE *out, int64_t since_us, int64_t until_us)
  * now. */
 static void put_device(FILE *out, const struct erasure *erasure)
 {
+	uint8_t mac[6];
+
 	fputs("(lower(device) = lower(", out);
 	put_text(out, erasure->device);
 	putc(')', out);
+	if (lease_mac_parse(mac, erasure->device) == 0) {
+		fputs(" OR mac = ", out);
+		put_text(out, erasure->device);
+	}
 	for (size_t i = 0; i < erasure->span_count; i++) {
 		fputs(" OR (", out);
 		put_client(out, erasure->spans[i].client);

@@ -41,7 +41,7 @@ static json_t *row_of(const struct config *config, const json_t *record)
 {
 	/* In the order of the table. */
 	static const char *const texts[] = { "client", "device", "profile", "name", "type", "category",
-		"severity", "rule", "source", "matched", "action" };
+		"severity", "rule", "source", "matched", "action", "mac", "confidence", "identity" };
 	json_int_t s, us;
 
 	time_split(member_text(record, "time"), &s, &us);
@@ -100,6 +100,16 @@ static size_t reply_arrived(char *data, size_t size, size_t count, void *arg)
 	return len;
 }
 
+/* Rows go into a table without some of the columns too. */
+#define SETTINGS "input_format_skip_unknown_fields=1&query="
+
+/* What tables of before devices had an identity lack. ADD COLUMN IF NOT EXISTS is not known to 18.16. */
+static const char *const added_columns[] = { "mac", "confidence", "identity" };
+#define ADDED_COLUMNS (sizeof added_columns / sizeof *added_columns)
+#define ASK_COLUMNS                                                                                          \
+	"SELECT name FROM system.columns WHERE name IN ('mac', 'confidence', 'identity') AND "               \
+	"(concat(database, '.', table) = '%s' OR (database = currentDatabase() AND table = '%s'))"
+
 /* The first line of the file. Returns 0 or negative errno. */
 static int password_read(const char *path, char password[PASSWORD_MAX])
 {
@@ -122,16 +132,12 @@ static bool is_table(const char *table)
 	return table[0] != '\0';
 }
 
-static int url_make(CURL *curl, const struct config *config, char url[4096])
+static int url_make(CURL *curl, const struct config *config, const char *statement, char url[4096])
 {
 	const char *base = config->ship.clickhouse_url;
-	char statement[512];
-
-	snprintf(statement, sizeof statement, "INSERT INTO %s FORMAT JSONEachRow",
-	        config->ship.clickhouse_table);
 	char *query = curl_easy_escape(curl, statement, 0);
 	int len =
-	        query ? snprintf(url, 4096, "%s%c%s%s", base, strchr(base, '?') ? '&' : '?', "query=", query)
+	        query ? snprintf(url, 4096, "%s%c%s%s", base, strchr(base, '?') ? '&' : '?', SETTINGS, query)
 	              : -1;
 	curl_free(query);
 	return len < 0 ? -ENOMEM : len >= 4096 ? -ENAMETOOLONG : 0;
@@ -161,9 +167,9 @@ static int perform(CURL *curl, struct reply *reply, char why[SHIP_WHY_MAX])
 		return -EIO;
 	}
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	reply->text[reply->len] = '\0';
 	if (status == 200)
 		return 0;
-	reply->text[reply->len] = '\0';
 	reply_cut(reply->text);
 	char *safe = command_safe_text(reply->text);
 	snprintf(why, SHIP_WHY_MAX, "status %ld: %.380s", status, safe);
@@ -171,18 +177,18 @@ static int perform(CURL *curl, struct reply *reply, char why[SHIP_WHY_MAX])
 	return -EPROTO;
 }
 
-static int post(CURL *curl, const struct config *config, const char *rows, char why[SHIP_WHY_MAX])
+static int post(CURL *curl, const struct config *config, const char *statement, const char *rows,
+        struct reply *reply, char why[SHIP_WHY_MAX])
 {
 	char url[4096], password[PASSWORD_MAX] = "";
 	const char *file = config->ship.clickhouse_password_file;
-	struct reply reply = { .len = 0 };
 
 	int ret = file[0] != '\0' ? password_read(file, password) : 0;
 	if (ret < 0) {
 		snprintf(why, SHIP_WHY_MAX, "%.400s: %s", file, strerror(-ret));
 		return ret;
 	}
-	ret = url_make(curl, config, url);
+	ret = url_make(curl, config, statement, url);
 	if (ret < 0)
 		return ret;
 	/* Credentials and rows cross no redirect: the server that is named gets them, or nobody. */
@@ -196,8 +202,62 @@ static int post(CURL *curl, const struct config *config, const char *rows, char 
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, rows);
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(rows));
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, reply_arrived);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply);
-	return perform(curl, &reply, why);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
+	return perform(curl, reply, why);
+}
+
+/* Whether a line of the text is that word. */
+static bool has_line(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = text; (at = strstr(at, word)) != NULL; at += len)
+		if ((at == text || at[-1] == '\n') && (at[len] == '\n' || at[len] == '\0'))
+			return true;
+	return false;
+}
+
+/* Returns 0 when the table has all columns. */
+static int table_add_columns(CURL *curl, const struct config *config, char why[SHIP_WHY_MAX])
+{
+	const char *table = config->ship.clickhouse_table;
+	char statement[1024];
+	struct reply reply = { .len = 0 };
+
+	snprintf(statement, sizeof statement, ASK_COLUMNS, table, table);
+	int ret = post(curl, config, statement, "", &reply, why);
+	for (size_t i = 0; i < ADDED_COLUMNS && ret == 0; i++) {
+		struct reply ignored = { .len = 0 };
+		if (has_line(reply.text, added_columns[i]))
+			continue;
+		snprintf(statement, sizeof statement, "ALTER TABLE %s ADD COLUMN %s String", table,
+		        added_columns[i]);
+		ret = post(curl, config, statement, "", &ignored, why);
+	}
+	return ret;
+}
+
+/* The columns are looked at once a run; where that could not be, with the next batch. */
+static int insert(CURL *curl, const struct config *config, const char *rows, char why[SHIP_WHY_MAX])
+{
+	static bool has_columns, is_told;
+	char statement[512], lacking[SHIP_WHY_MAX] = "";
+	struct reply reply = { .len = 0 };
+
+	if (!has_columns)
+		has_columns = table_add_columns(curl, config, lacking) == 0;
+	snprintf(statement, sizeof statement, "INSERT INTO %s FORMAT JSONEachRow",
+	        config->ship.clickhouse_table);
+	int ret = post(curl, config, statement, rows, &reply, why);
+	if (ret == 0 && !has_columns && !is_told) {
+		fprintf(stderr,
+		        "usher: clickhouse: %s has no columns mac, confidence and identity, and rows go "
+		        "without "
+		        "them: %s; `usher ship clickhouse --schema` says how somebody who may adds them\n",
+		        config->ship.clickhouse_table, lacking);
+		is_told = true;
+	}
+	return ret;
 }
 
 static int clickhouse_send(const struct config *config, const json_t *records, char why[SHIP_WHY_MAX])
@@ -211,7 +271,7 @@ static int clickhouse_send(const struct config *config, const json_t *records, c
 	}
 	char *rows = rows_of(config, records);
 	CURL *curl = curl_easy_init();
-	int ret = rows && curl ? post(curl, config, rows, why) : -ENOMEM;
+	int ret = rows && curl ? insert(curl, config, rows, why) : -ENOMEM;
 
 	if (ret == -ENOMEM)
 		snprintf(why, SHIP_WHY_MAX, "out of memory");

@@ -9,6 +9,7 @@ import socketserver
 import struct
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -230,6 +231,65 @@ def test_clickhouse_keeps_each_event_once_whatever_breaks(u, clickhouse):
     clickhouse.start()
     u.cli('ship', 'clickhouse', '--once')
     assert clickhouse.ask("SELECT count() FROM usher.blocked FINAL WHERE name LIKE 'n%.casino.com'") == [[6]]
+
+
+OLD_TABLE = '''CREATE TABLE usher.old (site String, id UInt64, time DateTime, microsecond UInt32, client String, device String, profile String, name String,
+    type String, category String, severity Enum8('advisory' = 1, 'caution' = 2, 'danger' = 3), rule String, source String, matched String, action String,
+    generation UInt64) ENGINE = ReplacingMergeTree() PARTITION BY toYYYYMM(time) ORDER BY (site, time, id)'''
+KEA = 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n'
+
+
+def test_questions_go_by_the_device_also_in_a_table_of_before(lab, clickhouse):
+    """Anna's phone tries three ways around at two addresses: one device; the table is of a version that knew no identities."""
+    expire = int(time.time()) + 3000
+    with usherd({'leases': [{'file': '{folder}/kea.csv'}]}, {'bypass': NAMES}) as u:
+        u.write('kea.csv', KEA + ''.join(f'10.20.0.{n},aa:bb:cc:00:00:01,,3600,{expire},1,0,0,annas-phone,0,\n' for n in (21, 22)))
+        u.reload()
+        assert eventually(lambda: any(b'annas-phone' in path.read_bytes() for path in (u.folder / 'state/devices').iterdir()), 4)
+        for client, name in (('10.20.0.21', 'a.casino.com'), ('10.20.0.22', 'b.casino.com'), ('10.20.0.22', 'c.casino.com'), ('10.20.0.9', 'a.poker.net')):
+            u.ask(name, client=client)
+        u.log(count=4)
+        for statement in (statements(u)[0], OLD_TABLE, "INSERT INTO usher.old (site, id, time, client, name, category, severity) VALUES "
+                          "('south', 1, now(), '10.20.0.22', 'd.casino.com', 'bypass', 'caution')"):
+            clickhouse.ask(statement)
+        (u.folder / 'password').write_text('secret\n')
+        u.configure({'ship': {'site': 'south', 'clickhouse': {'url': clickhouse.url, 'table': 'usher.old', 'password-file': str(u.folder / 'password')}}})
+        assert 'columns' not in u.cli('ship', 'clickhouse', '--once').stderr
+        rows = clickhouse.ask('SELECT client, device, mac, confidence, identity FROM usher.old FINAL ORDER BY name')
+        phone = ['annas-phone', 'aa:bb:cc:00:00:01', 'lease', 'aa:bb:cc:00:00:01']
+        unknown = [['10.20.0.9', '', '', '', '10.20.0.9'], ['10.20.0.22', '', '', '', '']]
+        assert sorted(rows) == sorted([['10.20.0.21', *phone], *[['10.20.0.22', *phone]] * 2, *unknown])
+        ways = clickhouse.ask(statements(u)[7].replace('usher.blocked', 'usher.old'))
+        [(site, who, called, clients, sure, _, names, lookups)] = ways
+        assert (site, who, called, sure, names, lookups) == ('south', 'aa:bb:cc:00:00:01', 'annas-phone', "['lease']", 3, 3)
+        assert set(re.findall(r'[0-9.]+', clients)) == {'10.20.0.21', '10.20.0.22'}
+        assert clickhouse.ask(statements(u)[4].replace('usher.blocked', 'usher.old')) == [['bypass', 5, 3]], 'what is not known goes by its address'
+
+
+def test_a_user_that_may_not_add_columns_ships_without_them_and_is_told(u):
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        taken = []
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers['Content-Length']))
+            refused = 'ALTER' in self.path
+            if 'INSERT' in self.path:
+                self.taken.append((self.path, body))
+            self.send_response(500 if refused else 200)
+            self.end_headers()
+            self.wfile.write(b'Code: 497. DB::Exception: Not enough privileges.' if refused else b'')
+
+        def log_message(self, *_):
+            pass
+    asked(u, 2)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        u.configure({'ship': {'clickhouse': {'url': f'http://127.0.0.1:{server.server_port}/'}}})
+        said = u.cli('ship', 'clickhouse', '--once').stderr
+        server.shutdown()
+    assert 'Not enough privileges' in said and 'has no columns mac, confidence and identity' in said and '2 more events' in said
+    [(path, body)] = Refusing.taken
+    assert 'input_format_skip_unknown_fields=1' in path and json.loads(body.splitlines()[0])['identity'] == '10.20.0.5'
 
 
 def assert_what_is_forgotten_can_be_deleted(u, clickhouse):
