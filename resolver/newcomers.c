@@ -13,7 +13,7 @@
 
 #include "blocklists/namemap.h"
 #include "blocklists/parse.h"
-#include "signal.h"
+#include "signal_rules.h"
 #include "sites.h"
 
 #define SECOND INT64_C(1000000)

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <xxhash.h>
 
-#include "episode.h"
-#include "identity.h"
+#include "chase.h"
 #include "newcomers.h"
+#include "signal_rules.h"
+#include "signal_watch.h"
 #include "sites.h"
 #include "words.h"
 
@@ -18,71 +18,20 @@
 #define DAY (24 * HOUR)
 #define WEEK (7 * DAY)
 
-#define RULES_MAX 72 /* 64 and the usual ones */
-#define PARTS 30     /* of a threshold's window */
 #define STEPS_MAX 32
 #define SWARM_MAX 1000 /* clients that are told from each other */
-#define BUCKETS 16384
-
-/* What a watch has seen: a name, a day, a site or a client, by the kind of its rule. */
-struct step {
-	uint64_t key;
-	int64_t first_us, last_us;
-	uint64_t count;
-	char *name;
-	const char *category;
-	bool bypass, has_client;
-	uint8_t client[16];
-};
-
-/* One client, or in a swarm one site, under one rule. */
-struct watch {
-	LIST_ENTRY(watch) bucket;
-	TAILQ_ENTRY(watch) age; /* the one that waited longest first */
-	unsigned rule;
-	uint64_t hash;
-	struct step *steps; /* in order of first_us */
-	size_t step_count, step_room;
-	uint32_t parts[PARTS];
-	int64_t part; /* number of the newest */
-	struct signal *open;
-};
-
-struct signal_rule {
-	struct signal_scope scope;
-	bool is_sent;
-	bool unknown_profiles;
-};
 
 struct signals {
 	const struct config *config;
 	void (*told)(void *arg, const struct signal *signal, enum signal_stage stage);
 	void *arg;
-	struct signal_rule rules[RULES_MAX];
+	struct signal_rule rules[SIGNAL_RULES_MAX];
 	size_t rule_count;
-	LIST_HEAD(, watch) buckets[BUCKETS];
-	TAILQ_HEAD(, watch) ages;
-	size_t watch_count;
+	struct watches watches;
 	struct words words;
 	struct sites sites;
 	int64_t begin_us;                  /* of the first record */
 	const struct block_record *record; /* that is being fed */
-};
-
-/* Evaluated where no rule has the kind. */
-static const struct config_alert_rule usual_rules[] = {
-	{ .name = "danger",
-	        .kind = ALERT_THRESHOLD,
-	        .severity = SEVERITY_DANGER,
-	        .count = 1,
-	        .window_s = 600 },
-	{ .name = "slow-burn",
-	        .kind = ALERT_SLOW_BURN,
-	        .severity = SEVERITY_DANGER,
-	        .count = 3,
-	        .window_s = 35 * 86400 },
-	{ .name = "chase", .kind = ALERT_CHASE, .count = 3, .window_s = 1800 },
-	{ .name = "swarm", .kind = ALERT_SWARM, .count = 5, .window_s = 3600 },
 };
 
 static int64_t window_us(const struct config_alert_rule *rule)
@@ -90,123 +39,7 @@ static int64_t window_us(const struct config_alert_rule *rule)
 	return rule->window_s * SECOND;
 }
 
-/* ---- rules ---- */
-
-static void scope_fill(struct signal_scope *scope, const struct config *config,
-        const struct config_alert_rule *rule, bool is_sent)
-{
-	*scope = (struct signal_scope){ .rule = rule };
-	for (size_t i = 0; i < rule->profile_count; i++)
-		scope->profile[rule->profiles[i]] = true;
-	for (size_t i = 0; i < config->profile_count && rule->profile_count == 0; i++)
-		scope->profile[i] = !is_sent || !config->alerts.own[i];
-}
-
-static void rules_add(struct signals *signals, const struct config_alert_rule *rule, bool is_sent)
-{
-	struct signal_rule *added = &signals->rules[signals->rule_count++];
-
-	scope_fill(&added->scope, signals->config, rule, is_sent);
-	added->is_sent = is_sent;
-	added->unknown_profiles = rule->profile_count == 0;
-}
-
-static void rules_fill(struct signals *signals)
-{
-	const struct config_alerts *alerts = &signals->config->alerts;
-	unsigned kinds = 0;
-
-	for (size_t i = 0; i < alerts->rule_count; i++) {
-		kinds |= 1U << alerts->rules[i].kind;
-		if (alerts->rules[i].kind != ALERT_OPERATIONS)
-			rules_add(signals, &alerts->rules[i], true);
-	}
-	for (size_t i = 0; i < sizeof usual_rules / sizeof *usual_rules; i++)
-		if ((kinds >> usual_rules[i].kind & 1) == 0)
-			rules_add(signals, &usual_rules[i], false);
-}
-
-size_t signal_scopes(
-        const struct config *config, enum config_alert_kind kind, struct signal_scope *scopes, size_t most)
-{
-	const struct config_alerts *alerts = &config->alerts;
-	size_t count = 0;
-
-	for (size_t i = 0; i < alerts->rule_count && count < most; i++)
-		if (alerts->rules[i].kind == kind)
-			scope_fill(&scopes[count++], config, &alerts->rules[i], true);
-	for (size_t i = 0; i < sizeof usual_rules / sizeof *usual_rules && count == 0; i++)
-		if (usual_rules[i].kind == kind)
-			scope_fill(&scopes[count++], config, &usual_rules[i], false);
-	return count;
-}
-
-/* What rules ask of a record, found once. */
-struct facts_of {
-	int profile, category; /* -1: not in the configuration */
-	bool background, bypass;
-	uint64_t site;
-	uint64_t whose; /* a hash of its identity; without an address, of the profile */
-};
-
-static bool rule_takes_profile(const struct signal_rule *rule, const struct facts_of *facts)
-{
-	return facts->profile < 0 ? rule->unknown_profiles : rule->scope.profile[facts->profile];
-}
-
-static bool rule_takes(
-        const struct signal_rule *rule, const struct block_record *record, const struct facts_of *facts)
-{
-	const struct config_alert_rule *asked = rule->scope.rule;
-
-	if (!rule_takes_profile(rule, facts))
-		return false;
-	if (asked->categories != 0 &&
-	        (facts->category < 0 || (asked->categories >> facts->category & 1) == 0))
-		return false;
-	if (facts->background && asked->categories == 0)
-		return false;
-	switch (asked->kind) {
-	case ALERT_THRESHOLD:
-		return record->severity >= asked->severity;
-	case ALERT_SLOW_BURN:
-		return record->severity >= asked->severity && record->client;
-	default:
-		return record->client != NULL;
-	}
-}
-
-/* The listed name, or the asked one where no list names it. */
-static uint64_t site_of(const struct block_record *record)
-{
-	struct name site;
-
-	if (record->rule_labels == 0 || record->rule_labels >= record->name.labels)
-		return name_hash(&record->name, 0);
-	name_suffix(&record->name, record->name.labels - record->rule_labels, &site);
-	return name_hash(&site, 0);
-}
-
-static struct facts_of facts_find(const struct config *config, const struct block_record *record)
-{
-	struct facts_of facts = {
-		.profile = record->profile ? config_profile(config, record->profile) : -1,
-		.category = record->category ? config_category(config, record->category) : -1,
-		.background = episode_is_background(config, record),
-		.bypass = episode_is_bypass(config, record),
-		.site = site_of(record),
-	};
-
-	struct identity identity = identity_of(record->client, record->device);
-
-	if (identity.kind != IDENTITY_NONE)
-		facts.whose = identity_hash(&identity, 0);
-	else
-		facts.whose = record->profile ? XXH3_64bits(record->profile, strlen(record->profile)) : 0;
-	return facts;
-}
-
-/* ---- watches ---- */
+/* ---- signals ---- */
 
 static void signal_end(struct signals *signals, struct watch *watch)
 {
@@ -221,103 +54,20 @@ static void signal_end(struct signals *signals, struct watch *watch)
 	watch->open = NULL;
 }
 
-static void watch_free(struct signals *signals, struct watch *watch)
+static void watch_ended(void *arg, struct watch *watch)
 {
-	TAILQ_REMOVE(&signals->ages, watch, age);
-	LIST_REMOVE(watch, bucket);
-	signals->watch_count--;
-	for (size_t i = 0; i < watch->step_count; i++)
-		free(watch->steps[i].name);
-	free(watch->steps);
-	signal_end(signals, watch);
-	free(watch);
+	signal_end(arg, watch);
 }
 
-/* The watch of a rule, made where there is none. NULL without memory. */
-static struct watch *watch_of(struct signals *signals, unsigned rule, uint64_t of)
-{
-	uint64_t hash = XXH3_64bits_withSeed(&of, sizeof of, rule);
-	struct watch *watch;
-
-	LIST_FOREACH(watch, &signals->buckets[hash % BUCKETS], bucket)
-	if (watch->hash == hash && watch->rule == rule) {
-		TAILQ_REMOVE(&signals->ages, watch, age);
-		TAILQ_INSERT_TAIL(&signals->ages, watch, age);
-		return watch;
-	}
-	if (signals->watch_count >= SIGNAL_WATCHES_MAX)
-		watch_free(signals, TAILQ_FIRST(&signals->ages));
-	watch = calloc(1, sizeof *watch);
-	if (!watch)
-		return NULL;
-	watch->rule = rule;
-	watch->hash = hash;
-	LIST_INSERT_HEAD(&signals->buckets[hash % BUCKETS], watch, bucket);
-	TAILQ_INSERT_TAIL(&signals->ages, watch, age);
-	signals->watch_count++;
-	return watch;
-}
-
-static void steps_drop(struct watch *watch, size_t at)
-{
-	free(watch->steps[at].name);
-	memmove(watch->steps + at, watch->steps + at + 1, (--watch->step_count - at) * sizeof *watch->steps);
-}
-
-static void steps_expire(struct watch *watch, int64_t before_us)
-{
-	for (size_t i = watch->step_count; i-- > 0;)
-		if (watch->steps[i].last_us < before_us)
-			steps_drop(watch, i);
-}
-
-static char *name_text(const struct name *name)
-{
-	char text[NAME_TEXT_MAX];
-
-	name_to_text(name, text);
-	return strdup(text);
-}
-
-/* Adds the record to the step of that key. The oldest goes where there are `most`. */
+/* Adds the record to the watch's step of that key. */
 static int steps_add(struct signals *signals, struct watch *watch, uint64_t key, bool bypass, size_t most)
 {
-	const struct block_record *record = signals->record;
+	const struct step as = { .key = key,
+		.category = words_keep(&signals->words, signals->record->category),
+		.bypass = bypass };
 
-	for (size_t i = 0; i < watch->step_count; i++)
-		if (watch->steps[i].key == key) {
-			watch->steps[i].count++;
-			watch->steps[i].last_us = record->time_us;
-			return 0;
-		}
-	if (watch->step_count >= most)
-		steps_drop(watch, 0);
-	if (watch->step_count == watch->step_room) {
-		size_t room = watch->step_room ? 2 * watch->step_room : 2;
-		struct step *steps = realloc(watch->steps, room * sizeof *steps);
-		if (!steps)
-			return -ENOMEM;
-		watch->steps = steps;
-		watch->step_room = room;
-	}
-	char *name = name_text(&record->name);
-	if (!name)
-		return -ENOMEM;
-	struct step *step = &watch->steps[watch->step_count++];
-	*step = (struct step){ .key = key,
-		.first_us = record->time_us,
-		.last_us = record->time_us,
-		.count = 1,
-		.name = name,
-		.category = words_keep(&signals->words, record->category),
-		.bypass = bypass,
-		.has_client = record->client != NULL };
-	if (record->client)
-		memcpy(step->client, record->client, 16);
-	return 0;
+	return watch_add(watch, &as, signals->record, most);
 }
-
-/* ---- signals ---- */
 
 static void evidence_add(struct signal *signal, const struct step *step, const char *label)
 {
@@ -389,7 +139,7 @@ static void signal_go_on(struct signals *signals, struct signal *signal, const c
 	const struct block_record *record = signals->record;
 	struct step step = { .first_us = record->time_us,
 		.count = 1,
-		.name = name_text(&record->name),
+		.name = watch_name(&record->name),
 		.category = words_keep(&signals->words, record->category),
 		.has_client = record->client != NULL };
 
@@ -433,29 +183,11 @@ static bool watch_is_open(struct signals *signals, struct watch *watch)
 
 /* ---- threshold ---- */
 
-/* Lookups in the window, this one included. */
-static uint64_t parts_count(struct watch *watch, int64_t part)
-{
-	uint64_t sum = 0;
-
-	if (part - watch->part >= PARTS || watch->part == 0)
-		memset(watch->parts, 0, sizeof watch->parts);
-	else
-		for (int64_t i = watch->part + 1; i <= part; i++)
-			watch->parts[i % PARTS] = 0;
-	if (part > watch->part)
-		watch->part = part;
-	watch->parts[watch->part % PARTS]++;
-	for (size_t i = 0; i < PARTS; i++)
-		sum += watch->parts[i];
-	return sum;
-}
-
-static int threshold_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
+static int threshold_feed(struct signals *signals, unsigned rule, const struct signal_facts *facts)
 {
 	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
-	int64_t now_us = signals->record->time_us, part_us = window_us(asked) / PARTS;
-	struct watch *watch = watch_of(signals, rule, facts->whose);
+	int64_t now_us = signals->record->time_us, part_us = window_us(asked) / WATCH_PARTS;
+	struct watch *watch = watches_find(&signals->watches, rule, facts->whose);
 
 	if (!watch)
 		return -ENOMEM;
@@ -463,9 +195,9 @@ static int threshold_feed(struct signals *signals, unsigned rule, const struct f
 		signal_go_on(signals, watch->open, NULL);
 		return 0;
 	}
-	steps_expire(watch, now_us - window_us(asked));
+	watch_expire(watch, now_us - window_us(asked));
 	int ret = steps_add(signals, watch, name_hash(&signals->record->name, 0), false, STEPS_MAX);
-	uint64_t count = parts_count(watch, (now_us < 0 ? 0 : now_us) / part_us);
+	uint64_t count = watch_count(watch, (now_us < 0 ? 0 : now_us) / part_us);
 	if (ret < 0 || count < asked->count)
 		return ret;
 	ret = signal_of_steps(signals, watch);
@@ -474,7 +206,7 @@ static int threshold_feed(struct signals *signals, unsigned rule, const struct f
 		watch->open->count = count;
 	}
 	memset(watch->parts, 0, sizeof watch->parts);
-	steps_expire(watch, INT64_MAX);
+	watch_expire(watch, INT64_MAX);
 	return ret;
 }
 
@@ -493,15 +225,15 @@ static unsigned weeks_count(const struct watch *watch, int64_t now_us)
 	return (unsigned)__builtin_popcountll(weeks);
 }
 
-static int slow_burn_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
+static int slow_burn_feed(struct signals *signals, unsigned rule, const struct signal_facts *facts)
 {
 	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us;
-	struct watch *watch = watch_of(signals, rule, facts->whose);
+	struct watch *watch = watches_find(&signals->watches, rule, facts->whose);
 
 	if (!watch)
 		return -ENOMEM;
-	steps_expire(watch, now_us - window_us(asked));
+	watch_expire(watch, now_us - window_us(asked));
 	int ret = steps_add(signals, watch, (uint64_t)(now_us / DAY), false, 2 * STEPS_MAX);
 	if (ret < 0)
 		return ret;
@@ -513,73 +245,6 @@ static int slow_burn_feed(struct signals *signals, unsigned rule, const struct f
 }
 
 /* ---- chase ---- */
-
-static bool same_category(const struct step *a, const struct step *b)
-{
-	return a->category == b->category; /* kept words */
-}
-
-/* A step that begins a chase, or goes on with it, is no habit: the client was not there before the window. */
-static bool is_fresh(const struct step *step, int64_t since_us)
-{
-	return step->first_us >= since_us;
-}
-
-/* Another site of the block's category after it, and before what ends at `end`. */
-static bool has_mirror(const struct step *block, const struct step *end)
-{
-	for (const struct step *step = block + 1; step < end; step++)
-		if (!step->bypass && same_category(step, block))
-			return true;
-	return false;
-}
-
-/*
- * The block that the first way around followed: the latest that had a mirror, else the latest. NULL if there
- * is none.
- */
-static const struct step *chase_block(const struct watch *watch, int64_t since_us)
-{
-	const struct step *end = watch->steps + watch->step_count, *around = watch->steps, *block = NULL;
-
-	while (around < end && !(around->bypass && is_fresh(around, since_us)))
-		around++;
-	if (around == end)
-		return NULL;
-	for (const struct step *step = watch->steps; step < around; step++) {
-		if (step->bypass || !is_fresh(step, since_us))
-			continue;
-		if (!block || !has_mirror(block, around) ||
-		        (has_mirror(step, around) && !same_category(step, block)))
-			block = step;
-	}
-	return block;
-}
-
-/* What a step is to a chase that began with that block; NULL: nothing. */
-static const char *chase_label(const struct step *step, const struct step *block)
-{
-	if (step < block)
-		return NULL;
-	if (step == block)
-		return "block";
-	if (!step->bypass)
-		return same_category(step, block) ? "mirror" : NULL;
-	return strstr(step->name, "vpn") ? "vpn" : "proxy";
-}
-
-/* One mirror counts: apps ask for many names of their kind. */
-static uint32_t chase_length(const struct watch *watch, const struct step *block)
-{
-	uint32_t count = 1, mirrors = 0;
-
-	for (const struct step *step = block + 1; step < watch->steps + watch->step_count; step++)
-		if (step->bypass)
-			count++;
-		else
-			mirrors |= same_category(step, block);
-	return count + mirrors;
-}
 
 static int chase_fire(struct signals *signals, struct watch *watch, int64_t since_us, uint32_t least)
 {
@@ -600,20 +265,20 @@ static int chase_fire(struct signals *signals, struct watch *watch, int64_t sinc
 	return 0;
 }
 
-static int chase_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
+static int chase_feed(struct signals *signals, unsigned rule, const struct signal_facts *facts)
 {
 	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us, since_us = now_us - window_us(asked);
-	struct watch *watch = watch_of(signals, rule, facts->whose);
+	struct watch *watch = watches_find(&signals->watches, rule, facts->whose);
 
 	if (!watch)
 		return -ENOMEM;
-	steps_expire(watch, since_us);
+	watch_expire(watch, since_us);
 	int ret = steps_add(signals, watch, facts->site, facts->bypass, STEPS_MAX);
 	if (ret < 0 || !facts->bypass)
 		return ret;
 	if (watch_is_open(signals, watch)) {
-		char *name = name_text(&signals->record->name);
+		char *name = watch_name(&signals->record->name);
 		signal_go_on(signals, watch->open, name && strstr(name, "vpn") ? "vpn" : "proxy");
 		free(name);
 		return 0;
@@ -623,7 +288,7 @@ static int chase_feed(struct signals *signals, unsigned rule, const struct facts
 
 /* ---- swarm ---- */
 
-static int swarm_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
+static int swarm_feed(struct signals *signals, unsigned rule, const struct signal_facts *facts)
 {
 	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	int64_t now_us = signals->record->time_us;
@@ -631,7 +296,7 @@ static int swarm_feed(struct signals *signals, unsigned rule, const struct facts
 
 	if (first_us < signals->begin_us + DAY || now_us - first_us > window_us(asked))
 		return 0;
-	struct watch *watch = watch_of(signals, rule, facts->site);
+	struct watch *watch = watches_find(&signals->watches, rule, facts->site);
 	if (!watch)
 		return -ENOMEM;
 	int ret = steps_add(signals, watch, facts->whose, false, SWARM_MAX);
@@ -661,14 +326,14 @@ static int swarm_feed(struct signals *signals, unsigned rule, const struct facts
 }
 
 /* Usherd has counted: the event is the swarm. One that tells of more devices belongs to the first. */
-static int newcomer_feed(struct signals *signals, unsigned rule, const struct facts_of *facts)
+static int newcomer_feed(struct signals *signals, unsigned rule, const struct signal_facts *facts)
 {
 	const struct config_alert_rule *asked = signals->rules[rule].scope.rule;
 	unsigned devices = newcomers_devices(signals->record);
 
 	if (asked->kind != ALERT_SWARM || asked->categories != 0 || devices < asked->count)
 		return 0;
-	struct watch *watch = watch_of(signals, rule, facts->site);
+	struct watch *watch = watches_find(&signals->watches, rule, facts->site);
 	if (!watch)
 		return -ENOMEM;
 	if (watch_is_open(signals, watch)) {
@@ -680,7 +345,7 @@ static int newcomer_feed(struct signals *signals, unsigned rule, const struct fa
 	}
 	struct signal *signal = signal_new(signals, watch);
 	struct step step = {
-		.first_us = signals->record->time_us, .count = 1, .name = name_text(&signals->record->name)
+		.first_us = signals->record->time_us, .count = 1, .name = watch_name(&signals->record->name)
 	};
 	if (!signal || !step.name) {
 		free(signal);
@@ -697,7 +362,7 @@ static int newcomer_feed(struct signals *signals, unsigned rule, const struct fa
 
 /* ---- from outside ---- */
 
-static int (*const feeds[])(struct signals *signals, unsigned rule, const struct facts_of *facts) = {
+static int (*const feeds[])(struct signals *signals, unsigned rule, const struct signal_facts *facts) = {
 	[ALERT_THRESHOLD] = threshold_feed,
 	[ALERT_SLOW_BURN] = slow_burn_feed,
 	[ALERT_CHASE] = chase_feed,
@@ -715,14 +380,14 @@ struct signals *signals_new(const struct config *config,
 	signals->told = told;
 	signals->arg = arg;
 	signals->begin_us = INT64_MIN;
-	TAILQ_INIT(&signals->ages);
-	rules_fill(signals);
+	watches_init(&signals->watches, watch_ended, signals);
+	signals->rule_count = signal_rules(config, signals->rules);
 	return signals;
 }
 
 int signals_feed(struct signals *signals, const struct block_record *record)
 {
-	struct facts_of facts = facts_find(signals->config, record);
+	struct signal_facts facts = signal_facts(signals->config, record);
 	bool is_newcomer = newcomers_devices(record) > 0;
 	int ret = 0;
 
@@ -730,17 +395,16 @@ int signals_feed(struct signals *signals, const struct block_record *record)
 		signals->begin_us = record->time_us;
 	signals->record = record;
 	for (unsigned i = 0; i < signals->rule_count && ret == 0; i++)
-		if (is_newcomer && rule_takes_profile(&signals->rules[i], &facts))
+		if (is_newcomer && signal_rule_takes_profile(&signals->rules[i], &facts))
 			ret = newcomer_feed(signals, i, &facts);
-		else if (!is_newcomer && rule_takes(&signals->rules[i], record, &facts))
+		else if (!is_newcomer && signal_rule_takes(&signals->rules[i], record, &facts))
 			ret = feeds[signals->rules[i].scope.rule->kind](signals, i, &facts);
 	return ret;
 }
 
 void signals_finish(struct signals *signals)
 {
-	while (!TAILQ_EMPTY(&signals->ages))
-		watch_free(signals, TAILQ_FIRST(&signals->ages));
+	watches_clear(&signals->watches);
 }
 
 static void ignore(void *arg, const struct signal *signal, enum signal_stage stage)

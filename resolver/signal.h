@@ -6,20 +6,22 @@
  *
  *   One device is one identity (identity.h), whatever addresses it had.
  *
- *   threshold  `count` lookups of one device within `window` (to a thirtieth of it). While they go on they
- * belong to the same signal, for an hour or the window, whichever is longer. slow-burn  one device, in
- * `count` different weeks of the last `window`: too few lookups for any threshold, but again and again. At
- * most one signal a week for a device. chase      one device goes from a block to ways around it: `count`
- * different sites within `window`, a block first and one or more of category bypass after it that this device
- * was not at before the block. swarm      a site that was never blocked here before is asked by `count`
- * clients within `window` of its first lookup. Nothing is new before a day of records was seen. A site that
- * was let through and that nobody here asked for before comes as one event of so many devices (newcomers.h),
- * and is a swarm by itself.
+ *   threshold: `count` lookups of one device within `window` (to a thirtieth of it). While they go on they
+ * belong to the same signal, for an hour or the window, whichever is longer.
  *
- * Background (episode.h) is left out, but where a rule names its category. Where no rule has a kind, the
- * usual one is evaluated all the same; its signals go to nobody.
+ *   slow-burn: one device, in `count` different weeks of the last `window`: too few lookups for any
+ * threshold, but again and again. At most one signal a week for a device.
  *
- * Bounded: SIGNAL_WATCHES_MAX devices, a million sites.
+ *   chase (chase.h): one device goes from a block to ways around it: `count` different sites within `window`,
+ * a block first and one or more of category bypass after it that this device was not at before the block.
+ *
+ *   swarm: a site that was never blocked here before is asked by `count` clients within `window` of its first
+ *   lookup. Nothing is new before a day of records was seen. A site that was let through and that nobody here
+ *   asked for before comes as one event of so many devices (newcomers.h), and is a swarm by itself.
+ *
+ * Which rules there are, and which records each looks at: signal_rules.h.
+ *
+ * Bounded: SIGNAL_WATCHES_MAX devices (signal_watch.h), a million sites.
  */
 #ifndef USHER_SIGNAL_H
 #define USHER_SIGNAL_H
@@ -28,7 +30,6 @@
 #include "config.h"
 
 #define SIGNAL_EVIDENCE_MAX 20
-#define SIGNAL_WATCHES_MAX 65536
 #define SIGNAL_LEAD_S (36 * 86400) /* so much before they are fed what the usual rules look back on */
 
 struct signal_evidence {
@@ -74,16 +75,6 @@ int signals_feed(struct signals *signals, const struct block_record *record);
 /* No more will come: all that are open are over. */
 void signals_finish(struct signals *signals);
 void signals_free(struct signals *signals); /* NULL is fine */
-
-/* A rule and the profiles it takes. */
-struct signal_scope {
-	const struct config_alert_rule *rule;
-	bool profile[CONFIG_PROFILES_MAX];
-};
-
-/* The rules of that kind that are evaluated, at most so many. Returns their number. */
-size_t signal_scopes(
-        const struct config *config, enum config_alert_kind kind, struct signal_scope *scopes, size_t most);
 
 /* One JSON object. device: who had the client's address then, NULL unknown. malloc()ed; NULL without memory.
  */

@@ -1,5 +1,6 @@
 #include "resolver/newcomers.h"
 #include "resolver/signal.h"
+#include "resolver/signal_watch.h"
 
 #include <jansson.h>
 #include <setjmp.h>
