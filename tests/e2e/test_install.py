@@ -276,9 +276,14 @@ def test_folder_of_its_sockets_is_usherds_own_after_each_boot(machine):
     assert not re.search('^(RuntimeDirectory|User)=', unit, re.M)
     before = re.search(r'^ExecStartPre=\+(.*)$', unit, re.M).group(1)
     machine.install()
+    folders = re.findall('^ReadWritePaths=(.*)$', unit, re.M)
+    machine.run('rm', '-rf', STATE)
     for _ in range(2):
         machine.run('sh', '-c', before)
-        for folder in re.findall('^ReadWritePaths=-?(.*)$', unit, re.M):
+        for folder in folders:
+            # Without "-", a folder that is not there yet keeps what makes it from being started: 226/NAMESPACE.
+            assert folder.startswith('-')
+            folder = folder[1:]
             assert machine.run('stat', '-c', '%U', folder) == 'usher\n', folder
 
 
