@@ -178,9 +178,17 @@ static int config_build(
 	return tree->problems.count > 0 ? -EINVAL : 0;
 }
 
-/* text NULL: from the file. */
-static int config_make(
-        struct config **out, const char *text, size_t len, const char *file, char why[CONFIG_WHY_MAX])
+/* What a file with mistakes still tells. False if that is not enough. */
+static bool keep_damaged(struct config *config)
+{
+	config->profile_count = 0;
+	config->category_count = 0;
+	return config->run_dir != NULL && config->state_dir != NULL && config->user != NULL;
+}
+
+/* text NULL: from the file. damaged: *out is also given with -EINVAL, if it can be. */
+static int config_make(struct config **out, const char *text, size_t len, const char *file, bool damaged,
+        char why[CONFIG_WHY_MAX])
 {
 	struct config_whole *whole = calloc(1, sizeof *whole);
 	struct config_tree tree;
@@ -198,23 +206,33 @@ static int config_make(
 	config_tree_clear(&tree);
 	if (ret == -ENOMEM)
 		snprintf(why, CONFIG_WHY_MAX, "%s: out of memory", file);
-	if (ret < 0) {
+	if (ret < 0 && !(damaged && ret == -EINVAL && keep_damaged(&whole->config))) {
 		config_free(&whole->config);
 		return ret;
 	}
 	*out = &whole->config;
-	return 0;
+	return ret;
 }
 
 int config_read(struct config **out, const char *file, char why[CONFIG_WHY_MAX])
 {
-	return config_make(out, NULL, 0, file, why);
+	return config_make(out, NULL, 0, file, false, why);
+}
+
+int config_read_damaged(struct config **out, const char *file, char why[CONFIG_WHY_MAX])
+{
+	char ignored[CONFIG_WHY_MAX];
+	int ret = config_make(out, NULL, 0, file, true, why);
+
+	if (ret == -EINVAL && *out == NULL && config_make(out, "", 0, file, false, ignored) == 0)
+		keep_damaged(*out);
+	return ret;
 }
 
 int config_parse(
         struct config **out, const char *text, size_t len, const char *name, char why[CONFIG_WHY_MAX])
 {
-	return config_make(out, text, len, name, why);
+	return config_make(out, text, len, name, false, why);
 }
 
 struct config *config_ref(struct config *config)

@@ -347,6 +347,12 @@ struct config {
  */
 int config_read(struct config **out, const char *file, char why[CONFIG_WHY_MAX]);
 
+/*
+ * The same, for who only has to find usherd: of a file with mistakes (-EINVAL) *out is what tells run-dir, state-dir and
+ * user, without profiles and categories. Of a file that is no YAML at all these are the usual ones.
+ */
+int config_read_damaged(struct config **out, const char *file, char why[CONFIG_WHY_MAX]);
+
 /* The same from text; name stands for the file in messages, includes are relative to the working directory. */
 int config_parse(struct config **out, const char *text, size_t len, const char *name, char why[CONFIG_WHY_MAX]);
 

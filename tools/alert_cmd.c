@@ -64,7 +64,7 @@ static int ask(struct command_context *context, const char *path, const char *bo
 {
 	struct printing printing = { context, keys, count, NULL, false };
 	char *text = NULL;
-	int status = command_http(command_config(context), "alerts.sock", path, body, &text);
+	int status = command_http(command_config_to_ask(context), "alerts.sock", path, body, &text);
 
 	if (status != 200) {
 		int ret = status < 0 ? COMMAND_FAILED : command_http_failed(status, text);

@@ -16,6 +16,8 @@ const struct config *command_config(struct command_context *context)
 {
 	char why[CONFIG_WHY_MAX];
 
+	if (context->is_damaged)
+		exit(COMMAND_FAILED);
 	if (context->config)
 		return context->config;
 	if (config_read(&context->config, context->config_file, why) < 0) {
@@ -23,6 +25,28 @@ const struct config *command_config(struct command_context *context)
 		exit(COMMAND_FAILED);
 	}
 	return context->config;
+}
+
+const struct config *command_config_to_ask(struct command_context *context)
+{
+	char why[CONFIG_WHY_MAX];
+
+	if (context->config)
+		return context->config;
+	context->is_damaged = config_read_damaged(&context->config, context->config_file, why) < 0;
+	if (context->is_damaged)
+		command_say(why);
+	if (!context->config)
+		exit(COMMAND_FAILED);
+	return context->config;
+}
+
+void command_must_read(const char *dir)
+{
+	if (access(dir, R_OK | X_OK) == 0 || errno != EACCES)
+		return;
+	fprintf(stderr, "usher: %s: permission denied: this is for root (sudo)\n", dir);
+	exit(COMMAND_FAILED);
 }
 
 int command_usage_error(const char *command, const char *format, ...)

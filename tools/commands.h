@@ -13,6 +13,7 @@
 struct command_context {
 	const char *config_file;
 	struct config *config; /* read on first use by command_config() */
+	bool is_damaged;       /* config is of a file with mistakes: see command_config_to_ask() */
 	bool json, csv;        /* --json, --csv, wherever they stood */
 	int argc;              /* what is left: the command's words after its name */
 	char **argv;
@@ -20,6 +21,15 @@ struct command_context {
 
 /* The configuration, read once; a mistake is printed and the program ends with 1. */
 const struct config *command_config(struct command_context *context);
+
+/*
+ * The same for commands that do no more than ask usherd, which goes on with the configuration of before: a
+ * mistake is printed, and they find it by config_read_damaged().
+ */
+const struct config *command_config_to_ask(struct command_context *context);
+
+/* Ends the program with a sentence if this folder is there and may not be read. */
+void command_must_read(const char *dir);
 
 /* Who acts where the uid says root: the user who typed sudo, or NULL. */
 const char *command_sudo_user(void);

@@ -134,8 +134,7 @@ static bool line_met(void *arg, const char *line, size_t len)
 
 static int failed(const char *dir, int error)
 {
-	fprintf(stderr, "usher: %s: %s%s\n", dir, strerror(error),
-	        error == EACCES ? ": only root may read the ledger" : "");
+	fprintf(stderr, "usher: %s: %s\n", dir, strerror(error));
 	return COMMAND_FAILED;
 }
 
@@ -206,5 +205,6 @@ int ledger_command(struct command_context *context)
 		return ret;
 	reading.reads = reads != NULL;
 	snprintf(dir, sizeof dir, "%s/ledger", command_config(context)->state_dir);
+	command_must_read(dir);
 	return verifies ? verify(context, dir) : show(&reading, dir);
 }

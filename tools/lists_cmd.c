@@ -178,5 +178,6 @@ int lists_command(struct command_context *context)
 		tool.categories[i] = tool.config->categories[i].name;
 	if (snprintf(tool.dir, sizeof tool.dir, "%s/lists", tool.config->state_dir) >= (int)sizeof tool.dir)
 		return COMMAND_FAILED;
+	command_must_read(tool.dir);
 	return verb->run(&tool);
 }

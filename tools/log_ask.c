@@ -78,7 +78,7 @@ int log_ask_read(struct log_ask *ask, const struct command_option *others, size_
 		ret = time_value(ask, "until", ask->until);
 	if (ret != COMMAND_OK)
 		return ret;
-	ask->config = command_config(ask->context);
+	ask->config = command_config_to_ask(ask->context);
 	if (log_query_read(&ask->query, ask->config, value_of, ask, why) < 0)
 		return command_usage_error(ask->command, "--%s", why);
 	return COMMAND_OK;
@@ -144,7 +144,7 @@ static int read_store(const struct log_ask *ask, const char *what,
 	size_t len;
 	uid_t uid = getuid();
 
-	command_become_user(ask->config);
+	command_become_user(command_config(ask->context));
 	int ret = record_read(ask, what, uid);
 	if (ret < 0) {
 		fprintf(stderr, "usher: the read could not be recorded in the ledger, and is refused: %s\n",

@@ -133,7 +133,7 @@ static int add_rule(struct command_context *context, const char *action)
 	char *body = rule_body(&words, action, for_ms);
 	if (!body)
 		return command_usage_error(action, "the name or the reason is not UTF-8");
-	json_t *reply = ask(command_config(context), "POST", "/v1/rules", body);
+	json_t *reply = ask(command_config_to_ask(context), "POST", "/v1/rules", body);
 	free(body);
 	if (!reply)
 		return COMMAND_FAILED;
@@ -181,7 +181,7 @@ static int rules_remove(struct command_context *context)
 	query_add(query, "client", words.client);
 	query_add(query, "exact", words.exact ? "1" : NULL);
 	query_add(query, "by", command_sudo_user());
-	json_t *reply = ask(command_config(context), "DELETE", query, NULL);
+	json_t *reply = ask(command_config_to_ask(context), "DELETE", query, NULL);
 	if (!reply)
 		return COMMAND_FAILED;
 	if (context->json)
@@ -215,7 +215,7 @@ static json_t *rules_json(const struct rules *rules)
 /* From the published file where we may read it, else from usherd. NULL: neither, and that was said. */
 static json_t *rules_fetch(struct command_context *context)
 {
-	const struct config *config = command_config(context);
+	const struct config *config = command_config_to_ask(context);
 	struct rules *rules;
 	int ret = command_rules(config, &rules);
 

@@ -182,16 +182,43 @@ def test_recursor_that_hangs_is_replaced(lab):
                 signal_process(hung, signal.SIGKILL)
 
 
-def test_check_without_rights_says_so_and_gives_no_verdict(lab):
+def test_without_rights_a_command_says_so_and_nothing_else(lab):
+    # On an installed machine `usher ledger` showed an empty ledger, and `usher lists status` lists that were never fetched.
     with usherd(None, LISTS) as u:
         (u.folder / 'state').chmod(0o700)
         u.folder.chmod(0o755)
-        result = subprocess.run([str(u.build / 'usher'), '-c', str(u.file), 'check', 'casino.com'], capture_output=True, text=True,
-                                stdin=subprocess.DEVNULL, env=ENVIRONMENT, user='nobody', group='nogroup', cwd='/')
-        if 'usher.yaml' in result.stderr or result.returncode == 126:
-            pytest.skip('the build or the test folder is not open to other users')
-        assert (result.returncode, result.stdout) == (1, '')
-        assert 'permission denied' in result.stderr
+        for words in ('check casino.com', 'ledger', 'ledger --verify', 'lists status', 'lists history', 'lists find casino.com', 'lists update', 'selftest'):
+            result = subprocess.run([str(u.build / 'usher'), '-c', str(u.file), *words.split()], capture_output=True, text=True,
+                                    stdin=subprocess.DEVNULL, env=ENVIRONMENT, user='nobody', group='nogroup', cwd='/')
+            if 'usher.yaml' in result.stderr or result.returncode == 126:
+                pytest.skip('the build or the test folder is not open to other users')
+            assert (result.returncode, result.stdout) == (1, ''), words
+            assert 'permission denied' in result.stderr and 'sudo' in result.stderr, words
+
+
+def test_mistake_in_the_configuration_keeps_nobody_from_asking_the_usherd_that_runs(lab):
+    # `usher status` and the safeguarding lead's `usher log` failed as long as a technician's typing mistake stood in the file.
+    with usherd(None, LISTS) as u:
+        assert u.ask('casino.com').rcode == 'NXDOMAIN'
+        good = u.file.read_text()
+        for right, wrong in ('"profiles"', '"bogus"'), ('10.20.0.0/16', '10.20.0.0/99'):
+            u.file.write_text(good.replace(right, wrong))
+            reload = u.cli('reload', expect=1)
+            assert reload.stderr.count('usher.yaml:') == 1, 'told once'
+            parts = {part['part']: part['state'] for part in u.json('status')[0]['parts']}
+            assert parts['reload'] == 'warning' and parts['workers'] == 'ok'
+            assert u.cli('--json', 'stats').stdout and 'usher.yaml:' in u.cli('stats').stderr
+            assert eventually(lambda: 'casino.com' in u.cli('log').stdout, 2)
+            u.cli('allow', 'casino.com', '--reason', 'test')
+            u.cli('rules', 'remove', 'casino.com', '--reason', 'test')
+            for words in ['check', 'casino.com'], ['lists', 'update'], ['report', 'daily']:
+                assert 'usher.yaml:' in u.cli(*words, expect=1).stderr, words
+        u.file.write_text('{')
+        assert 'usher.yaml:1' in u.cli('reload', expect=1).stderr
+        u.file.write_text(good.replace('10.20.0.0/16', '10.20.0.0/99'))
+        u.stop()
+        for words in ['log'], ['status'], ['episodes']:
+            assert u.cli(*words, expect=1).stdout == '', words
 
 
 def test_second_usherd_with_other_folders_does_not_share_the_port_in_silence(lab):

@@ -39,6 +39,35 @@ static void bad(const char *text, const char *problem)
 		fail_msg("found\n%s\nexpected\n%s", why, problem);
 }
 
+static void file_with_mistakes_still_tells_where_usherd_is(void **state)
+{
+	static const struct {
+		const char *text, *run_dir;
+	} files[] = { { "run-dir: /run/here\nprofiles: 7\nbogus: 1\n", "/run/here" },
+		{ "run-dir: [1]\n", "/run/usher" }, { "{", "/run/usher" }, { "", "/run/usher" } };
+	char file[] = "/tmp/usher-config-XXXXXX";
+	int fd = mkstemp(file);
+
+	(void)state;
+	assert_true(fd >= 0);
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		struct config *config;
+		assert_int_equal(ftruncate(fd, 0), 0);
+		assert_int_equal(pwrite(fd, files[i].text, strlen(files[i].text), 0), strlen(files[i].text));
+		int ret = config_read_damaged(&config, file, why);
+		assert_int_equal(ret, *files[i].text == '\0' ? 0 : -EINVAL);
+		assert_string_equal(config->run_dir, files[i].run_dir);
+		if (ret < 0)
+			assert_int_equal(config->profile_count + config->category_count, 0);
+		config_free(config);
+	}
+	unlink(file);
+	struct config *config;
+	assert_int_equal(config_read_damaged(&config, file, why), -ENOENT);
+	assert_null(config);
+	close(fd);
+}
+
 static bool has_warning(const struct config *config, const char *text)
 {
 	for (size_t i = 0; i < config->warning_count; i++)
@@ -1384,6 +1413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_key_is_read),
+		cmocka_unit_test(file_with_mistakes_still_tells_where_usherd_is),
 		cmocka_unit_test(keywords_are_as_people_read_them),
 		cmocka_unit_test(records_are_in_wire_form),
 		cmocka_unit_test(idn_becomes_a_labels),
