@@ -291,7 +291,7 @@ def test_folder_of_its_sockets_is_usherds_own_after_each_boot(machine):
 def test_units_are_understood_by_systemd(machine):
     machine.install()
     said = machine.run('sh', '-c', 'cd /usr/local/lib/systemd/system && systemd-analyze verify --man=no ./usherd.service ./usher-lists.service ./usher-lists.timer ./usher-report@daily.service ./usher-report-daily.timer ./usher-report-weekly.timer ./usher-ship@syslog.service ./usher-selftest.service ./usher-selftest.timer')
-    assert said == ''
+    assert [line for line in said.splitlines() if 'usher' in line] == [], 'of other units of this machine it may say what it likes'
 
 
 def test_configuration_of_the_readme_is_a_whole_one(tmp_path):
