@@ -10,7 +10,7 @@
 unsigned character_read(const char *text, uint32_t *character);
 
 /* Controls (C0, DEL, C1), line and paragraph separators, marks that turn the direction of what follows, and
- * those that nobody sees. All are below U+10000. */
+ * those that nobody sees: joiners, soft hyphens, fillers, tags, variation selectors. */
 bool character_is_unsafe(uint32_t character);
 
 #endif

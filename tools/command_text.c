@@ -58,6 +58,15 @@ void command_say(const char *text)
 
 /* ---- JSON ---- */
 
+/* Above U+FFFF two surrogates: RFC 8259 7. */
+static void json_escape(uint32_t c)
+{
+	if (c < 0x10000)
+		printf("\\u%04X", c);
+	else
+		printf("\\u%04X\\u%04X", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
+}
+
 void command_json_line(const char *json)
 {
 	const char *plain = json; /* from here on nothing is printed yet */
@@ -69,7 +78,7 @@ void command_json_line(const char *json)
 		bool keep = len > 0 && (c < 0x7f || !character_is_unsafe(c));
 		if (!keep) {
 			fwrite(plain, 1, (size_t)(p - plain), stdout);
-			printf("\\u%04X", len > 0 ? c : 0xfffd);
+			json_escape(len > 0 ? c : 0xfffd);
 			plain = p + (len > 0 ? len : 1);
 		}
 		p += len > 0 ? len : 1;

@@ -23,7 +23,8 @@ LABELS = [b'\x1b]0;owned\x07', b'\x1b[31mred\x1b[0m', b'\xc2\x9b31m', '\u202egpj
           b'a,b;c|d', b'&amp;&#60;', b']]>', b'%s%n%x', b'] b="', b'$(id)`id`', b'x' * 63]
 TEXT = '=1+1 \u202e\x1b[31m<script>alert(2)</script>"\'\\ %s \x9b31m\u2066'           # a reason, as one may type or paste it
 # A reason that usherd takes: one line, no ASCII control; all that turns, hides or is obeyed, and a letter that stays.
-UNSEEN = 'caf\u00e9 ' + ''.join(map(chr, [*range(0x80, 0xa0), 0x61c, *range(0x200b, 0x2010), *range(0x2028, 0x202f), *range(0x2060, 0x206a), 0xfeff])) + ' end'
+UNSEEN = 'caf\u00e9 ' + ''.join(map(chr, [*range(0x80, 0xa0), 0x61c, *range(0x200b, 0x2010), *range(0x2028, 0x202f), *range(0x2060, 0x206a), 0xfeff, 0xad, 0x180e, *range(0xfff9, 0xfffc), 0xfe0f,
+                                       0xe0001, 0xe0020, 0xe007f, 0xe0100])) + ' end'
 DEVICE = '=cmd|calc<script>\u202e"\\'
 
 ALERTS = {'mail-to': ['dsl@school.example'], 'sendmail': '{folder}/sendmail', 'wait': '1s', 'rules': [{'name': 'danger'}]}
@@ -87,7 +88,7 @@ TEXTS = [*ROWS, ['check', NAME], ['check', NAME, '--client', PUPIL], ['check', '
          ['forget', '--client', TEXT, '--reason', 'x'], [TEXT], ['flush', TEXT], ['help', TEXT], ['case', 'hold', '--client', PUPIL, '--since', TEXT, '--reason', 'x']]
 REPORTS = [['report', kind] for kind in ('daily', 'weekly', 'term', 'staff')] + [['report', 'subject-access', '--client', PUPIL]]
 
-HARM = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe]')
+HARM = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\xad\u180e\ufff9-\ufffb\ufe00-\ufe0f\U000e0000-\U000e0fff]')
 
 
 def assert_neutral(text, words):

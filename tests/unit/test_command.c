@@ -138,16 +138,21 @@ static void unsafe_characters_become_question_marks(void **state)
 	            "gpj.exe",
 	        "?gpj.exe"); /* right to left override */
 	assert_safe("\xff\xc3-\xe2\x82\xed\xa0\x80\xc0\xaf", "\?\?-\?\?\?\?\?\?\?");
+	assert_safe("pay\xc2\xadpal \xe1\xa0\x8e \xef\xbf\xb9 \xf3\xa0\x81\xa1 \xe2\x9d\xa4\xef\xb8\x8f",
+	        "pay?pal ? ? ? \xe2\x9d\xa4?"); /* soft hyphen, vowel separator, annotation, tag, variation */
 	assert_safe("", "");
 	assert_safe("\xf0\x9f", "??");
 }
 
 static void every_invisible_character_is_unsafe(void **state)
 {
-	static const uint32_t ranges[][2] = { { 1, 0x1f }, { 0x7f, 0x9f }, { 0x61c, 0x61c },
-		{ 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x2069 }, { 0xfeff, 0xfeff } };
+	static const uint32_t ranges[][2] = { { 1, 0x1f }, { 0x7f, 0x9f }, { 0xad, 0xad }, { 0x34f, 0x34f },
+		{ 0x61c, 0x61c }, { 0x115f, 0x1160 }, { 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
+		{ 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x206f }, { 0x3164, 0x3164 },
+		{ 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 }, { 0xfff0, 0xfffb },
+		{ 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a }, { 0xe0000, 0xe0fff } };
 
-	for (uint32_t c = 1; c < 0x11000; c++) {
+	for (uint32_t c = 1; c <= 0x10ffff; c++) {
 		bool unsafe = false;
 		for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
 			unsafe |= c >= ranges[i][0] && c <= ranges[i][1];
@@ -171,6 +176,12 @@ static void json_lines_escape_what_is_unsafe_and_keep_its_value(void **state)
 	assert_true(json_equal(read, object));
 	json_decref(read);
 	json_decref(object);
+	capture(STDOUT_FILENO);
+	command_json_line("\"\xc2\xad\xf3\xa0\x81\x81\xef\xb8\x8f\"");
+	assert_string_equal(captured(), "\"\\u00AD\\uDB40\\uDC41\\uFE0F\"\n");
+	read = json_loads(printed, JSON_DECODE_ANY, NULL);
+	assert_string_equal(json_string_value(read), "\xc2\xad\xf3\xa0\x81\x81\xef\xb8\x8f");
+	json_decref(read);
 	capture(STDOUT_FILENO);
 	command_json_line("\"\xff\xe2\x80\"");
 	assert_string_equal(captured(), "\"\\uFFFD\\uFFFD\\uFFFD\"\n");
