@@ -3,8 +3,8 @@
  * showed and of the sessions that RADIUS accounting tells of, so that a record of the block log can be read
  * with the device that had the address at that moment, whoever has it now.
  *
- * One file a day (UTC) in state-dir/devices, named after it, of records of fixed size (devices.c). usherd is
- * the only writer; any process that may open the files reads. What is older than the longest `keep` of a
+ * One file a day (UTC) in state-dir/devices, named after it, of records of fixed size (device_day.h). usherd
+ * is the only writer; any process that may open the files reads. What is older than the longest `keep` of a
  * profile is deleted as whole files; a record that spans days is written into each day's file, so that no
  * file tells of another day.
  */
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "device_day.h"
 #include "leases.h"
 
 /* How sure we are, from best to worst. */
@@ -29,8 +30,6 @@ enum device_confidence {
 	DEVICE_SHARED, /* the kernel saw this MAC at many addresses at that time: a repeater's, who is behind
 	                  it nobody knows */
 };
-
-enum device_source { DEVICE_FROM_LEASE, DEVICE_FROM_NEIGHBOUR, DEVICE_FROM_RADIUS };
 
 struct device {
 	enum device_confidence confidence;
@@ -100,5 +99,18 @@ void devices_find(struct devices *devices, const uint8_t address[16], int64_t ti
 
 /* Reader: looks at the files anew that have changed since they were read. */
 void devices_refresh(struct devices *devices);
+
+/* ---- between the files of the noun: devices.c keeps days, device_find.c asks them ---- */
+
+#define DEVICES_SEEN_S 120 /* the kernel's word counts this long around what it saw */
+#define DEVICES_LOOK_BACK_DAYS 7
+
+/* A day from memory or its file, until the next is asked for; the one not asked for the longest makes room.
+ * NULL without memory. */
+struct device_day *devices_day(struct devices *devices, int64_t number);
+
+/* device_day_at() of the day of time_s, or else of the days before. NULL: none. */
+const struct device_record *devices_record(
+        struct devices *devices, enum device_source source, const uint8_t address[16], int64_t time_s);
 
 #endif

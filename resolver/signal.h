@@ -4,20 +4,20 @@
  * clock, no I/O; the same records give the same signals with the same ids, so that they can be replayed over
  * the stored log.
  *
- *   One device is one identity (identity.h), whatever addresses it had.
+ * One device is one identity (identity.h), whatever addresses it had.
  *
- *   threshold: `count` lookups of one device within `window` (to a thirtieth of it). While they go on they
+ * threshold: `count` lookups of one device within `window` (to a thirtieth of it). While they go on they
  * belong to the same signal, for an hour or the window, whichever is longer.
  *
- *   slow-burn: one device, in `count` different weeks of the last `window`: too few lookups for any
- * threshold, but again and again. At most one signal a week for a device.
+ * slow-burn: one device, in `count` different weeks of the last `window`: too few lookups for any threshold,
+ * but again and again. At most one signal a week for a device.
  *
- *   chase (chase.h): one device goes from a block to ways around it: `count` different sites within `window`,
- * a block first and one or more of category bypass after it that this device was not at before the block.
+ * chase (chase.h): one device goes from a block to ways around it: `count` different sites within `window`, a
+ * block first and one or more of category bypass after it that this device was not at before the block.
  *
- *   swarm: a site that was never blocked here before is asked by `count` clients within `window` of its first
- *   lookup. Nothing is new before a day of records was seen. A site that was let through and that nobody here
- *   asked for before comes as one event of so many devices (newcomers.h), and is a swarm by itself.
+ * swarm: a site that was never blocked here before is asked by `count` clients within `window` of its first
+ * lookup. Nothing is new before a day of records was seen. A site that was let through and that nobody here
+ * asked for before comes as one event of so many devices (newcomers.h), and is a swarm by itself.
  *
  * Which rules there are, and which records each looks at: signal_rules.h.
  *

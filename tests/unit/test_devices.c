@@ -1,4 +1,4 @@
-/* Who had an address when: devices.c, and lease_watch.c over it. */
+/* Who had an address when: devices.c and device_find.c, and lease_watch.c over them. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -243,47 +243,6 @@ static void mac_at_many_addresses_is_nobodys_own(void **state)
 	for (int i = 0; i < 4; i++)
 		see(devices, addresses[i], 's', TODAY + (4 + i) * HOUR, TODAY + (4 + i) * HOUR + 60);
 	assert_string_equal(who(devices, addresses[3], TODAY + 7 * HOUR), "neighbour 73:73:73:73:73:73");
-	devices_free(devices);
-}
-
-static int64_t cpu_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
-}
-
-/* The least time that 200 look-ups of an address take. */
-static int64_t cost_us(struct devices *devices, const char *address)
-{
-	int64_t least_us = INT64_MAX;
-
-	for (int round = 0; round < 5; round++) {
-		int64_t begin_us = cpu_us();
-		for (int i = 0; i < 200; i++)
-			who(devices, address, TODAY + HOUR);
-		if (cpu_us() - begin_us < least_us)
-			least_us = cpu_us() - begin_us;
-	}
-	return least_us;
-}
-
-static void made_up_ipv6_addresses_of_a_device_make_it_no_slower_to_find(void **state)
-{
-	struct devices *devices = devices_new(dir);
-
-	see(devices, "10.0.0.91", 'a', TODAY + HOUR, TODAY + 2 * HOUR);
-	see(devices, "10.0.0.92", 'b', TODAY + HOUR, TODAY + 2 * HOUR);
-	for (uint16_t i = 0; i < 20000; i++) {
-		struct lease lease = lease_of("0.0.0.0", 'a', TODAY + HOUR, TODAY + 2 * HOUR);
-		memcpy(lease.address, (uint8_t[16]){ 0xfd, [14] = i >> 8, [15] = i & 0xff }, 16);
-		lease.name[0] = '\0';
-		assert_int_equal(devices_note(devices, DEVICE_FROM_NEIGHBOUR, &lease, TODAY + HOUR, KEEP), 0);
-	}
-	assert_string_equal(who(devices, "10.0.0.91", TODAY + HOUR), "neighbour 61:61:61:61:61:61");
-	int64_t other_us = cost_us(devices, "10.0.0.92");
-	assert_in_range(cost_us(devices, "10.0.0.91"), 0, 10 * other_us + 1000);
 	devices_free(devices);
 }
 
@@ -727,7 +686,6 @@ int main(void)
 		TEST(kernels_word_names_addresses_without_lease_by_the_lease_of_their_mac),
 		TEST(another_device_at_a_leased_address_is_disputed),
 		TEST(mac_at_many_addresses_is_nobodys_own),
-		TEST(made_up_ipv6_addresses_of_a_device_make_it_no_slower_to_find),
 		TEST(deleted_day_is_gone_for_reader_and_writer),
 		TEST(damaged_or_cut_file_is_no_fault),
 		TEST(kea_file_is_followed_as_it_grows),
