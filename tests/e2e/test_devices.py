@@ -1,5 +1,6 @@
 """Issue 6 point 3: the log shows the device that had the address at that moment, and who was logged in, whoever has it now."""
 
+import subprocess
 import time
 
 import pytest
@@ -126,6 +127,85 @@ def test_log_names_who_was_logged_in_at_that_moment(lab):
         assert (done['rows'], done['finished']) == (1, True)
         assert {(r['name'], r['device']) for r in u.log('--client', PUPIL)} == {('second.casino.com', 'anna')}
         assert b'jane' not in b''.join(p.read_bytes() for p in history.iterdir())
+
+
+RADIUS_PORT = 18130
+RADIUSD = '''
+prefix = /usr
+libdir = /usr/lib/freeradius
+logdir = {folder}
+radacctdir = {folder}/radacct
+client access-point {{
+    ipaddr = 127.0.0.1
+    secret = testing123
+}}
+modules {{
+    $INCLUDE /etc/freeradius/3.0/mods-available/detail
+}}
+server school {{
+    listen {{
+        type = acct
+        ipaddr = 127.0.0.1
+        port = {port}
+    }}
+    accounting {{
+        detail
+    }}
+}}
+'''
+
+
+class Radius:
+    """The real FreeRADIUS with its detail module as Debian configures it, and an access point that sends it accounting."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / 'radius').mkdir()
+        (folder / 'radius/radiusd.conf').write_text(RADIUSD.format(folder=folder, port=RADIUS_PORT))
+
+    def __enter__(self):
+        command = ['freeradius', '-d', self.folder / 'radius', '-n', 'radiusd', '-f', '-l', 'stdout']
+        with (self.folder / 'radius/log').open('w') as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(5)
+
+    def account(self, status, **attributes):
+        """Sends one packet, and again until there is a server: it is accounted for when this returns."""
+        lines = [f'Acct-Status-Type = {status}', *(f'{name.replace("_", "-")} = {value}' for name, value in attributes.items())]
+        run = subprocess.run(['radclient', '-t', '0.3', '-r', '10', f'127.0.0.1:{RADIUS_PORT}', 'acct', 'testing123'], input='\n'.join(lines) + '\n',
+                             capture_output=True, text=True)
+        assert run.returncode == 0, (run.stdout + run.stderr, (self.folder / 'radius/log').read_text())
+
+
+def test_a_real_freeradius_tells_who_was_logged_in(lab):
+    """Jane logs in, goes on, and logs out; Anna follows at the same laptop; a guest's name is as hostile as a packet may have it."""
+    with usherd({'workers': 1, 'leases': [{'file': '{folder}/radacct/*/detail-*', 'format': 'radius'}]}, LISTS) as u, Radius(u.folder) as radius:
+        history = u.folder / 'state/devices'
+        known = lambda text: eventually(lambda: history.exists() and text in b''.join(p.read_bytes() for p in history.iterdir()), 5)
+        laptop = {'Calling_Station_Id': '"A8-BB-CC-00-00-01"', 'Called_Station_Id': '"00-11-22-33-44-55:school"', 'NAS_IP_Address': '10.0.0.2'}
+        jane = {'User_Name': '"jane"', 'Acct_Session_Id': '"5F00-1"', **laptop, 'Framed_IP_Address': PUPIL}
+        radius.account('Start', **jane, Framed_IPv6_Address='fd00:20::5')
+        radius.account('Interim-Update', **jane, Framed_IPv6_Address='fd00:20::5', Acct_Session_Time=60)
+        radius.account('Start', User_Name=r'"=x\033[31m\n\tFramed-IP-Address = 10.20.0.6\"z"', Acct_Session_Id='"2"', Calling_Station_Id='"a8bb.cc00.0009"', Framed_IP_Address='10.20.0.8')
+        assert known(b'jane') and known(b'=x')
+        for client in (PUPIL, '10.20.0.8', '10.20.0.6', 'fd00:20::5'):
+            u.ask('first.casino.com', client=client)
+        rows = {r['client']: (r['device'], r['mac'], r['confidence']) for r in u.log(count=4)}
+        assert rows[PUPIL] == rows['fd00:20::5'] == ('jane', 'a8:bb:cc:00:00:01', 'radius') and rows['10.20.0.6'] == (None, None, None)
+        assert rows['10.20.0.8'][0].startswith('=x?[31m??Framed-IP-Address = 10.20.0.6"z~')
+        time.sleep(1.1)
+        radius.account('Stop', **jane, Acct_Session_Time=90, Acct_Terminate_Cause='User-Request', Acct_Delay_Time=0)
+        radius.account('Accounting-On', Acct_Session_Id='"0"', NAS_IP_Address='10.0.0.2')
+        radius.account('Start', **{**jane, 'User_Name': '"anna"', 'Acct_Session_Id': '"5F00-2"'})
+        assert known(b'anna')
+        u.ask('second.casino.com')
+        [second] = u.log('--name', 'second.casino.com', count=1)
+        assert second['device'] == 'anna' and [r['name'] for r in u.log('--device', 'jane', '--client', PUPIL)] == ['first.casino.com']
+        assert {p['state'] for p in u.json('status')[0]['parts'] if p['part'] == 'devices'} == {'ok'}
 
 
 def test_accounting_that_usherd_may_not_read_is_told(lab, tmp_path):
