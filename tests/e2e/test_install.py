@@ -212,7 +212,10 @@ def test_remove_keeps_data_and_purge_leaves_nothing(machine):
     assert machine.read(f'{STATE}/mark') == 'data\n' and machine.read(f'{CONF}/usher.yaml').endswith('# the school\n')
     machine.install()
     assert machine.read(f'{CONF}/usher.yaml').endswith('# the school\n')
+    stamp = '/var/lib/systemd/timers/stamp-usher-lists.timer'   # systemd's own, when the timer ran last
+    machine.run('install', '-D', '/dev/null', stamp)
     machine.run(f'{SHARE}/uninstall', '--purge')
+    assert not machine.has(stamp)
     assert machine.listing() == before
 
 
