@@ -76,7 +76,24 @@ static void print_page(const struct selftest *selftest, enum report_format forma
 	report_clear(&report);
 }
 
-static int run_once(struct command_context *context, enum report_format format)
+/* For the system's log, into which a page every quarter of an hour is too much. */
+static void print_brief(const struct selftest *selftest)
+{
+	char sentence[2048];
+
+	for (size_t i = 0; i < selftest->count; i++) {
+		const struct selftest_case *test = &selftest->cases[i];
+		if (test->passed)
+			continue;
+		snprintf(sentence, sizeof sentence, "%s: %s (%s): should be: %s, is: %s",
+		        test->profile ? test->profile : "all", test->name, test->subject,
+		        selftest_want_text(test->want), test->found);
+		command_say(sentence);
+	}
+	printf("%zu of %zu names got what they should\n", selftest->passed, selftest->count);
+}
+
+static int run_once(struct command_context *context, enum report_format format, bool brief)
 {
 	const struct config *config = command_config(context);
 	struct selftest selftest = { 0 };
@@ -99,6 +116,8 @@ static int run_once(struct command_context *context, enum report_format format)
 			print_json(&selftest, hash, generation);
 		else if (context->csv)
 			print_csv(&selftest, hash, generation);
+		else if (brief)
+			print_brief(&selftest);
 		else
 			print_page(&selftest, format);
 	}
@@ -108,10 +127,11 @@ static int run_once(struct command_context *context, enum report_format format)
 }
 
 /* For ever; a run that finds something wrong is told by its page, and by the next status of usherd. */
-static _Noreturn void run_watch(struct command_context *context, enum report_format format, int64_t every_s)
+static _Noreturn void run_watch(
+        struct command_context *context, enum report_format format, bool brief, int64_t every_s)
 {
 	for (;;) {
-		run_once(context, format);
+		run_once(context, format, brief);
 		fflush(stdout);
 		nanosleep(&(struct timespec){ .tv_sec = every_s }, NULL);
 	}
@@ -119,8 +139,9 @@ static _Noreturn void run_watch(struct command_context *context, enum report_for
 
 int selftest_command(struct command_context *context)
 {
-	const char *format = "text", *watch = NULL;
-	const struct command_option options[] = { { "format", true, &format }, { "watch", true, &watch } };
+	const char *format = "text", *watch = NULL, *brief = NULL;
+	const struct command_option options[] = { { "format", true, &format }, { "watch", true, &watch },
+		{ "brief", false, &brief } };
 	int64_t now = time(NULL), then = 0;
 
 	int ret = command_options(context, "selftest", options, sizeof options / sizeof *options);
@@ -137,6 +158,6 @@ int selftest_command(struct command_context *context)
 	command_must_read(context->config->state_dir);
 	enum report_format as = strcmp(format, "html") == 0 ? REPORT_HTML : REPORT_TEXT;
 	if (watch)
-		run_watch(context, as, then - now);
-	return run_once(context, as);
+		run_watch(context, as, brief != NULL, then - now);
+	return run_once(context, as, brief != NULL);
 }

@@ -187,7 +187,7 @@ static const struct command {
 	        "  --output FILE   written whole or not at all; FOLDER/ gets a file named by report and day\n"
 	        "  --day DAY       today, yesterday or 2026-11-23, from midnight to midnight\n" HELP_TIME },
 	{ "selftest", selftest_command, "proof that filtering is on, for every group",
-	        "usher selftest [--format text|html] [--watch 15m]\n"
+	        "usher selftest [--format text|html] [--brief] [--watch 15m]\n"
 	        "\n"
 	        "Asks a running usherd, as a device of each profile, for names that must be blocked, "
 	        "resolve, be "
@@ -196,6 +196,7 @@ static const struct command {
 	        "not.\n"
 	        "An engine whose safe name does not work is blocked until it does. No trace of it is in the "
 	        "log.\n"
+	        "  --brief   no page: one line, and one for each name that got what it should not\n"
 	        "  --watch   again and again, so often\n" },
 	{ "ship", ship_command, "send the block log to a system outside, and go on",
 	        "usher ship clickhouse|syslog [--once]\n"

@@ -84,6 +84,11 @@ def test_a_name_that_should_be_blocked_and_is_not_fails_it(u):
     record = run(u, expect=1)
     wrong = {case['name'] for case in record['cases'] if not case['passed']}
     assert {'www.many.com', 'casino.com'} <= wrong
+    # As the timer's service: not a page every quarter of an hour into the system's log.
+    brief = u.cli('selftest', '--brief', expect=1)
+    assert brief.stdout == f'{record["passed"]} of {len(record["cases"])} names got what they should\n'
+    assert brief.stderr.count('should be:') == len(record['cases']) - record['passed']
+    assert 'pupils: casino.com (must-pass): should be: resolves, is: NXDOMAIN' in brief.stderr
     u.configure(GOOD)
 
 
