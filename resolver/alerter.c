@@ -6,6 +6,9 @@
  * as `user`, and is neither the process that answers lookups nor the one that reads for people: a mail server
  * that hangs, or a sendmail that is not what it should be, holds up nobody.
  *
+ * A record is evaluated when it is known whose it is, or DEVICE_WAIT_S old: what a device does before its
+ * lease is read, or its neighbour's entry written, is its own too.
+ *
  * After a start it looks back: the records before the saved position are fed to the evaluator without telling
  * anybody, so that windows and weeks are what they were; those after it are what happened while we were not
  * there.
@@ -44,6 +47,7 @@
 #define LOOK_MS 500
 #define LOOK_MOST 20000         /* records a look evaluates */
 #define LOOK_BACK_S (8 * 86400) /* all records; of severity danger SIGNAL_LEAD_S */
+#define DEVICE_WAIT_S 5         /* leases are read every second, neighbours noted after three */
 #define FIRST_S 60
 #define TOO_OLD_S 86400 /* what was so long ago is no alert any more */
 #define POSITION_S 10   /* how often a position alone is saved */
@@ -69,8 +73,9 @@ struct alerter {
 	struct courier *courier;
 	struct signals *signals;
 	struct devices *devices;
-	bool muted;   /* looking back */
-	struct live { /* alerts that gather, and the evaluator's signal behind each */
+	bool knows_devices; /* there is a history to wait for */
+	bool muted;         /* looking back */
+	struct live {       /* alerts that gather, and the evaluator's signal behind each */
 		char id[20];
 		const struct signal *signal;
 	} live[ALERT_OPEN_MAX];
@@ -164,32 +169,48 @@ static json_t *refreshed(void *arg, const char *id)
 
 /* ---- the block log ---- */
 
-static void evaluate_record(struct alerter *alerter, const struct block_record *found)
+static void evaluate_record(struct alerter *alerter, const struct block_record *record)
 {
+	if (signals_feed(alerter->signals, record) < 0)
+		log_fatal("out of memory");
+}
+
+/* Whose it is may be known in a moment. */
+static bool is_too_early(const struct alerter *alerter, const struct block_record *record)
+{
+	enum device_confidence known = record->device->confidence;
+
+	if (!alerter->knows_devices || !record->client ||
+	        (known != DEVICE_UNKNOWN && known != DEVICE_EXPIRED))
+		return false;
+	int64_t age_s = now_s() - record->time_us / 1000000;
+	return age_s >= 0 && age_s < DEVICE_WAIT_S;
+}
+
+static bool feed(void *arg, const struct block_record *found)
+{
+	struct alerter *alerter = arg;
 	struct block_record record = *found;
 	struct device room;
 
 	log_query_join(alerter->devices, &record, &room);
-	if (signals_feed(alerter->signals, &record) < 0)
-		log_fatal("out of memory");
-}
-
-static bool feed(void *arg, const struct block_record *record)
-{
-	struct alerter *alerter = arg;
-
-	alerter->position = record->id;
-	evaluate_record(alerter, record);
+	if (is_too_early(alerter, &record))
+		return false;
+	alerter->position = record.id;
+	evaluate_record(alerter, &record);
 	return true;
 }
 
-static bool feed_back(void *arg, const struct block_record *record)
+static bool feed_back(void *arg, const struct block_record *found)
 {
 	struct alerter *alerter = arg;
+	struct block_record record = *found;
+	struct device room;
 
-	if (record->id > alerter->position)
+	if (record.id > alerter->position)
 		return false;
-	evaluate_record(alerter, record);
+	log_query_join(alerter->devices, &record, &room);
+	evaluate_record(alerter, &record);
 	return true;
 }
 
@@ -550,6 +571,16 @@ static void lock_folder(const struct alerter *alerter)
 		log_fatal("alerts: %s cannot be locked: %s", path, strerror(errno));
 }
 
+/* As device_watch.c: else nothing is written. */
+static bool devices_are_watched(const struct config *config)
+{
+	bool named = config->lease_count > 0;
+
+	for (size_t i = 0; i < config->profile_count; i++)
+		named |= config->profiles[i].device_count > 0;
+	return named;
+}
+
 /* A name that may stand in a header. */
 static void find_host(struct alerter *alerter)
 {
@@ -622,6 +653,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 	snprintf(alerter.dir, sizeof alerter.dir, "%.4000s/alerts", alerter.config->state_dir);
 	snprintf(alerter.run_dir, sizeof alerter.run_dir, "%.4000s/alerts", alerter.config->run_dir);
 	snprintf(alerter.log_dir, sizeof alerter.log_dir, "%.4000s/log", alerter.config->state_dir);
+	alerter.knows_devices = devices_are_watched(alerter.config);
 	find_host(&alerter);
 	fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC); /* not for a sendmail */
 	lock_folder(&alerter);

@@ -86,6 +86,30 @@ def storm(u, names, client):
         return answers
 
 
+KEA = 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n'
+
+
+def test_a_devices_first_seconds_are_its_own_though_its_lease_is_read_later(lab):
+    """Two lookups before usherd has read the lease, one after it at another address: three of one device, and the mail names it."""
+    rules = [{'name': 'many', 'severity': 'caution', 'count': 3, 'window': '10m'}]
+    with School(rules=rules) as u:
+        u.write('kea.csv', KEA)
+        u.configure({'leases': [{'file': '{folder}/kea.csv'}]})
+        u.reload()
+        expire = int(time.time()) + 3000
+        for name in 'a.casino.com', 'b.casino.com':
+            u.ask(name, client='10.20.1.1')
+        u.log(count=2)
+        time.sleep(1.2)                 # the alerter has looked
+        u.write('kea.csv', KEA + ''.join(f'10.20.1.{n},a8:bb:cc:00:00:01,,3600,{expire},1,0,0,annas-phone,0,\n' for n in (1, 2)))
+        u.ask('c.casino.com', client='10.20.1.2')
+        text = u.mails(1, 12)[0].get_content()
+        assert 'annas-phone' in text and 'a.casino.com' in text and 'c.casino.com' in text
+        u.ask('d.casino.com', client='10.20.9.9')
+        u.log(count=4)
+        u.mails(1)
+
+
 def test_danger_is_mailed_once_with_what_the_dsl_needs_and_a_storm_is_one_mail(lab):
     with School() as u:
         u.ask('casino.com', client='10.20.1.1')
