@@ -19,7 +19,6 @@
 #include "layout.h"
 #include "manifest.h"
 #include "member.h"
-#include "pace.h"
 
 /* clang-format off */
 /*
@@ -53,7 +52,7 @@
 /* clang-format on */
 
 #define GENERATIONS_TRIED 64
-#define MAP_STEP (128 << 10)
+#define MAP_STEP (128 << 10) /* octets; where the kernel is not preemptible, others wait for the end of a step */
 #define MATCH_WHOLE UINT32_C(0x80000000) /* in match[].set: the entry is the name itself, not a parent */
 
 struct stored_claim {
@@ -409,10 +408,8 @@ static void map_advise(const uint8_t *from, size_t len, int advice)
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)from & ~(page - 1),
 	          end = (uintptr_t)from + len;
 
-	for (; at < end; at += MAP_STEP) {
+	for (; at < end; at += MAP_STEP)
 		madvise((void *)at, end - at < MAP_STEP ? end - at : MAP_STEP, advice);
-		pace_step();
-	}
 }
 
 static void tables_advise(const struct lists *lists, int advice)

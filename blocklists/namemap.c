@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pace.h"
 
 #define SLOTS_MIN 64 /* a power of two */
 #define NO_ENTRY UINT32_MAX
@@ -138,7 +137,6 @@ int namemap_add(struct namemap *map, const struct name *name, bool exact, uint8_
 	uint64_t hash[NAME_LABELS_MAX + 1];
 	uint32_t last = NO_ENTRY;
 
-	pace_step();
 	if (namemap_reserve(map) < 0)
 		return -ENOMEM;
 	name_hash_suffixes(name, map->seed, hash);

@@ -31,17 +31,21 @@ gid_t account_group(const char *name)
 	return entry != NULL ? entry->gr_gid : (gid_t)-1;
 }
 
-int account_become(const struct account *account)
+int account_become(const struct account *account, int kept)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	if (account->uid == (uid_t)-1)
 		return 0;
+	if (kept >= 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return -errno;
 	if (initgroups(account->name, account->gid) < 0 ||
 	        setresgid(account->gid, account->gid, account->gid) < 0 ||
 	        setresuid(account->uid, account->uid, account->uid) < 0)
 		return -errno;
 	capng_clear(CAPNG_SELECT_BOTH);
+	if (kept >= 0)
+		capng_update(CAPNG_ADD, CAPNG_PERMITTED, (unsigned)kept);
 	return capng_apply(CAPNG_SELECT_CAPS) < 0 ? -EPERM : 0;
 }
 

@@ -20,9 +20,11 @@ int account_find(struct account *account, const char *name, bool required);
 /* The group's id, or (gid_t)-1. */
 gid_t account_group(const char *name);
 
-/* Becomes the account for good: supplementary groups, gid, uid, no capabilities, no new privileges. 0 or
- * negative errno. */
-int account_become(const struct account *account);
+/*
+ * Becomes the account for good: supplementary groups, gid, uid, no capabilities but the one that is kept (-1:
+ * none; permitted, not effective), no new privileges. 0 or negative errno.
+ */
+int account_become(const struct account *account, int kept);
 
 /* Makes a folder and its parents (mode for the last one) and gives it to the account. 0 or negative errno. */
 int account_make_folder(const struct account *account, const char *path, mode_t mode);

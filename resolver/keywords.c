@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blocklists/pace.h"
 
 struct word {
 	uint32_t keyword; /* index in config->keywords */
@@ -67,7 +66,6 @@ static void word_add(struct keywords *keywords, uint32_t index)
 	size_t len = keywords_word(&keywords->rows[index], &text);
 	uint32_t state = 0;
 
-	pace_step();
 	for (size_t i = 0; i < len; i++) {
 		uint32_t *next =
 		        &keywords->next[state * keywords->class_count + keywords->class_of[(uint8_t)text[i]]];
@@ -95,7 +93,6 @@ static void complete(struct keywords *keywords, uint32_t *queue, uint32_t *suffi
 
 	queue[put++] = 0;
 	while (taken < put) {
-		pace_step();
 		uint32_t state = queue[taken++];
 		uint32_t *row = &keywords->next[state * keywords->class_count];
 		const uint32_t *fallback = &keywords->next[suffix[state] * keywords->class_count];

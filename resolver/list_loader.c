@@ -10,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "blocklists/pace.h"
 #include "thread_class.h"
 
 #define PATIENCE_S 2
@@ -54,7 +53,6 @@ static void *loader_run(void *arg)
 
 	pthread_setname_np(pthread_self(), "lists");
 	thread_give_way();
-	pace_begin();
 	loader->ret = loader_open(loader);
 	while (write(loader->fd, &one, sizeof one) < 0 && errno == EINTR)
 		;
@@ -158,7 +156,6 @@ static void *drop_run(void *snapshot)
 {
 	pthread_setname_np(pthread_self(), "lists");
 	thread_give_way();
-	pace_begin();
 	snapshot_free(snapshot);
 	return NULL;
 }

@@ -2,8 +2,8 @@
  * Opens a new list generation beside the threads that answer, and makes the snapshot with it. To read and
  * hash a file of some hundred MiB takes as long as thousands of answers, a snapshot as long as hundreds, and
  * on a machine of one processor it would stand in their way: it is done on a thread that gives way to a
- * worker at once (thread_class.h) and naps on its way (pace.h). Where the workers leave it nothing for two
- * seconds it gets a fair share, so that a flood cannot keep an update from being served.
+ * worker at once (thread_class.h). Where the workers leave it nothing for two seconds it gets a fair share, so
+ * that a flood cannot keep an update from being served.
  */
 #ifndef USHER_LIST_LOADER_H
 #define USHER_LIST_LOADER_H

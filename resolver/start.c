@@ -24,6 +24,7 @@
 #include "log.h"
 #include "message.h"
 #include "page_guard.h"
+#include "precedence.h"
 #include "rules_control.h"
 #include "socket.h"
 #include "probe.h"
@@ -456,7 +457,7 @@ void daemon_start(struct daemon *daemon, const char *config_file, struct config 
 	start_lock(daemon);
 	struct start_sockets sockets = start_bind(config);
 	start_run_sockets(daemon, &account);
-	int ret = account_become(&account);
+	int ret = account_become(&account, precedence_allow());
 	if (ret < 0)
 		log_fatal("user: cannot become %s: %s", config->user, strerror(-ret));
 	umask(0077);

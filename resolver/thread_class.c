@@ -21,11 +21,11 @@ struct attributes {
 	uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
-static void thread_class(pthread_t thread, int class)
+static bool thread_class(pthread_t thread, int class, int priority)
 {
-	struct sched_param none = { 0 };
+	struct sched_param param = { priority };
 
-	pthread_setschedparam(thread, class, &none);
+	return pthread_setschedparam(thread, class, &param) == 0;
 }
 
 /* Who has not the right to niceness 0 never comes back from SCHED_IDLE (sched(7)). */
@@ -41,14 +41,35 @@ static bool may_come_back(void)
 void thread_give_way(void)
 {
 	if (may_come_back())
-		thread_class(pthread_self(), SCHED_IDLE);
+		thread_class(pthread_self(), SCHED_IDLE, 0);
 	else
 		setpriority(PRIO_PROCESS, (id_t)gettid(), NICE_LOW); /* of this thread alone */
 }
 
 void thread_take_share(pthread_t thread)
 {
-	thread_class(thread, SCHED_BATCH);
+	thread_class(thread, SCHED_BATCH, 0);
+}
+
+/* Of this thread alone. Returns whether it is permitted. */
+static bool nice_capability(capng_act_t act)
+{
+	if (capng_get_caps_process() < 0 || !capng_have_capability(CAPNG_PERMITTED, CAP_SYS_NICE))
+		return false;
+	return capng_update(act, CAPNG_EFFECTIVE, CAP_SYS_NICE) == 0 && capng_apply(CAPNG_SELECT_CAPS) == 0;
+}
+
+bool thread_go_first(void)
+{
+	int priority = sched_get_priority_min(SCHED_RR);
+
+	if (thread_class(pthread_self(), SCHED_RR, priority))
+		return true;
+	if (!nice_capability(CAPNG_ADD))
+		return false;
+	bool first = thread_class(pthread_self(), SCHED_RR, priority);
+	nice_capability(CAPNG_DROP);
+	return first;
 }
 
 void thread_take_short_turns(void)

@@ -6,6 +6,7 @@
 #define USHER_THREAD_CLASS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 /*
  * This thread gives way to every other one at once (SCHED_IDLE). Where it could not come back from that, for
@@ -15,6 +16,12 @@ void thread_give_way(void);
 
 /* That thread, which gave way, gets its share again. */
 void thread_take_share(pthread_t thread);
+
+/*
+ * This thread goes before every one of the classes above (SCHED_RR), until it takes short turns again.
+ * Returns whether it may: by RLIMIT_RTPRIO, or CAP_SYS_NICE, which need not be effective.
+ */
+bool thread_go_first(void);
 
 /*
  * This thread works in short turns: when it wakes it need not wait until another one's longer slice is over.

@@ -12,7 +12,6 @@
 #include "probe.h"
 #include "query.h"
 #include "stream.h"
-#include "thread_class.h"
 #include "udp.h"
 
 #define DEADLINE_MS 5000 /* DESIGN.md 8: SERVFAIL by then */
@@ -33,6 +32,7 @@ void worker_clock(struct worker *worker)
 	worker->utc_us = (int64_t)timespec_us(&utc);
 	worker->mono_us = timespec_us(&mono);
 	worker->mono_s = (uint32_t)mono.tv_sec;
+	precedence_turn(&worker->precedence, (int64_t)worker->mono_us);
 	if (worker->moment.utc_s != utc.tv_sec)
 		worker->moment = moment_at(utc.tv_sec);
 }
@@ -151,7 +151,7 @@ static void *worker_run(void *arg)
 	struct worker *worker = arg;
 
 	pthread_setname_np(pthread_self(), "worker");
-	thread_take_short_turns();
+	precedence_begin(&worker->precedence, worker->snapshot->config->workers, (int64_t)worker->mono_us);
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	return NULL;
 }

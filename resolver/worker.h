@@ -15,6 +15,7 @@
 #include "cookie.h"
 #include "names.h"
 #include "policy.h"
+#include "precedence.h"
 #include "rate.h"
 #include "recursion.h"
 #include "ring.h"
@@ -41,6 +42,7 @@ struct worker {
 	const struct cookie_secret *cookies; /* shared, read only */
 	struct tunnel *tunnel;               /* shared, locks by itself */
 	struct stats stats;
+	struct precedence precedence;
 
 	/* The clock, read once a turn. */
 	int64_t utc_us; /* since 1970 */

@@ -168,7 +168,7 @@ void command_become_user(const struct config *config)
 		return;
 	}
 	if (ret == 0)
-		ret = account_become(&account);
+		ret = account_become(&account, -1);
 	if (ret < 0) {
 		fprintf(stderr, "usher: cannot become user %s: %s\n", config->user,
 		        getpwnam(config->user) ? strerror(-ret) : "there is no such user");

@@ -6,12 +6,14 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from usher import (BUILD, ENVIRONMENT, PUPIL, PUPIL6, STAFF, alive, command_line, descendants, eventually, gone, profile,
-                   signal_process, usherd)
+from usher import (BUILD, ENVIRONMENT, PUPIL, PUPIL6, STAFF, alive, command_line, descendants, eventually, framed, gone, profile,
+                   signal_process, usherd, wire)
 
 LISTS = {'gambling': ['casino.com']}
 
@@ -93,6 +95,41 @@ def test_rights_are_dropped_after_binding(lab):
         assert eventually(lambda: u.ask('poker.net').blocked, 2)
         signal_process(recursor)
         assert eventually(lambda: u.ask('fresh-rights.many.com').addresses, 3)
+
+
+def workers_classes(pid):
+    """By sched(7): 0 is the usual one, 2 SCHED_RR."""
+    return [os.sched_getscheduler(int(task.name)) for task in Path(f'/proc/{pid}/task').iterdir() if (task / 'comm').read_text() == 'worker\n']
+
+
+def test_worker_goes_first_but_not_in_a_flood(lab):
+    """As root, who may grant it; nothing else of usherd's does."""
+    may = subprocess.run(['chrt', '-r', '1', 'true'], stderr=subprocess.DEVNULL).returncode == 0
+    with usherd({'user': 'nobody', 'workers': 1}, LISTS) as u:
+        def calm():
+            time.sleep(0.02)
+            return u.ask('casino.com').blocked and workers_classes(u.process.pid) == [os.SCHED_RR if may else os.SCHED_OTHER]
+
+        assert eventually(calm, 5)
+        everybody = [os.sched_getscheduler(pid) for pid in [u.process.pid, *descendants(u.process.pid)]]
+        assert os.SCHED_RR not in everybody and capabilities(u.process.pid) == 0
+        with u.connect(PUPIL) as connection, ThreadPoolExecutor() as threads:
+            def send():
+                with suppress(OSError):
+                    while True:
+                        connection.sendall(pipelined)
+
+            def receive():
+                with suppress(OSError):
+                    while connection.recv(1 << 20):
+                        pass
+
+            pipelined = framed(wire('casino.com')) * 2000
+            threads.submit(send), threads.submit(receive)
+            flooded = eventually(lambda: workers_classes(u.process.pid) == [os.SCHED_OTHER], 5)
+            connection.shutdown(socket.SHUT_RDWR)
+            assert flooded, 'it would keep everybody else from the processor'
+        assert eventually(calm, 5)
 
 
 def test_configured_user_that_does_not_exist_is_fatal(lab):

@@ -256,33 +256,6 @@ static void dropped_snapshot_lives_as_long_as_somebody_holds_them(void **state)
 	assert_int_equal(lists_info(told.snapshot->lists)->names, 1);
 }
 
-static long switches(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_nvcsw;
-}
-
-/* Which a start does not: nobody is answered yet. */
-static void open_beside_workers_naps_on_its_way(void **state)
-{
-	const char *names[CONFIG_CATEGORIES_MAX];
-	struct lists *lists;
-	char why[LISTS_WHY_MAX];
-	long began = switches();
-
-	for (size_t i = 0; i < config->category_count; i++)
-		names[i] = config->categories[i].name;
-	assert_int_equal(lists_open(&lists, folder, NULL, names, config->category_count, why), 0);
-	snapshot_free(snapshot_new(config_ref(config), lists, rules_ref(rules)));
-	long at_start = switches() - began;
-	began = switches();
-	assert_int_equal(list_loader_open(loader, folder, config_ref(config), rules_ref(rules)), 0);
-	loop_until_told();
-	assert_true(switches() - began > at_start + 10);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,7 +265,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(starved_open_gets_its_share_after_a_while, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		        open_without_the_right_to_be_hurried_is_never_idle, setup, teardown),
-		cmocka_unit_test_setup_teardown(open_beside_workers_naps_on_its_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(end_waits_for_an_open_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		        dropped_snapshot_lives_as_long_as_somebody_holds_them, setup, teardown),

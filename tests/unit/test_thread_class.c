@@ -22,6 +22,7 @@
 static struct seen {
 	int class, nice;
 	uint64_t slice_ns;
+	bool may, effective;
 } seen;
 
 static void look(void)
@@ -34,8 +35,11 @@ static void look(void)
 		uint64_t runtime_ns, deadline_ns, period_ns;
 	} attributes;
 
-	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0)
-		seen = (struct seen){ (int)attributes.policy, attributes.nice, attributes.runtime_ns };
+	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0) {
+		seen.class = (int)attributes.policy;
+		seen.nice = attributes.nice;
+		seen.slice_ns = attributes.runtime_ns;
+	}
 }
 
 static void *give_way(void *none)
@@ -61,12 +65,36 @@ static void *take_short_turns(void *none)
 	return NULL;
 }
 
-static void *without_nice_give_way(void *none)
+/* Of this thread. */
+static void without_effective_nice(void)
 {
 	capng_get_caps_process();
 	capng_update(CAPNG_DROP, CAPNG_EFFECTIVE, CAP_SYS_NICE);
-	capng_apply(CAPNG_SELECT_CAPS); /* of this thread */
+	capng_apply(CAPNG_SELECT_CAPS);
+}
+
+static void *without_nice_give_way(void *none)
+{
+	without_effective_nice();
 	return give_way(none);
+}
+
+static void *without_effective_nice_go_first(void *none)
+{
+	without_effective_nice();
+	seen.may = thread_go_first();
+	look();
+	capng_get_caps_process();
+	seen.effective = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_NICE);
+	return NULL;
+}
+
+static void *go_first_and_take_short_turns(void *none)
+{
+	thread_go_first();
+	thread_take_short_turns();
+	look();
+	return NULL;
 }
 
 static void in_a_thread(void *(*run)(void *))
@@ -117,12 +145,34 @@ static void short_turns_change_neither_class_nor_niceness(void **state)
 		assert_int_equal(seen.slice_ns, 100000);
 }
 
+/* Whoever runs the tests may not have the right: then nobody goes first. */
+static void to_go_first_needs_a_right_that_is_used_for_that_moment_alone(void **state)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_RTPRIO, &limit), 0);
+	assert_int_equal(capng_get_caps_process(), 0);
+	bool may = limit.rlim_cur > 0 || capng_have_capability(CAPNG_PERMITTED, CAP_SYS_NICE);
+	in_a_thread(without_effective_nice_go_first);
+	assert_int_equal(seen.may, may);
+	assert_int_equal(seen.class, may ? SCHED_RR : SCHED_OTHER);
+	assert_false(seen.effective);
+}
+
+static void who_went_first_is_among_equals_again(void **state)
+{
+	in_a_thread(go_first_and_take_short_turns);
+	assert_int_equal(seen.class, SCHED_OTHER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_gives_way_is_of_the_lowest_class),
 		cmocka_unit_test(who_gave_way_gets_its_share_again),
 		cmocka_unit_test(who_could_not_come_back_has_a_low_priority),
+		cmocka_unit_test(to_go_first_needs_a_right_that_is_used_for_that_moment_alone),
+		cmocka_unit_test(who_went_first_is_among_equals_again),
 		cmocka_unit_test(short_turns_change_neither_class_nor_niceness),
 	};
 
