@@ -48,6 +48,7 @@
 #define LOOK_MOST 20000         /* records a look evaluates */
 #define LOOK_BACK_S (8 * 86400) /* all records; of severity danger SIGNAL_LEAD_S */
 #define DEVICE_WAIT_S 5         /* leases are read every second, neighbours noted after three */
+#define WAIT_MOST_S 50          /* of alerts.wait then: within a minute all the same */
 #define FIRST_S 60
 #define TOO_OLD_S 86400 /* what was so long ago is no alert any more */
 #define POSITION_S 10   /* how often a position alone is saved */
@@ -654,6 +655,8 @@ _Noreturn void alerter_main(int argc, char **argv)
 	snprintf(alerter.run_dir, sizeof alerter.run_dir, "%.4000s/alerts", alerter.config->run_dir);
 	snprintf(alerter.log_dir, sizeof alerter.log_dir, "%.4000s/log", alerter.config->state_dir);
 	alerter.knows_devices = devices_are_watched(alerter.config);
+	if (alerter.knows_devices && alerter.config->alerts.wait_s > WAIT_MOST_S)
+		alerter.config->alerts.wait_s = WAIT_MOST_S;
 	find_host(&alerter);
 	fcntl(SOCKET_FD, F_SETFD, FD_CLOEXEC); /* not for a sendmail */
 	lock_folder(&alerter);
