@@ -369,6 +369,9 @@ void config_print(const struct config *config, FILE *to);
 /* Prints only what the recursor process needs (recursion, internal-zones, limits.in-flight): the recursor reads it back. */
 void config_print_recursion(const struct config *config, FILE *to);
 
+/* What one of these prints, malloc()ed. NULL without memory. */
+char *config_text(const struct config *config, void (*print)(const struct config *config, FILE *to), size_t *len);
+
 /* Place of a category or profile by name, or -1. */
 int config_category(const struct config *config, const char *name);
 int config_profile(const struct config *config, const char *name);

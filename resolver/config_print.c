@@ -1,4 +1,6 @@
 /* A configuration as YAML that reads back to the same: the other walk along the option table. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config_option.h"
@@ -177,4 +179,16 @@ void config_print_recursion(const struct config *config, FILE *to)
 	for (const struct config_option *option = config_options; option->key != NULL; option++)
 		if (option->recursor)
 			print_option(&printer, option, (const char *)config, 0);
+}
+
+char *config_text(const struct config *config, void (*print)(const struct config *, FILE *), size_t *len)
+{
+	char *text = NULL;
+	FILE *to = open_memstream(&text, len);
+
+	if (to == NULL)
+		return NULL;
+	print(config, to);
+	fclose(to);
+	return text;
 }

@@ -15,6 +15,7 @@
 #include "blocklists/manifest.h"
 #include "blocklists/member.h"
 #include "alert_queue.h"
+#include "children.h"
 #include "daemon.h"
 #include "probe_control.h"
 #include "rules_control.h"

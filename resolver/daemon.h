@@ -1,7 +1,7 @@
 /*
- * usherd as a whole: what the main thread owns, and the acts that concern all of it: start, reload, a new
- * list generation, stop. The main thread runs signals, sockets in run-dir and timers; it never touches a
- * query.
+ * usherd as a whole: what the main thread owns, and the acts that concern all of it: start, reload, stop.
+ * What it puts in force is in publish.h, its children are in children.h. The main thread runs signals,
+ * sockets in run-dir and timers; it never touches a query.
  */
 #ifndef USHER_DAEMON_H
 #define USHER_DAEMON_H
@@ -93,9 +93,7 @@ struct daemon {
  */
 void daemon_start(struct daemon *daemon, const char *config_file, struct config *config);
 
-/* Parts of the start (start.c) that concern lists, engines, children and the main loop. */
-void daemon_open_lists(struct daemon *daemon);
-void daemon_read_engines(struct daemon *daemon);
+/* Parts of the start (start.c) that concern the main loop. */
 void daemon_start_signals(
         struct daemon *daemon); /* before anybody is answered: they wait for the main loop */
 void daemon_start_events(struct daemon *daemon);
@@ -117,35 +115,25 @@ struct daemon_asker {
 void daemon_note(struct daemon *daemon, uid_t uid, const char *what, json_t *detail);
 
 /*
+ * The same with the configuration, lists and rules in use: at start and after a reload. The configuration's
+ * hash is that of what was understood, so that a comment makes no difference.
+ */
+void daemon_note_state(struct daemon *daemon, const struct daemon_asker *asker, const char *what);
+
+/*
  * Reads the configuration again. Returns 0, or negative errno with `why` (one problem a line): then
  * nothing has changed. *note is a sentence on keys that only a restart brings into effect, or "".
  */
 int daemon_reload(
         struct daemon *daemon, const struct daemon_asker *asker, char why[CONFIG_WHY_MAX], char note[256]);
 
-/*
- * Forgets a name and all below it, for good: from the packet cache, and by a new recursor from libunbound's.
- * Returns 0 or negative errno.
- */
-int daemon_flush(struct daemon *daemon, const struct name *name, unsigned *flushed);
-
-/*
- * What the workers would be given with these rules instead of those in use: for a look ahead, or for
- * daemon_take_rules(). NULL without memory.
- */
-struct snapshot *daemon_snapshot(const struct daemon *daemon, struct rules *rules);
-
-/* Puts rules into effect, with the snapshot made of them; both references are taken over. In effect when it
- * returns. */
-void daemon_take_rules(struct daemon *daemon, struct rules *rules, struct snapshot *snapshot);
-
-/* Puts into effect which engines' safe search does not work (bits). Returns 0 or -ENOMEM. */
-int daemon_fail_engines(struct daemon *daemon, uint64_t failed);
-
 /* Has one of the workers not turned its loop for some seconds? */
 bool daemon_worker_hangs(const struct daemon *daemon);
 
 /* How long the log of each profile is kept, for the log's writer. Returns their number. */
 size_t daemon_keeps(const struct config *config, struct block_keep keeps[CONFIG_PROFILES_MAX]);
+
+/* What is not wrong with it, and worth a word. */
+void daemon_say_warnings(const struct config *config);
 
 #endif

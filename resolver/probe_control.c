@@ -8,6 +8,7 @@
 #include "daemon.h"
 #include "engines.h"
 #include "probe.h"
+#include "publish.h"
 
 /* ---- /v1/probe ---- */
 

@@ -19,6 +19,7 @@
 #include "ledger.h"
 #include "log.h"
 #include "policy.h"
+#include "publish.h"
 
 #define FOR_MAX_S (366 * 86400)
 #define AUTHOR_MAX 100

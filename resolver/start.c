@@ -25,6 +25,7 @@
 #include "message.h"
 #include "page_guard.h"
 #include "precedence.h"
+#include "publish.h"
 #include "rules_control.h"
 #include "socket.h"
 #include "probe.h"
