@@ -49,6 +49,12 @@ int account_become(const struct account *account, int kept)
 	return capng_apply(CAPNG_SELECT_CAPS) < 0 ? -EPERM : 0;
 }
 
+/* The service's umask is for files with what pupils asked for; the sockets' folder is everybody's to pass. */
+static int make_as_said(const char *path, mode_t mode)
+{
+	return mkdir(path, mode) < 0 || chmod(path, mode) < 0 ? -errno : 0;
+}
+
 int account_make_folder(const struct account *account, const char *path, mode_t mode)
 {
 	char part[PATH_MAX];
@@ -57,12 +63,14 @@ int account_make_folder(const struct account *account, const char *path, mode_t 
 		return -ENAMETOOLONG;
 	for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(part, 0755) < 0 && errno != EEXIST)
-			return -errno;
+		int ret = make_as_said(part, 0755);
+		if (ret < 0 && ret != -EEXIST)
+			return ret;
 		*slash = '/';
 	}
-	if (mkdir(part, mode) < 0)
-		return errno == EEXIST ? 0 : -errno; /* the administrator's own mode and owner stand */
+	int ret = make_as_said(part, mode);
+	if (ret < 0)
+		return ret == -EEXIST ? 0 : ret; /* the administrator's own mode and owner stand */
 	if (account->uid != (uid_t)-1 && lchown(part, account->uid, account->gid) < 0)
 		return -errno;
 	return 0;

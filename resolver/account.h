@@ -26,7 +26,8 @@ gid_t account_group(const char *name);
  */
 int account_become(const struct account *account, int kept);
 
-/* Makes a folder and its parents (mode for the last one) and gives it to the account. 0 or negative errno. */
+/* Makes a folder and its parents (mode for the last one, whatever the umask) and gives it to the account. 0
+ * or negative errno. */
 int account_make_folder(const struct account *account, const char *path, mode_t mode);
 
 #endif

@@ -1,6 +1,7 @@
 """Faults that were found and mended, each by the name of what one saw."""
 
 import signal
+import stat
 import socket
 import subprocess
 import struct
@@ -194,6 +195,16 @@ def test_without_rights_a_command_says_so_and_nothing_else(lab):
                 pytest.skip('the build or the test folder is not open to other users')
             assert (result.returncode, result.stdout) == (1, ''), words
             assert 'permission denied' in result.stderr and 'sudo' in result.stderr, words
+
+
+def test_sockets_in_another_folder_can_be_reached_whatever_the_umask(lab):
+    # The service's UMask=0077 made a run-dir other than the unit's own one that only usherd itself could pass.
+    u = usherd()
+    u.inside = ['sh', '-c', 'umask 077 && exec "$0" "$@"']
+    with u:
+        assert stat.S_IMODE((u.folder / 'run').stat().st_mode) == 0o755
+        assert stat.S_IMODE((u.folder / 'state').stat().st_mode) == 0o750
+        assert stat.S_IMODE((u.folder / 'state/log').stat().st_mode) == 0o700
 
 
 def test_mistake_in_the_configuration_keeps_nobody_from_asking_the_usherd_that_runs(lab):
