@@ -247,34 +247,39 @@ static void slow_burn_goes_on_under_another_address(void **state)
 	end();
 }
 
-static void two_devices_of_one_address_are_no_slow_burn(void **state)
+/* Two weeks of one device at 10.20.0.1, and a third. */
+static void a_slow_burn_goes_by_the_device_where_that_is_sure(void **state)
 {
-	struct device laptop = device_of(DEVICE_LEASE, 1), tablet = device_of(DEVICE_LEASE, 2);
+	static const struct {
+		struct {
+			enum device_confidence confidence;
+			uint8_t number;
+		} first, last;
+		uint8_t last_host;
+		bool is_burn;
+	} cases[] = {
+		{ { DEVICE_LEASE, 1 }, { DEVICE_LEASE, 1 }, 1, true },
+		{ { DEVICE_LEASE, 1 }, { DEVICE_NEIGHBOUR, 1 }, 200, true },
+		{ { DEVICE_LEASE, 1 }, { DEVICE_LEASE, 2 }, 1, false },
+		{ { DEVICE_LEASE, 1 }, { DEVICE_DISPUTED, 1 }, 200, false },
+		{ { DEVICE_EXPIRED, 1 }, { DEVICE_DISPUTED, 2 }, 1, true },
+		{ { DEVICE_EXPIRED, 1 }, { DEVICE_EXPIRED, 1 }, 200, false },
+	};
 
-	(void)state;
-	begin("");
-	for (unsigned week = 0; week < 4; week++) {
-		asking = week < 2 ? &laptop : &tablet;
-		ask(TEN + week * 7 * DAY, 1, "harm.test", "self-harm");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct device first = device_of(cases[i].first.confidence, cases[i].first.number),
+		              last = device_of(cases[i].last.confidence, cases[i].last.number);
+		begin("");
+		asking = &first;
+		ask(TEN, 1, "harm.test", "self-harm");
+		ask(TEN + 7 * DAY, 1, "harm.test", "self-harm");
+		asking = &last;
+		ask(TEN + 14 * DAY, cases[i].last_host, "harm.test", "self-harm");
+		asking = NULL;
+		if (count_of("slow-burn") != cases[i].is_burn)
+			fail_msg("case %zu", i);
+		end();
 	}
-	asking = NULL;
-	assert_int_equal(count_of("slow-burn"), 0);
-	end();
-}
-
-static void unsure_device_is_its_address(void **state)
-{
-	struct device laptop = device_of(DEVICE_EXPIRED, 1), tablet = device_of(DEVICE_DISPUTED, 2);
-
-	(void)state;
-	begin("");
-	for (unsigned week = 0; week < 3; week++) {
-		asking = week < 2 ? &laptop : &tablet;
-		ask(TEN + week * 7 * DAY, 1, "harm.test", "self-harm");
-	}
-	asking = NULL;
-	assert_int_equal(count_of("slow-burn"), 1);
-	end();
 }
 
 static void one_device_of_many_addresses_is_no_swarm(void **state)
@@ -525,8 +530,7 @@ int main(void)
 		TEST(few_lookups_a_week_are_a_slow_burn),
 		TEST(two_weeks_are_no_slow_burn),
 		TEST(slow_burn_goes_on_under_another_address),
-		TEST(two_devices_of_one_address_are_no_slow_burn),
-		TEST(unsure_device_is_its_address),
+		TEST(a_slow_burn_goes_by_the_device_where_that_is_sure),
 		TEST(one_device_of_many_addresses_is_no_swarm),
 		TEST(chase_goes_on_under_another_address),
 		TEST(block_mirror_proxy_vpn_is_a_chase),
