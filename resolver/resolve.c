@@ -490,7 +490,7 @@ static void ask(struct query *query, bool has_stale)
 	if (worker->waiting < WAITING_A_SLOT * worker->slots->most)
 		waiting = query_keep(query);
 	else
-		STATS_ADD(&worker->stats, RECURSION_REFUSED_ALL);
+		query_count(query, STATS_RECURSION_REFUSED_ALL);
 	if (waiting == NULL || recursion_ask(worker->recursion, &question, &waiting->waiter, &client) < 0) {
 		free(waiting);
 		size_t len = has_stale ? deliver_stale(query) : 0;
