@@ -10,7 +10,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-
 #define HASH_BLOCK 32768 /* where the kernel is not preemptible, others wait for the end of a read */
 
 int manifest_sync_dir(const char *dir)

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 #define SLOTS_MIN 64 /* a power of two */
 #define NO_ENTRY UINT32_MAX
 

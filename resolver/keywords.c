@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 struct word {
 	uint32_t keyword; /* index in config->keywords */
 	uint32_t next;    /* another word that ends in this state: index + 1, or 0 */
