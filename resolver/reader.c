@@ -33,7 +33,7 @@
 #define REFUSED "log.refused"
 #define REFUSED_VALUE_MAX 300
 #define REFUSED_LOOK_S 10
-#define GROW_FIRST_S 30 /* after the start, which has other work */
+#define GROW_FIRST_S 5 /* after the start, which has other work */
 #define GROW_S 3600
 #define END_LOOK_MS 50
 #define END_MS 4000 /* for what is being answered when we are replaced; the keeper kills after 5 s */

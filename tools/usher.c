@@ -214,14 +214,16 @@ static const struct command {
 	        "row and\n"
 	        "whether it should be gone. Ends with 1 if one should.\n" },
 	{ "case", case_command, "rows of the log that are held for a case",
-	        "usher case hold --client ADDRESS/NETWORK --since TIME [--until TIME] [--profile P] [--name "
-	        "SUFFIX]\n"
-	        "                --reason TEXT\n"
+	        "usher case hold [--client ADDRESS/NETWORK] [--device NAME|MAC] --since TIME [--until TIME]\n"
+	        "                [--profile P] [--name SUFFIX] --reason TEXT\n"
 	        "usher case list\n"
 	        "usher case release NUMBER --reason TEXT\n"
 	        "\n"
-	        "What is held stays until it is released, however long the log is kept. For root and members "
-	        "of usher-dsl.\n" HELP_TIME },
+	        "What is held stays until it is released, however long the log is kept. A device is held at "
+	        "all\n"
+	        "addresses, also what it does later; so is the one that had the address, if no other had it. "
+	        "For\n"
+	        "root and members of usher-dsl.\n" HELP_TIME },
 	{ "forget", forget_command, "erase rows of the log",
 	        "usher forget [--client ADDRESS/NETWORK] [--device NAME|MAC] [--profile P] [--name SUFFIX]\n"
 	        "             [--since TIME] [--until TIME] --reason TEXT\n"

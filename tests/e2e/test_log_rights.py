@@ -149,6 +149,25 @@ def test_a_case_holds_a_device_wherever_it_was_and_goes(lab):
         assert u.cli('case', 'release', 1, '--reason', 'closed') and u.log() == [] and b'third' not in log_octets(u)
 
 
+def test_a_case_goes_on_by_itself_when_its_day_is_over(lab):
+    with usherd({'leases': [{'file': '{folder}/kea.csv'}]}, LISTS) as u:
+        u.write('kea.csv', KEA + lease(ERASED, 'aa:bb:cc:00:00:01', 'annas-phone', time.time() - 60))
+        assert eventually(lambda: found(u, b'annas-phone'), 4)
+        u.ask('first.casino.com', client=ERASED)
+        u.log(count=1)
+        u.json('case', 'hold', '--device', 'annas-phone', '--since', '1h', '--reason', 'case 2026-6')
+        u.stop()
+        path = u.folder / 'state/log/case-1.json'
+        case = json.loads(path.read_text())
+        case['growth']['seen_us'] -= 2 * DAY_S * 10**6
+        path.write_text(json.dumps(case))
+        u.start()
+        u.ask('second.casino.com', client=ERASED)
+        u.ask('others.casino.com', client=KEPT)
+        assert eventually(lambda: u.json('case', 'list')[0]['rows'] == 2, 10, 0.3)
+        assert len(u.log('--limit', 1000)) == 3 and 'reader' not in u.said()
+
+
 def test_a_shorter_keep_reaches_rows_that_were_promised_longer(lab):
     config = {'profiles': [profile('pupils'), profile('staff', block=['gambling']), profile('guest', keep='30d')]}
     with usherd(config, LISTS) as u:
