@@ -23,8 +23,8 @@
 #define WAIT_MS 30000 /* for the writer to end an erasure; a client waits a minute */
 #define LOOK_MS 20
 
-const char *const rights_hold_parameters[] = { "client", "device", "profile", "name", "since", "until",
-	"reason", NULL };
+const char *const rights_hold_parameters[] = { "client", "profile", "name", "since", "until", "reason",
+	"device", NULL };
 const char *const rights_forget_parameters[] = { "client", "device", "profile", "name", "since", "until",
 	"reason", NULL };
 const char *const rights_release_parameters[] = { "case", "reason", NULL };

@@ -14,7 +14,7 @@ SIGNAL = 'id rule kind sent severity profile client device category first last c
 SOURCE = ('name url format licence sha256 size etag last_modified signed fetched_at changed_at read taken duplicate covered shared shared_first '
           'skipped categories ignored missing left_out samples accepted held failed')
 UPDATE = 'source state why has_good read taken duplicate covered shared skipped ignored missing left_out'
-CASE = 'uid client profile name since until reason case at rows'
+CASE = 'uid client profile name since until reason device case at rows macs addresses goes_on'
 RULE = 'name exact action profile client until reason author uid added'
 
 # words: keys of the first object that they print. What is asked first is there for what comes after.
@@ -52,7 +52,7 @@ JSON = {
     'report daily': EPISODE,
     'report weekly': EPISODE,
     'report staff': EPISODE,
-    'report term --since 7d': 'category severity lookups devices',
+    'report term --since 7d': 'category risk severity lookups devices',
     f'report subject-access --client {PUPIL}': RECORD,
     'selftest': 'time generation hash passed failed engines notes cases',
     'retention --verify': 'class profile keep_s files rows oldest verdict',
@@ -67,7 +67,7 @@ JSON = {
     'reload': 'reloaded note',
     'flush casino.com': 'flushed',
     'stats': ('version uptime_s generation queries answers blocked rewritten profiles cache log latency_us upstream recursion overload tcp sources '
-              'alerts recursor_restarts other faults bypass'),
+              'alerts recursor_restarts other faults bypass selftest'),
 }
 
 # The head of the CSV, where it is not the same.
@@ -80,8 +80,9 @@ CSV = {
     'log --ids yes': RECORD,
     'report daily': 'first last client device profile severity category count background bypass names',
     f'report subject-access --client {PUPIL}': 'time client device profile name type category severity matched action',
+    'report term --since 7d': 'category severity lookups devices risk',
     'selftest': 'profile client name subject want passed found',
-    'case list': 'case at uid client profile name since until rows reason',
+    'case list': 'case at uid client profile name since until rows reason device goes_on addresses',
     'log --count-by hour': 'hour count',
     'status': 'part state text',
     'stats': 'section key value',
