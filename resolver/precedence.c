@@ -7,9 +7,9 @@
 
 #include "thread_class.h"
 
-#define WINDOW_US 10000 /* so long may others have to wait */
-#define SHARE_MAX 80    /* percent; what the log's writer and the recursor need is left */
-#define SHARE_CALM 65   /* who was among equals goes first again below, */
+#define WINDOW_US 20000 /* so long may others have to wait */
+#define SHARE_MAX 95    /* percent; what the log's writer needs is left */
+#define SHARE_CALM 90   /* who was among equals goes first again below, */
 #define CALM_US 100000  /* and after so long */
 #define FIRST_MAX_US 1000000
 

@@ -32,7 +32,7 @@ int precedence_allow(void);
  */
 void precedence_begin(struct precedence *precedence, unsigned threads, int64_t now_us);
 
-/* A turn of its loop. Each hundredth of a second it thinks over its class; else it costs a comparison. */
+/* A turn of its loop. Each fiftieth of a second it thinks over its class; else it costs a comparison. */
 void precedence_turn(struct precedence *precedence, int64_t now_us);
 
 /* What that goes by: whether to be first from now on, having used so much of the processor's time in all. */

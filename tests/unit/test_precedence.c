@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#define WINDOW_US 10000
-#define SHARE 80
+#define WINDOW_US 20000
+#define SHARE 95
 
 /* Windows of one kind, one after the other. */
 struct stretch {
@@ -42,21 +42,21 @@ static void judge(const struct stretch *stretches, size_t count)
 
 static void calm_thread_goes_first_after_a_tenth_of_a_second(void **state)
 {
-	static const struct stretch stretches[] = { { 9, 10, false }, { 1, 10, true }, { 1000, 60, true } };
+	static const struct stretch stretches[] = { { 4, 10, false }, { 1, 10, true }, { 1000, 90, true } };
 	judge(stretches, sizeof stretches / sizeof *stretches);
 }
 
 static void flood_makes_it_one_among_equals_within_a_window(void **state)
 {
-	static const struct stretch stretches[] = { { 10, 0, true }, { 5, 79, true }, { 1, 81, false },
+	static const struct stretch stretches[] = { { 5, 0, true }, { 5, 94, true }, { 1, 96, false },
 		{ 1000, 100, false } };
 	judge(stretches, sizeof stretches / sizeof *stretches);
 }
 
 static void flood_has_to_be_over_for_a_while(void **state)
 {
-	static const struct stretch stretches[] = { { 10, 0, true }, { 1, 100, false }, { 9, 50, false },
-		{ 1, 66, false }, { 9, 64, false }, { 1, 64, true } };
+	static const struct stretch stretches[] = { { 5, 0, true }, { 1, 100, false }, { 4, 50, false },
+		{ 1, 91, false }, { 4, 89, false }, { 1, 89, true } };
 	judge(stretches, sizeof stretches / sizeof *stretches);
 }
 
@@ -90,7 +90,7 @@ static void *work(void *arg)
 	for (unsigned i = 0; i < 60; i++, precedence_turn(&precedence, now_us()))
 		nanosleep(&nap, NULL);
 	seen->calm = sched_getscheduler(0);
-	for (int64_t end = now_us() + 50000; now_us() < end;)
+	for (int64_t end = now_us() + 100000; now_us() < end;)
 		precedence_turn(&precedence, now_us());
 	seen->flooded = sched_getscheduler(0);
 	for (unsigned i = 0; i < 60; i++, precedence_turn(&precedence, now_us()))
