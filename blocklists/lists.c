@@ -52,8 +52,7 @@
 /* clang-format on */
 
 #define GENERATIONS_TRIED 64
-#define MAP_STEP                                                                                             \
-	(128 << 10) /* octets; where the kernel is not preemptible, others wait for the end of a step */
+#define MAP_STEP (128 << 10)             /* octets; an unpreemptible kernel ends a step first */
 #define MATCH_WHOLE UINT32_C(0x80000000) /* in match[].set: the entry is the name itself, not a parent */
 
 struct stored_claim {

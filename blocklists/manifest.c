@@ -64,9 +64,8 @@ static int fd_hash(int fd, char *block, XXH3_state_t *state, char hash[MANIFEST_
 	ssize_t got;
 
 	XXH3_128bits_reset(state);
-	while ((got = read(fd, block, HASH_BLOCK)) > 0) {
+	while ((got = read(fd, block, HASH_BLOCK)) > 0)
 		XXH3_128bits_update(state, block, (size_t)got);
-	}
 	if (got < 0)
 		return -errno;
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));

@@ -9,16 +9,15 @@
 
 #define WINDOW_US 20000 /* so long may others have to wait */
 #define SHARE_MAX 95    /* percent; what the log's writer needs is left */
-#define SHARE_CALM 90   /* who was among equals goes first again below, */
-#define CALM_US 100000  /* and after so long */
+#define CALM_US 100000  /* without such a window, and it goes first again */
 #define FIRST_MAX_US 1000000
 
 int precedence_allow(void)
 {
-	static const struct rlimit priority = { 1, 1 }, time = { FIRST_MAX_US, FIRST_MAX_US };
+	static const struct rlimit priority = { 1, 1 }, stretch = { FIRST_MAX_US, FIRST_MAX_US };
 	struct rlimit now;
 
-	setrlimit(RLIMIT_RTTIME, &time);
+	setrlimit(RLIMIT_RTTIME, &stretch);
 	if (getrlimit(RLIMIT_RTPRIO, &now) == 0 && now.rlim_cur > 0)
 		return -1;
 	if (setrlimit(RLIMIT_RTPRIO, &priority) == 0 || capng_get_caps_process() < 0)
@@ -58,12 +57,10 @@ void precedence_begin(struct precedence *precedence, unsigned threads, int64_t n
 bool precedence_judge(struct precedence *precedence, int64_t now_us, int64_t cpu_us)
 {
 	int64_t share = (cpu_us - precedence->cpu_us) * 100 / (now_us - precedence->since_us);
-	int64_t share_max =
-	        precedence->first ? precedence->share_max : precedence->share_max * SHARE_CALM / SHARE_MAX;
 
 	precedence->since_us = now_us;
 	precedence->cpu_us = cpu_us;
-	if (share > share_max)
+	if (share > precedence->share_max)
 		precedence->busy_us = now_us;
 	return now_us - precedence->busy_us >= (precedence->first ? 1 : CALM_US);
 }

@@ -69,9 +69,7 @@ enum stats_counter {
 
 #define STATS_LATENCY_BUCKETS 20 /* upper bounds 1 us * 2^i for i = 3 .. 21, then no bound */
 #define STATS_SLOTS 8192         /* every pair of 256 profiles and the shipped engines finds one */
-#define STATS_SLOTS_NAMES                                                                                    \
-	1024 /* of them no pair's: 64 categories, 64 engines, 256 profiles twice, reloads                    \
-	      */
+#define STATS_SLOTS_NAMES 1024   /* of them no pair's: 64 categories, 64 engines, 256 profiles twice */
 
 enum stats_label {
 	STATS_BLOCKED_CATEGORY, /* blocked{category} */
