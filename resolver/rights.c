@@ -95,11 +95,14 @@ static json_t *case_detail(const struct reader_ask *ask)
 	return detail;
 }
 
-/* Not where the device was: the ledger would keep that for good. */
+/* Not where the device was, nor, of an address alone, which devices had it: the ledger would keep that for
+ * good. */
 static int record_hold(const struct reader_ask *ask, const json_t *detail)
 {
 	json_t *entry = json_copy((json_t *)(uintptr_t)detail);
 
+	if (json_is_null(json_object_get(entry, "device")))
+		json_object_del(entry, "macs");
 	json_object_del(entry, "addresses");
 	json_object_del(entry, "growth");
 	int ret = entry ? record(ask, "case.hold", entry) : -ENOMEM;

@@ -129,6 +129,9 @@ def test_a_case_holds_a_device_wherever_it_was_and_goes(lab):
         assert (by_address['device'], by_address['rows']) == ('aa:bb:cc:00:00:01', 2)
         mixed = u.cli('--json', 'case', 'hold', '--client', ERASED, '--since', '1h', '--reason', 'whoever')
         assert json.loads(mixed.stdout)['rows'] == 2 and '2 devices had this address' in mixed.stderr
+        assert len(json.loads(mixed.stdout)['macs']) == 2, 'the case says who they were, the ledger, which forgets nothing, does not'
+        kept = {e['detail']['case']: e['detail'] for e in u.ledger() if e['what'] == 'case.hold'}
+        assert 'macs' not in kept[3] and kept[1]['macs'] == ['aa:bb:cc:00:00:01'] and 'aa:bb:cc:00:00:02' not in json.dumps(kept)
         for number in 2, 3:
             u.cli('case', 'release', number, '--reason', 'enough')
         table = u.cli('case', 'list').stdout
