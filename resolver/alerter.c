@@ -572,16 +572,6 @@ static void lock_folder(const struct alerter *alerter)
 		log_fatal("alerts: %s cannot be locked: %s", path, strerror(errno));
 }
 
-/* As device_watch.c: else nothing is written. */
-static bool devices_are_watched(const struct config *config)
-{
-	bool named = config->lease_count > 0;
-
-	for (size_t i = 0; i < config->profile_count; i++)
-		named |= config->profiles[i].device_count > 0;
-	return named;
-}
-
 /* A name that may stand in a header. */
 static void find_host(struct alerter *alerter)
 {
@@ -654,7 +644,7 @@ _Noreturn void alerter_main(int argc, char **argv)
 	snprintf(alerter.dir, sizeof alerter.dir, "%.4000s/alerts", alerter.config->state_dir);
 	snprintf(alerter.run_dir, sizeof alerter.run_dir, "%.4000s/alerts", alerter.config->run_dir);
 	snprintf(alerter.log_dir, sizeof alerter.log_dir, "%.4000s/log", alerter.config->state_dir);
-	alerter.knows_devices = devices_are_watched(alerter.config);
+	alerter.knows_devices = config_knows_devices(alerter.config);
 	if (alerter.knows_devices && alerter.config->alerts.wait_s > WAIT_MOST_S)
 		alerter.config->alerts.wait_s = WAIT_MOST_S;
 	find_host(&alerter);

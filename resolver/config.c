@@ -267,6 +267,15 @@ int config_profile(const struct config *config, const char *name)
 	return -1;
 }
 
+bool config_knows_devices(const struct config *config)
+{
+	bool knows = config->lease_count > 0;
+
+	for (size_t i = 0; i < config->profile_count; i++)
+		knows |= config->profiles[i].device_count > 0;
+	return knows;
+}
+
 const char *config_severity_text(enum config_severity severity)
 {
 	static const char *const texts[] = { "advisory", "caution", "danger" };

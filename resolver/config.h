@@ -376,6 +376,10 @@ char *config_text(const struct config *config, void (*print)(const struct config
 int config_category(const struct config *config, const char *name);
 int config_profile(const struct config *config, const char *name);
 
+/* Whether it names devices, by lease files or MAC addresses of profiles: then who had an address is
+ * watched and written down, else nothing is. */
+bool config_knows_devices(const struct config *config);
+
 const char *config_severity_text(enum config_severity severity);
 
 /* "10.20.0.0/16" or "2001:db8::/32"; len 1 in 16 of an IPv4 network is written as IPv4. */

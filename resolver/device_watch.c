@@ -210,7 +210,7 @@ int device_watch_configure(struct device_watch *watch, const struct config *conf
 	macs_free(watch->macs);
 	watch->macs = macs;
 	watch->keep_s = longest_keep(config);
-	watch->is_used = macs_count(macs) > 0 || config->lease_count > 0;
+	watch->is_used = config_knows_devices(config);
 	if (macs_count(macs) > 0 || watch->table != NULL)
 		neighbours_look(watch, 0, 0);
 	return 0;

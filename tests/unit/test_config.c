@@ -293,6 +293,27 @@ static void every_key_is_read(void **state)
 	config_free(config);
 }
 
+static void devices_are_known_by_leases_or_their_own_addresses(void **state)
+{
+	static const struct {
+		const char *text;
+		bool knows;
+	} cases[] = {
+		{ "", false },
+		{ "leases: [{file: /var/lib/kea/leases4.csv, format: kea}]\n", true },
+		{ "profiles: [{name: pupils, networks: [10.0.0.0/8]}]\n", false },
+		{ "profiles: [{name: pupils, networks: [10.0.0.0/8]}, "
+		  "{name: staff, devices: [\"aa:bb:cc:dd:ee:01\"]}]\n",
+		        true },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct config *config = good(cases[i].text);
+		assert_int_equal(config_knows_devices(config), cases[i].knows);
+		config_free(config);
+	}
+}
+
 static void keywords_are_as_people_read_them(void **state)
 {
 	struct config *config = good("keywords: [{match: \"*CaSino\", category: gambling}, "
@@ -1428,6 +1449,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_key_is_read),
 		cmocka_unit_test(file_with_mistakes_still_tells_where_usherd_is),
+		cmocka_unit_test(devices_are_known_by_leases_or_their_own_addresses),
 		cmocka_unit_test(keywords_are_as_people_read_them),
 		cmocka_unit_test(records_are_in_wire_form),
 		cmocka_unit_test(idn_becomes_a_labels),
