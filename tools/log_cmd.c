@@ -101,6 +101,8 @@ static void line_as_count(void *arg, const char *line, const json_t *record)
 
 	if (!counts->csv && strcmp(counts->key, "hour") == 0)
 		cells[0] = command_local_time(cells[0], hour);
+	if (!counts->csv && cells[0][0] == '\0' && strcmp(counts->key, "category") == 0)
+		cells[0] = "no category"; /* the school's own rules, above all */
 	command_table_row(counts->table, cells);
 }
 

@@ -58,8 +58,13 @@ def test_block_and_allow_are_live_when_the_command_ends(u):
 def test_the_log_names_the_rule_and_who_made_it_is_listed(u):
     u.cli('block', 'plain.com', '--reason', 'ünderstood by all, "quoted"')
     u.ask('www.plain.com')
-    record = u.log('--name', 'plain.com', '--limit', 1)[0]
+    record = u.log('--name', 'plain.com', '--limit', 1, count=1)[0]
     assert (record['matched'], record['rule'], record['source'], record['category']) == ('www.plain.com', 'plain.com', 'rules', None)
+    by_category = 'log', '--name', 'plain.com', '--count-by', 'category'
+    [counted] = u.json(*by_category)
+    assert counted['category'] is None
+    assert f'no category {counted["count"]}' in ' '.join(u.cli(*by_category).stdout.split())
+    assert u.cli(*by_category, '--csv').stdout.splitlines()[1] == f',{counted["count"]}'
     rule, = u.json('rules', 'list')
     assert rule.pop('added') and rule.pop('author')
     assert rule == {'name': 'plain.com', 'exact': False, 'action': 'block', 'profile': None, 'client': None, 'until': None,
