@@ -360,6 +360,10 @@ static void forget_print_shipped(const json_t *shipped)
 		char *what = command_safe_text(member_text(place, "delete"));
 		printf("%s %s was sent these rows, and usher erases nothing there. What has to go:\n  %s\n",
 		        member_text(place, "target"), where, what);
+		if (strstr(what, " OR mac = "))
+			puts("  A table without the column mac (shipping said so) does not know that "
+			     "statement: leave "
+			     "\"OR mac = ...\" out; the device's name and addresses stay.");
 		free(where);
 		free(what);
 	}

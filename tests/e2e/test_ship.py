@@ -327,6 +327,10 @@ def assert_what_is_forgotten_can_be_deleted(u, clickhouse):
     u.configure({'ship': {'syslog': {'to': '10.0.0.9@514'}}})
     u.reload()
     said = u.cli('forget', '--client', '10.20.9.7', '--reason', 'request 21').stdout
+    assert 'OR mac' not in said, 'of an address there is nothing to leave out'
+    said = u.cli('forget', '--device', 'aa:bb:cc:00:00:09', '--reason', 'request 22').stdout
+    assert " OR mac = 'aa:bb:cc:00:00:09'" in said and 'without the column mac' in said and 'leave "OR mac = ..." out' in said
+    said = u.cli('forget', '--client', '10.20.9.7', '--reason', 'request 21').stdout
     assert 'ALTER TABLE usher.blocked DELETE WHERE' in said and 'syslog 10.0.0.9@514' in said and 'client="10.20.9.7"' in said
     u.configure({'ship': {'syslog': {'to': ''}}})
 
