@@ -473,6 +473,8 @@ static int process_prepare(struct process *process, int *line, const struct keep
 	process->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (process->signals < 0)
 		return -errno;
+	/* To go first is for the daemon's workers alone, which have a limit of its time. */
+	setrlimit(RLIMIT_RTPRIO, &(struct rlimit){ 0, 0 });
 	ret = rights_drop(options);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* where the daemon's uid may send it; EOF comes in any case */
 	return ret;

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
@@ -114,6 +115,8 @@ def test_worker_goes_first_but_not_in_a_flood(lab):
         assert eventually(calm, 5)
         everybody = [os.sched_getscheduler(pid) for pid in [u.process.pid, *descendants(u.process.pid)]]
         assert os.SCHED_RR not in everybody and capabilities(u.process.pid) == 0
+        limits = [Path(f'/proc/{pid}/limits').read_text() for pid in descendants(u.process.pid)]
+        assert limits and all(re.search(r'^Max realtime priority +0 +0 *$', limit, re.M) for limit in limits), 'nobody limits their time'
         with u.connect(PUPIL) as connection, ThreadPoolExecutor() as threads:
             def send():
                 with suppress(OSError):

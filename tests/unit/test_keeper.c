@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -58,6 +59,14 @@ static void child_status(char *text, size_t size)
 	fclose(file);
 }
 
+/* How far it may go before others, and might allow itself. */
+static void child_priority(char *text, size_t size)
+{
+	struct rlimit limit;
+	getrlimit(RLIMIT_RTPRIO, &limit);
+	snprintf(text, size, "%d %d", (int)limit.rlim_cur, (int)limit.rlim_max);
+}
+
 /* Answers each question with what it is asked about, and ends when all its sockets are closed. */
 static int recursor_play(int sockets)
 {
@@ -89,6 +98,8 @@ static int recursor_play(int sockets)
 				snprintf(reply, sizeof reply, "%s", fds);
 			else if (!strcmp(asked, "status"))
 				snprintf(reply, sizeof reply, "%s", status);
+			else if (!strcmp(asked, "priority"))
+				child_priority(reply, sizeof reply);
 			else
 				snprintf(reply, sizeof reply, "%d", i);
 			send(polled[i].fd, reply, strlen(reply), MSG_NOSIGNAL);
@@ -435,6 +446,19 @@ static void child_runs_under_its_own_uid_without_rights(void **state)
 	daemon_teardown(&daemon);
 }
 
+/* As under LimitRTPRIO=1 of the unit, which is for the workers. Who may not raise it has 0 anyhow. */
+static void child_may_not_go_before_all_others(void **state)
+{
+	struct daemon daemon;
+	char reply[600];
+	setrlimit(RLIMIT_RTPRIO, &(struct rlimit){ 1, 1 });
+	daemon_setup(&daemon, (uid_t)-1, (uid_t)-1);
+	start_recursor(&daemon, "x");
+	ask(daemon.fds[0], "priority", reply, sizeof reply);
+	assert_string_equal(reply, "0 0");
+	daemon_teardown(&daemon);
+}
+
 static void keeper_holds_three_capabilities_and_no_more(void **state)
 {
 	if (!is_root())
@@ -485,6 +509,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(killed_daemon_leaves_no_orphan_of_another_uid),
 		cmocka_unit_test(killed_keeper_takes_its_children_along_and_the_daemon_hears),
 		cmocka_unit_test(child_runs_under_its_own_uid_without_rights),
+		cmocka_unit_test(child_may_not_go_before_all_others),
 		cmocka_unit_test(keeper_holds_three_capabilities_and_no_more),
 		cmocka_unit_test(unfit_number_of_workers_is_refused),
 	};
