@@ -52,7 +52,7 @@
 	X(OVERLOAD_DROPPED, "overload", "dropped", "Queries dropped unread: they had waited too long")       \
 	X(OVERLOAD_OVERFLOWED, "overload", "overflowed", "Queries that the sockets had no room for")         \
 	X(SELFTEST_QUESTIONS, "selftest", "questions",                                                       \
-	        "Questions of usher selftest, which count nowhere else")                                     \
+	        "Questions of usher selftest, which no other number counts, but for those to the recursor")  \
 	X(TCP_ACCEPTED, "tcp", "accepted", "TCP connections accepted")                                       \
 	X(TCP_CLOSED, "tcp", "closed", "TCP connections closed")                                             \
 	X(TCP_CLOSED_IDLE, "tcp", "closed_idle", "Of them, for having been idle too long")                   \
