@@ -173,7 +173,7 @@ static void reply_answer(struct job *job)
 	job->out = -1;
 }
 
-/* request NULL: its client is gone. */
+/* request NULL: nobody waits for it, only a failure is told. */
 static void job_reply(struct job *job, const siginfo_t *end)
 {
 	bool exited = end->si_code == CLD_EXITED;
