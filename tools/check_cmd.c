@@ -591,7 +591,7 @@ int check_command(struct command_context *context)
 	if (ret != 0)
 		return ret;
 	check.config = command_config(context);
-	command_must_read(check.config->state_dir);
+	command_must_pass(check.config->state_dir);
 	ret = check_open_clients(&check);
 	if (ret == 0 && !batch && check_find_profile(&check) != 0) {
 		check_close(&check);

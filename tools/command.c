@@ -41,12 +41,22 @@ const struct config *command_config_to_ask(struct command_context *context)
 	return context->config;
 }
 
-void command_must_read(const char *dir)
+static void must(const char *dir, int rights)
 {
-	if (access(dir, R_OK | X_OK) == 0 || errno != EACCES)
+	if (access(dir, rights) == 0 || errno != EACCES)
 		return;
 	fprintf(stderr, "usher: %s: permission denied: this is for root (sudo)\n", dir);
 	exit(COMMAND_FAILED);
+}
+
+void command_must_read(const char *dir)
+{
+	must(dir, R_OK | X_OK);
+}
+
+void command_must_pass(const char *dir)
+{
+	must(dir, X_OK);
 }
 
 int command_usage_error(const char *command, const char *format, ...)

@@ -28,8 +28,10 @@ const struct config *command_config(struct command_context *context);
  */
 const struct config *command_config_to_ask(struct command_context *context);
 
-/* Ends the program with a sentence if this folder is there and may not be read. */
+/* Ends the program with a sentence if this folder is there and may not be read; or passed, for paths in it
+ * that are known. */
 void command_must_read(const char *dir);
+void command_must_pass(const char *dir);
 
 /* Who acts where the uid says root: the user who typed sudo, or NULL. */
 const char *command_sudo_user(void);

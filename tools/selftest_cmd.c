@@ -155,7 +155,7 @@ int selftest_command(struct command_context *context)
 		return command_usage_error(
 		        "selftest", "--watch: found '%s', expected a duration such as 15m", watch);
 	command_become_user(command_config(context));
-	command_must_read(context->config->state_dir);
+	command_must_pass(context->config->state_dir);
 	enum report_format as = strcmp(format, "html") == 0 ? REPORT_HTML : REPORT_TEXT;
 	if (watch)
 		run_watch(context, as, brief != NULL, then - now);

@@ -197,6 +197,26 @@ def test_without_rights_a_command_says_so_and_nothing_else(lab):
             assert 'permission denied' in result.stderr and 'sudo' in result.stderr, words
 
 
+def test_state_folder_that_may_only_be_passed_is_enough_for_a_check(lab):
+    # `usher check` opens only paths that it knows; with mode 0711 of the folder it was refused.
+    with usherd(None, LISTS) as u:
+        (u.folder / 'state').chmod(0o711)
+        u.folder.chmod(0o755)
+        subprocess.run(['chmod', '-R', 'a+rX', str(u.folder / 'state/lists')], check=True)
+
+        def check():
+            return subprocess.run([str(u.build / 'usher'), '-c', str(u.file), 'check', 'casino.com'], capture_output=True, text=True,
+                                  stdin=subprocess.DEVNULL, env=ENVIRONMENT, user='nobody', group='nogroup', cwd='/')
+
+        result = check()
+        if 'usher.yaml' in result.stderr or result.returncode == 126:
+            pytest.skip('the build or the test folder is not open to other users')
+        assert 'permission denied: this is for root' not in result.stderr and 'blocked' in result.stdout, result
+        (u.folder / 'state/lists').chmod(0o700)
+        result = check()
+        assert result.returncode == 1 and 'blocked' not in result.stdout and result.stderr, result
+
+
 def test_sockets_in_another_folder_can_be_reached_whatever_the_umask(lab):
     # The service's UMask=0077 made a run-dir other than the unit's own one that only usherd itself could pass.
     u = usherd()
