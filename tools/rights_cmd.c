@@ -148,11 +148,13 @@ static int read_offline(const struct config *config, const char *what,
 	return COMMAND_FAILED;
 }
 
-static int ask_or_read(const struct config *config, const char *path, const char *what,
+static int ask_or_read(struct command_context *context, const char *path, const char *what,
         int64_t (*read)(const struct config *config, const char *dir, FILE *out), char **text)
 {
+	const struct config *config = command_config_to_ask(context);
+
 	if (geteuid() == 0 && !log_ask_is_served(config))
-		return read_offline(config, what, read, text);
+		return read_offline(command_config(context), what, read, text);
 	return ask(config, path, NULL, text);
 }
 
@@ -180,8 +182,7 @@ int retention_command(struct command_context *context)
 		return ret;
 	if (context->argc > 0 || !verify)
 		return command_usage_error("retention", "expected --verify");
-	ret = ask_or_read(
-	        command_config(context), "/v1/retention", "retention.read", retention_verify, &text);
+	ret = ask_or_read(context, "/v1/retention", "retention.read", retention_verify, &text);
 	if (ret == COMMAND_OK) {
 		char *copy = strdup(text);
 		print_lines(context, text, retention_keys, sizeof retention_keys / sizeof *retention_keys);
@@ -259,7 +260,7 @@ static int case_list(struct command_context *context)
 
 	if (context->argc > 0)
 		return command_usage_error("case", "unexpected '%s'", context->argv[0]);
-	int ret = ask_or_read(command_config(context), "/v1/case", "case.read", list_offline, &text);
+	int ret = ask_or_read(context, "/v1/case", "case.read", list_offline, &text);
 	if (ret == COMMAND_OK)
 		print_lines(context, text, case_keys, CASE_KEYS);
 	free(text);
@@ -286,7 +287,7 @@ static int case_hold(struct command_context *context)
 
 	if (!body)
 		return COMMAND_USAGE;
-	int ret = ask(command_config(context), "/v1/case/hold", body, &text);
+	int ret = ask(command_config_to_ask(context), "/v1/case/hold", body, &text);
 	if (ret == COMMAND_OK) {
 		char *copy = strdup(text);
 		print_lines(context, text, case_keys, CASE_KEYS);
@@ -308,7 +309,7 @@ static int case_release(struct command_context *context)
 		return ret;
 	if (context->argc != 1 || !reason)
 		return command_usage_error("case", "expected the number of a case, and --reason TEXT");
-	ret = ask(command_config(context), "/v1/case/release",
+	ret = ask(command_config_to_ask(context), "/v1/case/release",
 	        json_pack("{s:s, s:s}", "case", context->argv[0], "reason", reason), &text);
 	if (ret == COMMAND_OK && context->json)
 		log_each_line(text, line_as_json, NULL);
@@ -388,7 +389,7 @@ int forget_command(struct command_context *context)
 
 	if (!body)
 		return COMMAND_USAGE;
-	int ret = ask(command_config(context), "/v1/forget", body, &text);
+	int ret = ask(command_config_to_ask(context), "/v1/forget", body, &text);
 	json_t *answer = ret == COMMAND_OK ? json_loads(text, 0, NULL) : NULL;
 	if (answer && context->json)
 		command_json(answer);

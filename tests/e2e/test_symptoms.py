@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from usher import ENVIRONMENT, STAFF, alive, eventually, framed, signal_process, usherd, wire
+from usher import ENVIRONMENT, PUPIL, STAFF, alive, eventually, framed, signal_process, usherd, wire
 
 LISTS = {'gambling': ['casino.com']}
 
@@ -240,6 +240,13 @@ def test_mistake_in_the_configuration_keeps_nobody_from_asking_the_usherd_that_r
             assert parts['reload'] == 'warning' and parts['workers'] == 'ok'
             assert u.cli('--json', 'stats').stdout and 'usher.yaml:' in u.cli('stats').stderr
             assert eventually(lambda: 'casino.com' in u.cli('log').stdout, 2)
+            # Profiles and categories are usherd's to know, not those of the file as far as it can be read.
+            assert 'casino.com' in u.cli('log', '--profile', 'pupils', '--category', 'gambling').stdout
+            assert u.json('episodes', '--profile', 'pupils') != []
+            assert "there is no 'teachers'" in u.cli('log', '--profile', 'teachers', expect=1).stderr
+            [case] = u.json('case', 'hold', '--client', PUPIL, '--since', '1h', '--reason', 'urgent')
+            assert case['case'] in [held['case'] for held in u.json('case', 'list')]
+            u.cli('case', 'release', case['case'], '--reason', 'test')
             u.cli('allow', 'casino.com', '--reason', 'test')
             u.cli('rules', 'remove', 'casino.com', '--reason', 'test')
             for words in ['check', 'casino.com'], ['lists', 'update'], ['report', 'daily']:
@@ -248,7 +255,7 @@ def test_mistake_in_the_configuration_keeps_nobody_from_asking_the_usherd_that_r
         assert 'usher.yaml:1' in u.cli('reload', expect=1).stderr
         u.file.write_text(good.replace('10.20.0.0/16', '10.20.0.0/99'))
         u.stop()
-        for words in ['log'], ['status'], ['episodes']:
+        for words in ['log'], ['status'], ['episodes'], ['case', 'list'], ['log', '--profile', 'pupils']:
             assert u.cli(*words, expect=1).stdout == '', words
 
 
