@@ -31,6 +31,7 @@
 #define BATCH 32         /* queries of one connection that are read and fetched together, see query.h */
 #define GATHER_MAX (96 * 1024) /* at least the largest answer */
 #define HELD_MAX (16 << 20)    /* octets of heap for slow clients */
+#define DROP_MAX (256 << 10)   /* octets behind what is no query, before a reset has to do */
 #define ACCEPTS_A_TURN 64
 #define ACCEPT_PAUSE_MS 100
 #define NETWORK_CLIENTS 16 /* an IPv6 /64 may hold as many connections as so many clients */
@@ -49,6 +50,9 @@ struct stream {
 	uint16_t waiting_count;
 	uint8_t state;          /* enum stream_state */
 	bool client_done;       /* its FIN, or no query, came: answer what waits, then close */
+	bool no_query;          /* … the latter: more may come behind it */
+	bool drops;             /* all is answered, our FIN sent: its FIN is waited for */
+	uint32_t dropped;       /* octets */
 	enum stats_counter end; /* other than 0: to be closed, counted as this */
 };
 
@@ -303,7 +307,7 @@ static void stream_settle(struct stream *stream)
 	} else if (stream->waiting_count > 0) {
 		state = STREAM_BUSY;
 	}
-	if (stream_has_room(stream) && !stream->client_done)
+	if (stream->drops || (stream_has_room(stream) && !stream->client_done))
 		want |= EV_READ;
 	if (state != stream->state) {
 		stream_leave(stream);
@@ -426,7 +430,7 @@ static size_t stream_take(struct stream *stream, const uint8_t *data, size_t len
 	}
 	if (!stream_has_room(stream) || !is_no_query(data + taken, len - taken))
 		return taken;
-	stream->client_done = true;
+	stream->client_done = stream->no_query = true;
 	return len;
 }
 
@@ -463,7 +467,31 @@ static size_t stream_read(struct stream *stream)
 	return got > 0 ? (size_t)got : 0;
 }
 
-/* Answers, then queries, then what comes of it: the one place that reads, and closes by itself. */
+/*
+ * All is answered. To close a socket with input that nobody read is a reset, which may take answers away that
+ * the client has not got yet: so behind what is no query the client's end is waited for, as long as for an
+ * idle one.
+ */
+static void stream_finish(struct stream *stream)
+{
+	stream->drops = stream->no_query && shutdown(event_get_fd(&stream->ready), SHUT_WR) == 0;
+	if (stream->drops)
+		stream_settle(stream);
+	else
+		stream_close(stream, STATS_TCP_CLOSED);
+}
+
+static void stream_drop(struct stream *stream)
+{
+	ssize_t got = recv(event_get_fd(&stream->ready), stream->streams->in, READ_MAX, MSG_DONTWAIT);
+	bool ended = got < 0 ? errno != EAGAIN && errno != EINTR : got == 0;
+
+	stream->dropped += got > 0 ? (uint32_t)got : 0;
+	if (ended || stream->dropped > DROP_MAX)
+		stream_close(stream, STATS_TCP_CLOSED);
+}
+
+/* Answers, then queries, then what comes of it: the one place that reads queries, and closes by itself. */
 static void stream_serve(struct stream *stream)
 {
 	struct streams *streams = stream->streams;
@@ -486,14 +514,19 @@ static void stream_serve(struct stream *stream)
 	if (stream->end != 0)
 		stream_close(stream, stream->end);
 	else if (finished)
-		stream_close(stream, STATS_TCP_CLOSED);
+		stream_finish(stream);
 	else
 		stream_settle(stream);
 }
 
 static void stream_ready(evutil_socket_t fd, short what, void *arg)
 {
-	stream_serve(arg);
+	struct stream *stream = arg;
+
+	if (stream->drops)
+		stream_drop(stream);
+	else
+		stream_serve(stream);
 }
 
 /* ---- connections ---- */

@@ -4,7 +4,9 @@
  *
  * An idle connection holds a small struct and an event, no buffer. A connection is closed when it is idle,
  * sends a length that cannot be a query, or does not take its answers, each within limits.tcp-idle. When
- * there are limits.tcp-clients of them, the one that is idle longest makes room for a new one.
+ * there are limits.tcp-clients of them, the one that is idle longest makes room for a new one. What comes
+ * behind a length that cannot be a query is dropped, up to 256 KiB, until the client ends too: a reset would
+ * take answers away.
  */
 #ifndef USHER_STREAM_H
 #define USHER_STREAM_H

@@ -196,6 +196,25 @@ def test_what_is_no_question_ends_the_connection_and_questions_before_it_are_ans
     assert eventually(lambda: open_ones(u) == 0, 1)
 
 
+def test_answers_arrive_and_no_reset_although_more_comes_behind_what_is_no_question(u):
+    with u.connect(timeout=10) as c:
+        c.sendall(query('casino.com') + query('d300.kept.slow.com', number=7) + struct.pack('!H', 5))
+        time.sleep(0.1)
+        c.sendall(b'x' * 100_000)
+        assert [receive(c)[1] for _ in range(2)] == [0x34, 7]
+        assert receive(c) is None, 'an end, not ECONNRESET'
+        c.sendall(b'x' * 1000)
+        assert receive(c) is None and open_ones(u) == 1
+        assert eventually(lambda: open_ones(u) == 0, 3), 'who does not end is not waited for longer than for an idle one'
+    with u.connect(timeout=10) as c:
+        c.sendall(struct.pack('!H', 5))
+        assert receive(c) is None
+        with pytest.raises(ConnectionError):
+            for _ in range(100):
+                c.sendall(b'x' * 100_000)
+        assert eventually(lambda: open_ones(u) == 0, 1), 'nor is more read than a little'
+
+
 def test_query_of_the_greatest_length_in_pieces_gets_its_answer(u):
     # Octets behind the message: malformed, and to be told so.
     octets = framed(wire('casino.com', number=0x1234).ljust(65535, b'\0'))
