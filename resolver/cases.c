@@ -17,9 +17,11 @@
 #include "case_device.h"
 #include "case_places.h"
 #include "blocklists/member.h"
+#include "log.h"
 #include "utc.h"
 
 #define PATH_LEN 4096
+#define TROUBLE_NAME "case.trouble"
 #define LOCK_NAME "case.lock" /* holds the highest number that was ever given */
 
 int cases_lock(const char *dir, int *fd)
@@ -485,6 +487,36 @@ int cases_grow(const char *dir, bool all)
 	}
 	json_decref(list);
 	return ret;
+}
+
+/* On a disk that takes no octet the file is at least there. */
+void cases_tell_trouble(const char *dir, const char *why)
+{
+	char path[PATH_LEN];
+
+	snprintf(path, sizeof path, "%s/" TROUBLE_NAME, dir);
+	if (*why == '\0') {
+		unlink(path);
+		return;
+	}
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write(fd, why, strlen(why)) < 0)
+		log_error("log: %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+bool cases_trouble(const char *dir, char why[CASES_TROUBLE_MAX])
+{
+	char path[PATH_LEN];
+
+	snprintf(path, sizeof path, "%s/" TROUBLE_NAME, dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	ssize_t len = fd >= 0 ? read(fd, why, CASES_TROUBLE_MAX - 1) : 0;
+	why[len > 0 ? len : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 bool cases_await(const char *dir, const struct block_file *file)

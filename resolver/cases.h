@@ -38,6 +38,14 @@ int64_t cases_hold(const char *dir, const struct cases_asked *asked, json_t *det
  */
 int cases_grow(const char *dir, bool all);
 
+/*
+ * How the last cases_grow() of the reader itself ended, kept in DIR/case.trouble for usherd (fault.h), who cannot know otherwise: why it
+ * failed, "" if it did not. cases_trouble() returns whether it failed.
+ */
+#define CASES_TROUBLE_MAX 256
+void cases_tell_trouble(const char *dir, const char *why);
+bool cases_trouble(const char *dir, char why[CASES_TROUBLE_MAX]);
+
 /* Whether this file (not a case's) may have rows that a case is still to take. */
 bool cases_await(const char *dir, const struct block_file *file);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "blocklists/member.h"
+#include "cases.h"
 #include "daemon.h"
 #include "rules_control.h"
 
@@ -104,6 +105,18 @@ static void look_at_log(struct faults *faults, const struct daemon *daemon, int6
 	if (faults->lost_at_s != 0 && steady_s - faults->lost_at_s < LOST_S)
 		tell(faults->text[FAULT_LOG_LOST], "%llu events of the block log were lost",
 		        (unsigned long long)lost);
+}
+
+static void look_at_cases(struct faults *faults, const struct config *config)
+{
+	char log[PATH_MAX], why[CASES_TROUBLE_MAX];
+
+	snprintf(log, sizeof log, "%.4000s/log", config->state_dir);
+	if (cases_trouble(log, why))
+		tell(faults->text[FAULT_CASES],
+		        "a case cannot take the rows that came since, so rows of the log that are too old "
+		        "stay: %s",
+		        *why != '\0' ? why : "see the journal");
 }
 
 static void look_at_folder(char text[FAULT_TEXT_MAX], const char *folder)
@@ -301,6 +314,7 @@ void faults_look(struct faults *faults, struct daemon *daemon)
 	look_at_ages(faults, daemon);
 	look_at_rules(faults, daemon);
 	look_at_log(faults, daemon, steady_s);
+	look_at_cases(faults, daemon->config);
 	look_at_disk(faults, daemon->config);
 	look_at_recursor(faults, daemon, steady_s);
 	look_at_upstream(faults, daemon, steady_s);

@@ -24,6 +24,7 @@
 	X(LOG, "log", "failed", NULL)                                                                        \
 	X(LOG_LOST, "log-lost", "warning", "no event was lost in the last hour")                             \
 	X(LEDGER, "ledger", "failed", NULL)                                                                  \
+	X(CASES, "cases", "failed", "those that go on do")                                                   \
 	X(RECURSOR, "recursor", "failed", NULL)                                                              \
 	X(UPSTREAM, "upstream", "failed", "name servers answer")                                             \
 	X(TRUST_ANCHOR, "trust-anchor", "failed", "DNSSEC works")                                            \

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cases.h"
 #include "event_query.h"
 #include "follow.h"
 #include "http.h"
@@ -35,6 +36,7 @@
 #define REFUSED_LOOK_S 10
 #define GROW_FIRST_S 5 /* after the start, which has other work */
 #define GROW_S 3600
+#define GROW_AGAIN_S 600 /* where it failed */
 #define END_LOOK_MS 50
 #define END_MS 4000 /* for what is being answered when we are replaced; the keeper kills after 5 s */
 
@@ -48,6 +50,7 @@ struct reader {
 	struct refusals refusals;
 	struct event *refused; /* looks whether counts of them are due */
 	struct event *grow;    /* cases take what has come */
+	unsigned grown_s_ago;  /* 0: it is time */
 	struct event *end;     /* looks whether all is answered */
 	unsigned end_ms;
 };
@@ -375,9 +378,13 @@ static int grow_run(void *arg, FILE *out, char why[JOB_WHY_MAX])
 static void grow_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct reader *reader = arg;
+	char why[CASES_TROUBLE_MAX];
 
-	jobs_add(reader->jobs, NULL, &(struct job_work){ .run = grow_run, .arg = reader, .changes = true });
-	event_add(reader->grow, &(struct timeval){ .tv_sec = GROW_S });
+	if (reader->grown_s_ago == 0 || cases_trouble(reader->log_dir, why))
+		jobs_add(reader->jobs, NULL,
+		        &(struct job_work){ .run = grow_run, .arg = reader, .changes = true });
+	reader->grown_s_ago = (reader->grown_s_ago + GROW_AGAIN_S) % GROW_S;
+	event_add(reader->grow, &(struct timeval){ .tv_sec = GROW_AGAIN_S });
 }
 
 /* ---- the process ---- */

@@ -209,6 +209,7 @@ int rights_cases(const struct reader_ask *ask, FILE *out, char why[JOB_WHY_MAX])
 
 int rights_grow(const char *log_dir, char why[JOB_WHY_MAX])
 {
+	char before[CASES_TROUBLE_MAX];
 	int lock;
 	int ret = cases_lock(log_dir, &lock);
 
@@ -216,7 +217,14 @@ int rights_grow(const char *log_dir, char why[JOB_WHY_MAX])
 		ret = cases_grow(log_dir, false);
 		cases_unlock(lock);
 	}
-	return ret < 0 && ret != -EBUSY ? failed(ret, "cases do not go on", why) : 0;
+	if (ret == -EBUSY)
+		return 0;
+	bool was = cases_trouble(log_dir, before);
+	const char *now = ret < 0 ? strerror(-ret) : "";
+	if (was == (ret < 0) && strcmp(before, now) == 0)
+		return 0;
+	cases_tell_trouble(log_dir, now);
+	return ret < 0 ? failed(ret, "cases do not go on", why) : 0;
 }
 
 /* ---- erasure ---- */

@@ -9,7 +9,8 @@ extern const char *const rights_hold_parameters[], *const rights_release_paramet
 
 reader_answer rights_hold, rights_release, rights_cases, rights_forget, rights_retention;
 
-/* Of the reader itself, now and then: cases of devices take what has come. Returns 0 or a status. */
+/* Of the reader itself, now and then: cases of devices take what has come; cases_trouble() tells whether
+ * they did. Returns 0 or, once for each trouble, a status. */
 int rights_grow(const char *log_dir, char why[JOB_WHY_MAX]);
 
 #endif

@@ -15,7 +15,7 @@ import pytest
 from usher import ROOT, STAFF, eventually, profile, signal_process, usherd
 
 LISTS = {'gambling': ['casino.com']}
-KEYS = ['lists', 'lists-damaged', 'lists-old', 'rules', 'log', 'log-lost', 'ledger', 'recursor', 'upstream', 'trust-anchor', 'clock', 'reload',
+KEYS = ['lists', 'lists-damaged', 'lists-old', 'rules', 'log', 'log-lost', 'ledger', 'cases', 'recursor', 'upstream', 'trust-anchor', 'clock', 'reload',
         'worker', 'disk', 'memory']
 
 
@@ -86,6 +86,29 @@ def test_files_that_go_bad_are_told_and_nobody_notices(lab):
         u.reload()
         for key in 'reload', 'trust-anchor', 'ledger':
             goes(u, key)
+
+
+def test_case_that_cannot_go_on_is_told_for_it_keeps_the_log_of_all(lab):
+    with usherd({'leases': [{'file': '{folder}/kea.csv'}]}, LISTS) as u:
+        u.write('kea.csv', 'address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context\n'
+                f'10.20.0.5,aa:bb:cc:00:00:01,,86400,{int(time.time()) + 86340},1,0,0,annas-phone,0,\n')
+        assert eventually(lambda: any(b'annas-phone' in p.read_bytes() for p in (u.folder / 'state/devices').glob('*')), 5)
+        u.ask('casino.com', client='10.20.0.5')
+        u.log(count=1)
+        [case] = u.json('case', 'hold', '--device', 'annas-phone', '--since', '1h', '--reason', 'case 2026-7')
+        assert case['goes_on'] and faults(u) == set()
+        u.stop()
+        path = u.folder / 'state/log/case-1.json'
+        good = json.loads(path.read_text())
+        good['growth']['seen_us'] -= 2 * 86400 * 10**6
+        path.write_text(json.dumps(good | {'growth': good['growth'] | {'client': 'nowhere'}}))
+        u.start()
+        appears(u, 'cases', 'Bad message', 12)
+        assert filters(u)
+        u.stop()
+        path.write_text(json.dumps(good))
+        u.start()
+        goes(u, 'cases', 12)
 
 
 def test_lists_that_cannot_be_read_close_pupils_and_are_told(lab):
