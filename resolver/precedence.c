@@ -54,6 +54,11 @@ void precedence_begin(struct precedence *precedence, unsigned threads, int64_t n
 	thread_take_short_turns();
 }
 
+void precedence_end(struct precedence *precedence)
+{
+	precedence->share_max = 0;
+}
+
 bool precedence_judge(struct precedence *precedence, int64_t now_us, int64_t cpu_us)
 {
 	int64_t share = (cpu_us - precedence->cpu_us) * 100 / (now_us - precedence->since_us);

@@ -35,6 +35,9 @@ void precedence_begin(struct precedence *precedence, unsigned threads, int64_t n
 /* A turn of its loop. Each fiftieth of a second it thinks over its class; else it costs a comparison. */
 void precedence_turn(struct precedence *precedence, int64_t now_us);
 
+/* The thread ends: turns that another one makes for it, to tidy up, do nothing. */
+void precedence_end(struct precedence *precedence);
+
 /* What that goes by: whether to be first from now on, having used so much of the processor's time in all. */
 bool precedence_judge(struct precedence *precedence, int64_t now_us, int64_t cpu_us);
 

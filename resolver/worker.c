@@ -153,6 +153,7 @@ static void *worker_run(void *arg)
 	pthread_setname_np(pthread_self(), "worker");
 	precedence_begin(&worker->precedence, worker->snapshot->config->workers, (int64_t)worker->mono_us);
 	event_base_loop(worker->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	precedence_end(&worker->precedence);
 	return NULL;
 }
 

@@ -147,6 +147,29 @@ static void before_it_begins_nothing_is_done(void **state)
 	assert_int_equal(precedence.since_us, 0);
 }
 
+static void *begin_and_end(void *arg)
+{
+	precedence_begin(arg, 1, now_us());
+	precedence_end(arg);
+	return NULL;
+}
+
+static void who_tidies_up_after_a_thread_keeps_its_own_class(void **state)
+{
+	static const struct timespec nap = { .tv_nsec = 30000000 };
+	struct precedence precedence;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, begin_and_end, &precedence), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		nanosleep(&nap, NULL);
+		precedence_turn(&precedence, now_us());
+		assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+		assert_false(precedence.first);
+	}
+}
+
 static void threads_that_share_a_processor_share_what_they_may_use(void **state)
 {
 	struct precedence one, many;
@@ -167,6 +190,7 @@ int main(void)
 		cmocka_unit_test(class_follows),
 		cmocka_unit_test(who_may_not_stays_among_equals),
 		cmocka_unit_test(before_it_begins_nothing_is_done),
+		cmocka_unit_test(who_tidies_up_after_a_thread_keeps_its_own_class),
 		cmocka_unit_test(threads_that_share_a_processor_share_what_they_may_use),
 	};
 
