@@ -237,15 +237,21 @@ static void what_does_not_fit_in_memory_is_sorted_on_disk(void **state)
 
 /* ---- guards ---- */
 
+/* Source a had a hundred names, and has so many now. */
+static void shrink(struct list_folder *folder, unsigned left)
+{
+	list_folder_source(folder, "a", PARSE_DOMAINS, A);
+	write_names(folder, "a", "n", 100);
+	list_folder_update(folder);
+	write_names(folder, "a", "n", left);
+}
+
 static void shrunk_source_is_held_and_accepted_by_a_person(void **state)
 {
 	struct list_folder *folder = *state;
 	char why[LISTS_WHY_MAX];
 
-	list_folder_source(folder, "a", PARSE_DOMAINS, A);
-	write_names(folder, "a", "n", 100);
-	list_folder_update(folder);
-	write_names(folder, "a", "n", 69);
+	shrink(folder, 69);
 	for (unsigned i = 0; i < 2; i++) {
 		list_folder_update(folder);
 		assert_int_equal(folder->state[0], UPDATE_HELD);
@@ -271,10 +277,7 @@ static void accepted_source_that_cannot_be_moved_stays_held_with_its_candidate(v
 	struct list_folder *folder = *state;
 	char why[LISTS_WHY_MAX], good[PATH_MAX], aside[PATH_MAX];
 
-	list_folder_source(folder, "a", PARSE_DOMAINS, A);
-	write_names(folder, "a", "n", 100);
-	list_folder_update(folder);
-	write_names(folder, "a", "n", 60);
+	shrink(folder, 60);
 	list_folder_update(folder);
 	assert_int_equal(folder->state[0], UPDATE_HELD);
 	snprintf(good, sizeof good, "%s/sources/a/good", folder->lists);
@@ -296,10 +299,7 @@ static void source_that_loses_just_the_limit_is_taken(void **state)
 {
 	struct list_folder *folder = *state;
 
-	list_folder_source(folder, "a", PARSE_DOMAINS, A);
-	write_names(folder, "a", "n", 100);
-	list_folder_update(folder);
-	write_names(folder, "a", "n", 70);
+	shrink(folder, 70);
 	list_folder_update(folder);
 	assert_int_equal(folder->state[0], UPDATE_TAKEN);
 }
